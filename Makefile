@@ -1,0 +1,148 @@
+# Sluice. `make help` lists the targets; README.md says what they promise.
+#
+# Rooms are folders with an archive each; a room links with the rooms it may
+# include (see the map in README.md) and nothing else, so a forbidden arrow
+# does not even link. A flavour (release, faults, asan, tsan, fuzz) is a set of
+# compiler flags with a build folder of its own.
+
+BUILD   ?= build
+FLAVOUR ?= release
+OUT     := $(BUILD)/$(FLAVOUR)
+
+# ---- rooms and their arrows ------------------------------------------------
+ROOMS := base columns parquet object delta snapshot catalog journal audit handlers workers server
+
+dir_base     := storage/base
+dir_columns  := storage/columns
+dir_parquet  := storage/parquet
+dir_object   := storage/object
+dir_delta    := storage/delta
+dir_snapshot := storage/snapshot
+dir_catalog  := storage/catalog
+dir_journal  := storage/journal
+dir_audit    := storage/audit
+dir_handlers := handlers
+dir_workers  := workers
+dir_server   := server server/cli
+
+deps_base     :=
+deps_columns  := base
+deps_parquet  := columns base
+deps_object   := base
+deps_delta    := parquet object columns base
+deps_snapshot := delta parquet object columns base
+deps_catalog  := columns base
+deps_journal  := base
+deps_audit    := journal base
+deps_handlers := snapshot catalog journal audit columns delta parquet object base
+deps_workers  := snapshot catalog journal audit delta parquet object columns base
+deps_server   := handlers workers snapshot catalog journal audit delta parquet object columns base
+
+# ---- tools and flags -------------------------------------------------------
+PACKAGES := libmicrohttpd jansson sqlite3 libsodium libcurl libzstd libxxhash \
+           yaml-0.1 gnutls libpcre2-8 zlib liblz4
+# snappy and roaring ship no pkg-config file with C flags
+LIBS = $(shell pkg-config --libs $(PACKAGES)) -lsnappy -lroaring -lpthread -lm
+
+WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
+            -Wold-style-definition -Wpointer-arith -Wcast-qual -Wcast-align -Wwrite-strings -Wvla \
+            -Wformat=2 -Wundef -Wimplicit-fallthrough -Wnull-dereference
+WERROR   ?= -Werror
+
+cc_release  := gcc
+cc_faults   := gcc
+cc_asan     := gcc
+cc_tsan     := gcc
+cc_fuzz     := clang
+flags_release := -O2 -D_FORTIFY_SOURCE=2 -fstack-clash-protection -fcf-protection
+flags_faults  := $(flags_release) -DSLUICE_FAULTS
+flags_asan    := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -DSLUICE_FAULTS
+flags_tsan    := -O1 -fsanitize=thread
+flags_fuzz    := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+link_release  := -pie -Wl,-z,relro,-z,now
+link_faults   := $(link_release)
+link_asan     := -fsanitize=address,undefined
+link_tsan     := -fsanitize=thread
+link_fuzz     := -fsanitize=fuzzer,address,undefined
+
+CC     := $(cc_$(FLAVOUR))
+CFLAGS := -std=gnu11 -g -fPIE -fno-common -fno-omit-frame-pointer -fstack-protector-strong \
+          -D_GNU_SOURCE $(WARNINGS) $(WERROR) -I. -I$(OUT) -include storage/base/banned.h \
+          $(flags_$(FLAVOUR)) -MMD -MP
+LDFLAGS := $(link_$(FLAVOUR))
+
+# ---- what is built ---------------------------------------------------------
+src = $(sort $(foreach d,$(dir_$(1)),$(wildcard $(d)/*.c)))
+obj = $(patsubst %.c,$(OUT)/%.o,$(call src,$(1)))
+lib = $(OUT)/lib$(1).a
+libs = $(foreach r,$(1) $(deps_$(1)),$(call lib,$(r)))
+
+.PHONY: all help
+all: $(BUILD)/sluice
+
+help:
+	@sed -n 's/^#: //p' $(MAKEFILE_LIST)
+
+$(OUT)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -c $< -o $@
+
+define room_rules
+$(call lib,$(1)): $(call obj,$(1))
+	@mkdir -p $$(@D)
+	@rm -f $$@
+	ar rcs $$@ $$(filter %.o,$$^)
+endef
+$(foreach r,$(ROOMS),$(eval $(call room_rules,$(r))))
+
+#: make                build/sluice
+$(BUILD)/sluice: $(OUT)/sluice
+	cp -f $< $@
+
+$(OUT)/sluice: $(call libs,server)
+	$(CC) $(LDFLAGS) -o $@ -Wl,--whole-archive $(call lib,server) -Wl,--no-whole-archive \
+	    -Wl,--start-group $(filter-out $(call lib,server),$(call libs,server)) -Wl,--end-group $(LIBS)
+
+# ---- unit tests: one program a room, linked with that room and its arrows ---
+unit_src = $(sort $(foreach d,$(dir_$(1)),$(wildcard tests/unit/$(d)/*.c)))
+UNIT_ROOMS := $(foreach r,$(ROOMS),$(if $(call unit_src,$(r)),$(r)))
+SUPPORT_OBJ := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/support/*.c))
+
+define unit_rules
+$(OUT)/unit/$(1): $(patsubst %.c,$(OUT)/%.o,$(call unit_src,$(1))) $(SUPPORT_OBJ) $(call libs,$(1))
+	@mkdir -p $$(@D)
+	$(CC) $(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS) -lcriterion
+.PHONY: unit-$(1)
+unit-$(1): $(OUT)/unit/$(1)
+	ASAN_OPTIONS=abort_on_error=1 $$< -j2
+endef
+$(foreach r,$(UNIT_ROOMS),$(eval $(call unit_rules,$(r))))
+
+#: make unit           unit tests of every room (make unit-parquet: of one)
+.PHONY: unit
+unit: $(foreach r,$(UNIT_ROOMS),unit-$(r))
+
+# ---- fuzz targets: tests/fuzz/<room>/fuzz_<name>.c, corpus in tests/fuzz/corpus/<name> ---
+define fuzz_rules
+$(OUT)/fuzz/$(2): $(OUT)/tests/fuzz/$(1)/$(2).o $(call libs,$(1))
+	@mkdir -p $$(@D)
+	$(CC) $(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS)
+FUZZ_PROGRAMS += $(OUT)/fuzz/$(2)
+endef
+$(foreach r,$(ROOMS),$(foreach f,$(wildcard tests/fuzz/$(r)/fuzz_*.c),$(eval $(call fuzz_rules,$(r),$(basename $(notdir $(f)))))))
+
+# ---- stress programs: tests/stress/<room>/stress_<name>.c, plain main, run under TSan ---
+define stress_rules
+$(OUT)/stress/$(2): $(OUT)/tests/stress/$(1)/$(2).o $(call libs,$(1))
+	@mkdir -p $$(@D)
+	$(CC) $(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS)
+STRESS_PROGRAMS += $(OUT)/stress/$(2)
+endef
+$(foreach r,$(ROOMS),$(foreach f,$(wildcard tests/stress/$(r)/stress_*.c),$(eval $(call stress_rules,$(r),$(basename $(notdir $(f)))))))
+
+#: make clean          remove what was built
+.PHONY: clean
+clean:
+	rm -rf $(BUILD)
+
+-include $(shell find $(OUT) -name '*.d' 2>/dev/null)

@@ -1,0 +1,117 @@
+/*
+ * Durable file verbs: the one place that opens, syncs, links and renames.
+ * Each contract says what survives a power cut once it returned ERR_OK.
+ *
+ * A failed write or fsync on a durable path is reported as ERR_IO (or
+ * ERR_NO_SPACE when the disk is full and nothing was half promised); the caller
+ * that had promised durability must then call process_stop_after_io_error.
+ */
+#pragma once
+
+#include "storage/base/buffer.h"
+#include "storage/base/err.h"
+#include "storage/base/span.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * An fsync failed or a promised write did: acknowledge nothing more. Prints one
+ * log line and ends the process with EX_IOERR (74), running no clean-up.
+ * Source:  design §6; one failed fsync, then going on, loses acknowledged data.
+ */
+void process_stop_after_io_error(const struct err *err) __attribute__((noreturn, cold));
+
+/* Close and set to -1; accepts -1. For CLEANUP on `int fd = -1`. */
+void file_close(int *fd);
+
+/* Create `path` and its missing parents, mode 0700. Durable: parents are synced. */
+enum err_code file_make_directory(const char *path, struct err *err) MUST_USE;
+
+/* fsync of a directory: names created, linked or removed in it survive. */
+enum err_code file_sync_directory(const char *path, struct err *err) MUST_USE;
+
+/*
+ * Write a new file that must not exist, fsync it. Its *name* survives only after
+ * file_sync_directory of its folder.
+ * Errors:  ERR_EXISTS, ERR_NO_SPACE, ERR_IO; a failed file is removed.
+ */
+enum err_code file_write_new(const char *path, struct span bytes, struct err *err) MUST_USE;
+
+/* As file_write_new without any sync: for derived files that are checked by checksum. */
+enum err_code file_write_derived(const char *path, struct span bytes, struct err *err) MUST_USE;
+
+/*
+ * Publish `bytes` at `path` if nothing is there: temporary file in the same
+ * folder (hidden name) → fsync → link → unlink → fsync of the folder.
+ * Durable: content and name, when ERR_OK.
+ * Errors:  ERR_EXISTS the race is lost; ERR_NO_SPACE; ERR_IO the outcome is
+ *          unknown if it happened at the folder's fsync.
+ */
+enum err_code file_publish(const char *path, struct span bytes, struct err *err) MUST_USE;
+
+/* Replace `path` atomically: temporary → fsync → rename → fsync of the folder. */
+enum err_code file_replace(const char *path, struct span bytes, struct err *err) MUST_USE;
+
+/* As file_replace without any sync (hints, derived manifests). */
+enum err_code file_replace_derived(const char *path, struct span bytes, struct err *err) MUST_USE;
+
+/* Whole file into `contents` (appended, its ceiling applies). Errors: ERR_NOT_FOUND, ERR_IO. */
+enum err_code file_read(const char *path, struct buffer *contents, struct err *err) MUST_USE;
+
+/* Exactly `size` bytes at `offset`. Errors: ERR_CORRUPT short file; ERR_IO. */
+enum err_code file_read_at(int fd, int64_t offset, void *bytes_out, size_t size,
+                           struct err *err) MUST_USE;
+
+/* All of `bytes` at `offset`; no sync. */
+enum err_code file_write_at(int fd, int64_t offset, struct span bytes, struct err *err) MUST_USE;
+
+/* fdatasync. A failure here must end in process_stop_after_io_error. */
+enum err_code file_sync_data(int fd, struct err *err) MUST_USE;
+
+enum err_code file_open_read(const char *path, int *fd_out, int64_t *size_out,
+                             struct err *err) MUST_USE;
+
+/* Remove one file; absent is ERR_OK. Not synced. */
+enum err_code file_remove(const char *path, struct err *err) MUST_USE;
+
+/* Remove a folder and all below it; absent is ERR_OK. Not synced. */
+enum err_code file_remove_tree(const char *path, struct err *err) MUST_USE;
+
+/*
+ * Names in a folder, sorted by bytes; `.` and `..` left out.
+ * Memory: names_out is one allocation of pointers and one a name; file_names_free.
+ */
+struct file_names {
+    char **names;
+    size_t count;
+};
+enum err_code file_list(const char *path, struct file_names *names_out, struct err *err) MUST_USE;
+void file_names_free(struct file_names *names);
+
+bool file_exists(const char *path);
+
+/* Size and modification time (ms since epoch). Errors: ERR_NOT_FOUND, ERR_IO. */
+enum err_code file_stat(const char *path, int64_t *size_out, int64_t *modified_ms_out,
+                        struct err *err) MUST_USE;
+
+/* Free bytes of the file system that holds `path`, for unprivileged writers. */
+enum err_code file_free_space(const char *path, int64_t *bytes_out, struct err *err) MUST_USE;
+
+/*
+ * Map a whole file read-only. An empty file maps to a NULL span.
+ * Memory: file_unmap; the mapping outlives the removal of the name.
+ */
+enum err_code file_map(const char *path, struct span *mapping_out, struct err *err) MUST_USE;
+void file_unmap(struct span *mapping);
+
+/*
+ * Take the exclusive lock of a data directory (`<path>`, created 0600).
+ * Errors:  ERR_BUSY another process holds it (its pid is in the message).
+ * Memory:  the lock lives until file_close(fd_out) or the end of the process.
+ */
+enum err_code file_lock(const char *path, int *fd_out, struct err *err) MUST_USE;
+
+/* Joined with one '/'; free with mem_free. */
+char *file_join(const char *folder, const char *name);

@@ -1,0 +1,25 @@
+/*
+ * Hashes that are not secrets: checksums of our own files and keyed hashes of
+ * keys. XXH3 and CRC-32 come from Debian's libxxhash and zlib, SipHash and
+ * SHA-256 from libsodium (through secret.h's file).
+ */
+#pragma once
+
+#include "storage/base/span.h"
+
+#include <stdint.h>
+
+/* XXH3-64: the checksum of everything derived or journalled. */
+uint64_t hash_checksum(struct span bytes);
+
+/* CRC-32 with zlib's polynomial, as Delta's deletion vectors and Parquet pages use it. */
+uint32_t hash_crc32(struct span bytes);
+
+enum { HASH_KEY_BYTES = 16 };
+
+/* SipHash-2-4 under a 16-byte key: the key index's hash, safe against chosen keys. */
+uint64_t hash_keyed(const uint8_t key[HASH_KEY_BYTES], struct span bytes);
+
+enum { HASH_SHA256_BYTES = 32 };
+
+void hash_sha256(struct span bytes, uint8_t digest_out[HASH_SHA256_BYTES]);

@@ -1,0 +1,93 @@
+/*
+ * JSON documents: definitions, log entries, API bodies other than records.
+ * The only file that includes jansson; the rest of the house sees `struct json`.
+ * Record bodies do not come here: they have a schema-driven decoder in columns/.
+ *
+ * Values are borrowed from their document unless said otherwise and live until
+ * json_free of the root they hang on.
+ */
+#pragma once
+
+#include "storage/base/arena.h"
+#include "storage/base/buffer.h"
+#include "storage/base/err.h"
+#include "storage/base/span.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct json; /* any value; opaque */
+
+enum json_kind {
+    JSON_NULL,
+    JSON_BOOLEAN,
+    JSON_INTEGER,
+    JSON_REAL,
+    JSON_STRING,
+    JSON_ARRAY,
+    JSON_OBJECT,
+};
+
+enum { JSON_DEPTH_MAX = 32 };
+
+/*
+ * Parse one document. Duplicate names, depth over JSON_DEPTH_MAX, invalid UTF-8
+ * and trailing text are refused; the message has line and column, never content.
+ *
+ * Memory:  root goes to the caller: json_free.
+ * Errors:  ERR_INVALID.
+ */
+enum err_code json_parse(struct span text, struct json **root_out, struct err *err) MUST_USE;
+
+/* Drops one reference; accepts NULL inside; nulls the caller's pointer. For CLEANUP too. */
+void json_free(struct json **value);
+
+/* ---- reading; every function accepts NULL as "absent" ---- */
+enum json_kind json_kind(const struct json *value); /* NULL is JSON_NULL */
+const struct json *json_get(const struct json *object, const char *name); /* NULL when absent */
+size_t json_count(const struct json *array_or_object);
+const struct json *json_at(const struct json *array, size_t index);
+bool json_string(const struct json *value, struct span *text_out);  /* false: not a string */
+bool json_integer(const struct json *value, int64_t *integer_out);  /* false: not an integer */
+bool json_real(const struct json *value, double *real_out);         /* integer or real */
+bool json_boolean(const struct json *value, bool *boolean_out);
+/* NUL-terminated text of a string value without embedded NUL, or NULL. */
+const char *json_text(const struct json *value);
+
+/* Members in document order. Start with position 0; false at the end. */
+bool json_member(const struct json *object, size_t *position, const char **name_out,
+                 const struct json **value_out);
+
+/*
+ * Check that an object holds only names of `allowed` (NULL-terminated list).
+ * Errors:  ERR_INVALID with the JSON pointer of the first stranger.
+ */
+enum err_code json_check_names(const struct json *object, const char *pointer,
+                               const char *const allowed[], struct err *err) MUST_USE;
+
+/* ---- building; the parent takes the child, NULL child is JSON null ---- */
+struct json *json_new_object(void);
+struct json *json_new_array(void);
+struct json *json_new_string(struct span text); /* invalid UTF-8 becomes U+FFFD */
+struct json *json_new_text(const char *text);   /* NULL becomes JSON null */
+struct json *json_new_integer(int64_t integer);
+struct json *json_new_real(double real); /* must be finite */
+struct json *json_new_boolean(bool boolean);
+struct json *json_new_null(void);
+struct json *json_copy(const struct json *value); /* deep */
+void json_set(struct json *object, const char *name, struct json *value);
+void json_set_text(struct json *object, const char *name, const char *text);
+void json_set_integer(struct json *object, const char *name, int64_t integer);
+void json_set_boolean(struct json *object, const char *name, bool boolean);
+void json_remove(struct json *object, const char *name);
+void json_append(struct json *array, struct json *value);
+bool json_equal(const struct json *a, const struct json *b);
+
+/* Compact text in member order; the buffer's ceiling applies. */
+void json_write(const struct json *value, struct buffer *buffer);
+/* The same with two-space indentation, for people. */
+void json_write_pretty(const struct json *value, struct buffer *buffer);
+
+/* Append `text` as a JSON string with quotes; invalid UTF-8 becomes U+FFFD. */
+void json_write_string(struct buffer *buffer, struct span text);

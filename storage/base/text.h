@@ -1,0 +1,69 @@
+/*
+ * Text forms: UTF-8, numbers, base64, base62, hex, percent-encoding and the
+ * calendar. Every conversion is exact and independent of locale and time zone.
+ * Parsers take the whole span or refuse it.
+ */
+#pragma once
+
+#include "storage/base/buffer.h"
+#include "storage/base/span.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Well-formed UTF-8 (no surrogates, no overlong forms); offset of the first bad byte if not. */
+bool text_is_utf8(struct span text, size_t *bad_offset_out);
+
+/* Code points of well-formed UTF-8. */
+size_t text_code_points(struct span utf8);
+
+/* -?[0-9]+ within int64; no plus sign, no spaces. */
+bool text_parse_int64(struct span text, int64_t *value_out);
+
+/* JSON number grammar, correctly rounded; false for malformed or overflow to infinity. */
+bool text_parse_double(struct span text, double *value_out);
+
+enum { TEXT_DOUBLE_BYTES = 32, TEXT_DECIMAL_BYTES = 44, TEXT_TIMESTAMP_BYTES = 36 };
+
+/* Shortest text that reads back as the same double, JSON grammar; returns its length. */
+size_t text_format_double(double value, char text_out[TEXT_DOUBLE_BYTES]);
+size_t text_format_int64(int64_t value, char text_out[TEXT_DOUBLE_BYTES]);
+
+/*
+ * Decimals are unscaled 128-bit integers with the column's scale.
+ * Parsing accepts JSON number grammar (exponents too) and refuses digits that
+ * the scale would lose or more than `precision` digits.
+ */
+bool text_parse_decimal(struct span text, int precision, int scale, __int128 *unscaled_out);
+size_t text_format_decimal(__int128 unscaled, int scale, char text_out[TEXT_DECIMAL_BYTES]);
+
+/* Days since 1970-01-01, proleptic Gregorian, years 0001–9999; "YYYY-MM-DD" only. */
+bool text_parse_date(struct span text, int32_t *days_out);
+size_t text_format_date(int32_t days, char text_out[TEXT_TIMESTAMP_BYTES]);
+int32_t text_days_of(int year, int month, int day);
+
+/*
+ * RFC 3339 with 'T' or space, zone required ('Z' or ±hh:mm), up to six fraction
+ * digits (further ones must be zero); microseconds since the epoch, UTC.
+ */
+bool text_parse_timestamp(struct span text, int64_t *us_out);
+/* As above without zone (timestamp_ntz). */
+bool text_parse_timestamp_ntz(struct span text, int64_t *us_out);
+/* "YYYY-MM-DDThh:mm:ss.ffffffZ", six digits always; ntz without the Z. */
+size_t text_format_timestamp(int64_t us, char text_out[TEXT_TIMESTAMP_BYTES]);
+size_t text_format_timestamp_ntz(int64_t us, char text_out[TEXT_TIMESTAMP_BYTES]);
+
+/* RFC 4648; decoders refuse foreign characters and bad padding. */
+void text_base64_encode(struct span bytes, struct buffer *text);
+bool text_base64_decode(struct span text, struct buffer *bytes);
+/* Unpadded URL-safe alphabet, for page tokens. */
+void text_base64url_encode(struct span bytes, struct buffer *text);
+bool text_base64url_decode(struct span text, struct buffer *bytes);
+void text_hex_encode(struct span bytes, struct buffer *text);
+bool text_hex_decode(struct span text, struct buffer *bytes);
+
+/* Percent-encode everything outside A–Z a–z 0–9 - . _ ~ and the characters of `keep`. */
+void text_percent_encode(struct span bytes, const char *keep, struct buffer *text);
+/* False for a broken escape or an encoded NUL. */
+bool text_percent_decode(struct span text, bool plus_is_space, struct buffer *bytes);

@@ -1,0 +1,134 @@
+/*
+ * A frame: records decoded to typed columns, in memory. What the decoders make,
+ * the journal keeps, the merge plans over, and Parquet writes and reads.
+ *
+ * Shape:  every column has rows_count slots; a null has a zero slot (or an empty
+ *         string). Validity is one bit a row, least significant first, 1 = value.
+ */
+#pragma once
+
+#include "storage/base/buffer.h"
+#include "storage/base/err.h"
+#include "storage/base/span.h"
+#include "storage/columns/schema.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum frame_operation {
+    FRAME_UPSERT, /* replaces the whole row */
+    FRAME_PATCH,  /* keeps absent fields */
+    FRAME_INSERT, /* a present key is a dead letter key_exists at merge */
+    FRAME_DELETE, /* an absent key still leaves its tombstone */
+};
+const char *frame_operation_name(enum frame_operation operation);
+bool frame_operation_parse(struct span name, enum frame_operation *operation_out);
+
+/* One column of values; owned by its frame. */
+struct column {
+    enum column_type type;
+    int64_t rows_count;
+    int64_t nulls_count;
+    uint8_t *validity; /* bits; capacity_rows / 8 bytes */
+    uint8_t *present;  /* bits, NULL = all present; absent (patch only) is also null */
+    union {
+        void *slots;
+        int32_t *i32; /* integer, date, byte, short */
+        int64_t *i64; /* long, timestamp, timestamp_ntz */
+        double *f64;  /* double, float */
+        uint8_t *u8;  /* boolean */
+        __int128 *i128; /* decimal */
+        uint32_t *ends; /* string, binary: end offset of each value in bytes */
+    } values;
+    uint8_t *bytes; /* string, binary contents, values back to back */
+    size_t bytes_size;
+    size_t bytes_capacity;
+    int64_t capacity_rows; /* a multiple of 64 */
+};
+
+static inline bool column_is_valid(const struct column *column, int64_t row)
+{
+    return (column->validity[row >> 3] >> (row & 7) & 1) != 0;
+}
+
+static inline bool column_is_present(const struct column *column, int64_t row)
+{
+    return column->present == NULL || (column->present[row >> 3] >> (row & 7) & 1) != 0;
+}
+
+/* The bytes of a string or binary value; empty for null. Borrowed until the column grows. */
+static inline struct span column_bytes(const struct column *column, int64_t row)
+{
+    uint32_t start = row > 0 ? column->values.ends[row - 1] : 0;
+    return (struct span){.data = column->bytes + start, .size = column->values.ends[row] - start};
+}
+
+/* Records of one batch (or rows of one file); owned by whoever made it. */
+struct frame {
+    struct schema *schema; /* a reference */
+    int64_t rows_count;
+    struct column *columns; /* schema->fields_count of them */
+    uint8_t *operations;    /* enum frame_operation a row; NULL = all FRAME_UPSERT */
+    int64_t *lines;         /* 1-based line (NDJSON, CSV) or element of the body; NULL for file rows */
+    int64_t capacity_rows;
+};
+
+struct frame *frame_new(const struct schema *schema);
+void frame_free(struct frame **frame);
+void frame_reset(struct frame *frame); /* keep memory, drop rows */
+
+/* Make room for `rows` more rows in every column. Rows and bytes of a column stay under 2^31. */
+void frame_reserve(struct frame *frame, int64_t rows);
+
+/*
+ * Appending a value to one column; the caller appends to every column exactly
+ * once a row and then calls frame_end_row. column_append_absent is for patches.
+ */
+void column_append_null(struct column *column);
+void column_append_absent(struct column *column);
+void column_append_i32(struct column *column, int32_t value);
+void column_append_i64(struct column *column, int64_t value);
+void column_append_f64(struct column *column, double value);
+void column_append_u8(struct column *column, uint8_t value);
+void column_append_i128(struct column *column, __int128 value);
+void column_append_bytes(struct column *column, struct span bytes);
+void column_reserve(struct column *column, int64_t rows);
+void column_truncate(struct column *column, int64_t rows_count); /* undo a half-built row */
+void frame_end_row(struct frame *frame, enum frame_operation operation, int64_t line);
+/* Drop what a refused record appended: columns go back to frame->rows_count. */
+void frame_undo_row(struct frame *frame);
+
+/* Copy value `row` of `source` (same type) to the end of `target`. */
+void column_append_from(struct column *target, const struct column *source, int64_t row);
+/* Copy a whole row; columns are matched by field id, missing ones become null. */
+void frame_append_row(struct frame *target, const struct frame *source, int64_t row);
+/* Copy many rows at once in the order of `rows` (gather). Faster than row by row. */
+void frame_append_rows(struct frame *target, const struct frame *source, const int64_t *rows,
+                       int64_t count);
+
+/* Bytes of memory a frame holds, for budgets. */
+size_t frame_memory_bytes(const struct frame *frame);
+
+/* Structural invariants; asserts. */
+void frame_check(const struct frame *frame);
+
+/*
+ * Bytes for the journal: header (format version, key id 0, schema version, field
+ * ids), columns, operations, lines; zstd level 1 when it pays. Decode is the
+ * trust boundary: every length, count, type, bit and UTF-8 obeyed or ERR_CORRUPT.
+ * Fields the frame does not know (added since) decode as null.
+ */
+void frame_encode(const struct frame *frame, struct buffer *bytes);
+enum err_code frame_decode(struct span bytes, const struct schema *schema, struct frame **frame_out,
+                           struct err *err) MUST_USE;
+
+/*
+ * The key of a row as bytes: equal keys have equal bytes and no key is a prefix
+ * of another; order-preserving per type so that files sorted by it have tight
+ * statistics. Key columns must be non-null.
+ */
+void frame_key(const struct frame *frame, int64_t row, struct buffer *key);
+
+/* One value as sequence number: integer, long, date and timestamp columns. */
+int64_t frame_sequence(const struct frame *frame, int64_t row);

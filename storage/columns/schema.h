@@ -1,0 +1,157 @@
+/*
+ * A table's schema: fields, their Delta types and the rules a record must obey.
+ * Immutable after construction and shared by reference count, because frames in
+ * the journal, open tables and requests hold the version they were made with.
+ */
+#pragma once
+
+#include "storage/base/buffer.h"
+#include "storage/base/err.h"
+#include "storage/base/json.h"
+#include "storage/base/span.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    SCHEMA_FIELDS_MAX = 1000,
+    SCHEMA_KEY_FIELDS_MAX = 16,
+    SCHEMA_NAME_BYTES_MAX = 128,
+    SCHEMA_ENUM_VALUES_MAX = 1000,
+    SCHEMA_PATTERN_BYTES_MAX = 1024,
+    SCHEMA_STRING_BYTES_MAX = 1 << 20, /* of one value, when max_length does not say less */
+    SCHEMA_DECIMAL_PRECISION_MAX = 38,
+};
+
+/*
+ * Delta's primitive type names. The API offers the first nine; the rest occur
+ * in tables that other engines wrote.
+ */
+enum column_type {
+    COLUMN_STRING,
+    COLUMN_INTEGER,   /* int32_t */
+    COLUMN_LONG,      /* int64_t */
+    COLUMN_DOUBLE,    /* double, finite from the API, anything from foreign files */
+    COLUMN_BOOLEAN,   /* uint8_t 0 or 1 */
+    COLUMN_DATE,      /* int32_t days since 1970-01-01 */
+    COLUMN_TIMESTAMP, /* int64_t microseconds since the epoch, UTC */
+    COLUMN_DECIMAL,   /* __int128 unscaled; precision and scale in the field */
+    COLUMN_BINARY,
+    COLUMN_BYTE,          /* int32_t storage, -128…127 */
+    COLUMN_SHORT,         /* int32_t storage */
+    COLUMN_FLOAT,         /* double storage, float values */
+    COLUMN_TIMESTAMP_NTZ, /* int64_t microseconds without zone */
+    COLUMN_TYPE_COUNT,
+};
+
+/* Bytes of one value slot in a column; 0 for string and binary. */
+size_t column_type_slot_bytes(enum column_type type);
+const char *column_type_name(enum column_type type); /* "decimal" without precision */
+
+enum field_format {
+    FORMAT_NONE,
+    FORMAT_NPI,
+    FORMAT_NDC11,
+    FORMAT_DEA,
+    FORMAT_MBI,
+    FORMAT_ZIP,
+    FORMAT_STATE,
+    FORMAT_COUNT,
+};
+
+/* Does `text` obey `format`? Sources: health rules A2 (Luhn over 80840+NPI, …). */
+bool field_format_holds(enum field_format format, struct span text);
+const char *field_format_name(enum field_format format);
+
+struct field_pattern; /* compiled expression, match-limited; storage/columns/pattern.c */
+
+struct field {
+    char *name; /* unique ignoring case; set once, like everything here */
+    enum column_type type;
+    int precision; /* decimal only */
+    int scale;     /* decimal only */
+    bool nullable;
+    bool phi;
+    int32_t id; /* stable across schema versions, from 1; frames and row images carry it */
+    int64_t max_length; /* code points (string) or bytes (binary), -1 = none */
+    enum field_format format;
+    struct field_pattern *pattern; /* NULL = none */
+    char *pattern_text;            /* as given, NULL = none */
+    struct span *enum_values;      /* strings only; enum_count of them */
+    size_t enum_count;
+    bool has_minimum, has_maximum; /* numeric types; compared exactly */
+    char *minimum_text, *maximum_text; /* as given (JSON number or date text) */
+    __int128 minimum, maximum; /* in the column's unit; for double: bits of the double in the low 64 */
+    char *description; /* NULL = none */
+};
+
+struct lookup_column {
+    char *entity;   /* "member" */
+    char *as;       /* "prescriptions" */
+    size_t column;  /* index into fields */
+};
+
+enum table_merge { TABLE_DELETION_VECTORS, TABLE_COPY_ON_WRITE, TABLE_APPEND };
+
+/* A whole table definition as PUT /v1/tables/{table} states it, validated. */
+struct schema {
+    int32_t version; /* of the definition, from 1; grows with each accepted change */
+    size_t fields_count;
+    struct field *fields;
+    size_t key_count;
+    size_t key[SCHEMA_KEY_FIELDS_MAX]; /* indexes into fields, in declared order */
+    bool has_sequence;
+    size_t sequence; /* index into fields */
+    size_t partition_count;
+    size_t partition[SCHEMA_KEY_FIELDS_MAX];
+    size_t lookup_count;
+    struct lookup_column *lookup;
+    enum table_merge merge;
+    int64_t delete_retention_seconds;
+    int32_t next_field_id;
+    char *description;
+    /* private to schema.c: */
+    int references; /* atomic */
+    void *name_index;
+};
+
+/*
+ * Validate a definition.
+ *
+ * Errors:  ERR_INVALID with the JSON pointer of the first fault, e.g.
+ *          "/schema/fields/3/type: unknown type 'int'; use one of string, …".
+ * Memory:  schema_out starts with one reference: schema_release.
+ */
+enum err_code schema_parse(const struct json *definition, struct schema **schema_out,
+                           struct err *err) MUST_USE;
+
+/* The definition as JSON in canonical member order; schema_parse of it is equal. */
+struct json *schema_to_json(const struct schema *schema);
+
+/*
+ * The definition `next` as a change of `current`: keeps field ids, allows
+ * additive nullable fields, looser rules and new descriptions; assigns version
+ * and ids. `same_out` says that nothing differs.
+ * Errors:  ERR_CONFLICT with the reason a change is refused.
+ */
+enum err_code schema_evolve(const struct schema *current, const struct schema *next,
+                            struct schema **schema_out, bool *same_out, struct err *err) MUST_USE;
+
+struct schema *schema_acquire(const struct schema *schema); /* any thread */
+void schema_release(struct schema **schema);
+
+/* Index of a field by exact name (bytes), or -1. O(1). */
+int schema_field_index(const struct schema *schema, struct span name);
+int schema_field_index_by_id(const struct schema *schema, int32_t id);
+
+/* Delta's schemaString of these fields (descriptions as metadata "comment"). */
+void schema_write_delta(const struct schema *schema, struct buffer *text);
+
+/*
+ * A schema from Delta's schemaString and partition columns, for table folders
+ * that no definition describes: no key, merge append.
+ * Errors:  ERR_UNSUPPORTED names the field whose type is nested.
+ */
+enum err_code schema_parse_delta(struct span schema_string, const struct json *partition_columns,
+                                 struct schema **schema_out, struct err *err) MUST_USE;
