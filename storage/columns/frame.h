@@ -22,6 +22,13 @@ enum frame_operation {
     FRAME_INSERT, /* a present key is a dead letter key_exists at merge */
     FRAME_DELETE, /* an absent key still leaves its tombstone */
 };
+enum { FRAME_OPERATION_COUNT = FRAME_DELETE + 1 };
+
+enum {
+    FRAME_ROWS_MAX = INT32_MAX,  /* of one frame */
+    COLUMN_BYTES_MAX = INT32_MAX, /* contents of one string or binary column of one frame */
+};
+
 const char *frame_operation_name(enum frame_operation operation);
 bool frame_operation_parse(struct span name, enum frame_operation *operation_out);
 
@@ -30,8 +37,8 @@ struct column {
     enum column_type type;
     int64_t rows_count;
     int64_t nulls_count;
-    uint8_t *validity; /* bits; capacity_rows / 8 bytes */
-    uint8_t *present;  /* bits, NULL = all present; absent (patch only) is also null */
+    uint8_t *validity; /* bits; capacity_rows / 8 bytes; zero from rows_count on */
+    uint8_t *present;  /* bits like validity, NULL = all present; absent (patch only) is also null */
     union {
         void *slots;
         int32_t *i32; /* integer, date, byte, short */
@@ -74,6 +81,7 @@ struct frame {
     int64_t capacity_rows;
 };
 
+/* `schema` is acquired. Every column starts empty and grows by itself. */
 struct frame *frame_new(const struct schema *schema);
 void frame_free(struct frame **frame);
 void frame_reset(struct frame *frame); /* keep memory, drop rows */
@@ -81,23 +89,88 @@ void frame_reset(struct frame *frame); /* keep memory, drop rows */
 /* Make room for `rows` more rows in every column. Rows and bytes of a column stay under 2^31. */
 void frame_reserve(struct frame *frame, int64_t rows);
 
+/* Room for `rows` more values, or `size` more content bytes, of one column. */
+void column_reserve(struct column *column, int64_t rows);
+void column_reserve_bytes(struct column *column, size_t size);
+
 /*
  * Appending a value to one column; the caller appends to every column exactly
  * once a row and then calls frame_end_row. column_append_absent is for patches.
+ * Inline, because a decoder calls one of them for every value of a body.
  */
-void column_append_null(struct column *column);
 void column_append_absent(struct column *column);
-void column_append_i32(struct column *column, int32_t value);
-void column_append_i64(struct column *column, int64_t value);
-void column_append_f64(struct column *column, double value);
-void column_append_u8(struct column *column, uint8_t value);
-void column_append_i128(struct column *column, __int128 value);
-void column_append_bytes(struct column *column, struct span bytes);
-void column_reserve(struct column *column, int64_t rows);
+
+/* The slot index of a new value, its validity bit set; private to the appends below. */
+static inline int64_t column_append_slot(struct column *column)
+{
+    int64_t row = column->rows_count;
+    if (row == column->capacity_rows) {
+        column_reserve(column, 1);
+    }
+    uint8_t bit = (uint8_t)(1U << (row & 7));
+    column->validity[row >> 3] |= bit;
+    if (column->present != NULL) {
+        column->present[row >> 3] |= bit;
+    }
+    column->rows_count = row + 1;
+    return row;
+}
+
+static inline void column_append_i32(struct column *column, int32_t value)
+{
+    int64_t row = column_append_slot(column);
+    column->values.i32[row] = value;
+}
+
+static inline void column_append_i64(struct column *column, int64_t value)
+{
+    int64_t row = column_append_slot(column);
+    column->values.i64[row] = value;
+}
+
+static inline void column_append_f64(struct column *column, double value)
+{
+    int64_t row = column_append_slot(column);
+    column->values.f64[row] = value;
+}
+
+static inline void column_append_u8(struct column *column, uint8_t value)
+{
+    int64_t row = column_append_slot(column);
+    column->values.u8[row] = value;
+}
+
+static inline void column_append_i128(struct column *column, __int128 value)
+{
+    int64_t row = column_append_slot(column);
+    column->values.i128[row] = value;
+}
+
+static inline void column_append_bytes(struct column *column, struct span bytes)
+{
+    int64_t row = column_append_slot(column);
+    if (bytes.size > column->bytes_capacity - column->bytes_size) {
+        column_reserve_bytes(column, bytes.size);
+    }
+    if (bytes.size > 0) {
+        memcpy(column->bytes + column->bytes_size, bytes.data, bytes.size);
+    }
+    column->bytes_size += bytes.size;
+    column->values.ends[row] = (uint32_t)column->bytes_size;
+}
+
+void column_append_null(struct column *column);
 void column_truncate(struct column *column, int64_t rows_count); /* undo a half-built row */
+
+/* `line` 0 stands for "no line": rows that come from a file. */
 void frame_end_row(struct frame *frame, enum frame_operation operation, int64_t line);
 /* Drop what a refused record appended: columns go back to frame->rows_count. */
 void frame_undo_row(struct frame *frame);
+
+static inline enum frame_operation frame_operation_at(const struct frame *frame, int64_t row)
+{
+    return frame->operations == NULL ? FRAME_UPSERT : (enum frame_operation)frame->operations[row];
+}
 
 /* Copy value `row` of `source` (same type) to the end of `target`. */
 void column_append_from(struct column *target, const struct column *source, int64_t row);

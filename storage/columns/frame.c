@@ -1,0 +1,557 @@
+/*
+ * Frames in memory: typed columns that grow by appending, undo of half-built
+ * rows, and copying rows between frames. See frame.h for the contracts; the
+ * journal's bytes are in frame_codec.c, keys in key.c.
+ */
+#include "storage/columns/frame.h"
+
+#include "storage/base/mem.h"
+
+#include <assert.h>
+
+enum {
+    ROWS_FIRST = 64,       /* capacity of a column that was never reserved */
+    BYTES_FIRST = 64 * 16, /* the same for contents */
+    ROWS_STEP = 64,        /* capacity is a multiple, so that bit arrays are whole words */
+};
+
+static const char *const operation_names[FRAME_OPERATION_COUNT] = {
+    [FRAME_UPSERT] = "upsert",
+    [FRAME_PATCH] = "patch",
+    [FRAME_INSERT] = "insert",
+    [FRAME_DELETE] = "delete",
+};
+
+const char *frame_operation_name(enum frame_operation operation)
+{
+    assert((unsigned)operation < FRAME_OPERATION_COUNT);
+    return operation_names[operation];
+}
+
+bool frame_operation_parse(struct span name, enum frame_operation *operation_out)
+{
+    for (unsigned i = 0; i < FRAME_OPERATION_COUNT; i++) {
+        if (span_equal_text(name, operation_names[i])) {
+            *operation_out = (enum frame_operation)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- one column ------------------------------------------------------------ */
+
+static bool has_bytes(const struct column *column)
+{
+    return column->type == COLUMN_STRING || column->type == COLUMN_BINARY;
+}
+
+static size_t slot_bytes(const struct column *column)
+{
+    return has_bytes(column) ? sizeof(uint32_t) : column_type_slot_bytes(column->type);
+}
+
+static void column_init(struct column *column, enum column_type type)
+{
+    *column = (struct column){.type = type};
+}
+
+static void column_deinit(struct column *column)
+{
+    mem_free(column->validity);
+    mem_free(column->present);
+    mem_free(column->values.slots);
+    mem_free(column->bytes);
+    *column = (struct column){0};
+}
+
+/* The capacity that holds `needed`, at least doubled so that appends are cheap on average. */
+static int64_t rows_capacity_for(int64_t needed, int64_t current, int64_t first)
+{
+    int64_t capacity = current * 2 > first ? current * 2 : first;
+    capacity = capacity > needed ? capacity : needed;
+    return (capacity + ROWS_STEP - 1) / ROWS_STEP * ROWS_STEP;
+}
+
+static uint8_t *bits_resize(uint8_t *bits, int64_t rows_before, int64_t rows_after)
+{
+    size_t size_before = (size_t)rows_before / 8;
+    size_t size_after = (size_t)rows_after / 8;
+    uint8_t *resized = mem_resize(bits, size_after, 1);
+    memset(resized + size_before, 0, size_after - size_before);
+    return resized;
+}
+
+void column_reserve(struct column *column, int64_t rows)
+{
+    assert(rows >= 0);
+    assert(rows <= FRAME_ROWS_MAX - column->rows_count);
+    int64_t needed = column->rows_count + rows;
+    if (needed <= column->capacity_rows) {
+        return;
+    }
+    int64_t capacity = rows_capacity_for(needed, column->capacity_rows, ROWS_FIRST);
+    column->validity = bits_resize(column->validity, column->capacity_rows, capacity);
+    if (column->present != NULL) {
+        column->present = bits_resize(column->present, column->capacity_rows, capacity);
+    }
+    column->values.slots = mem_resize(column->values.slots, (size_t)capacity, slot_bytes(column));
+    column->capacity_rows = capacity;
+}
+
+void column_reserve_bytes(struct column *column, size_t size)
+{
+    assert(has_bytes(column));
+    assert(size <= COLUMN_BYTES_MAX - column->bytes_size);
+    size_t needed = column->bytes_size + size;
+    if (needed <= column->bytes_capacity) {
+        return;
+    }
+    size_t capacity = column->bytes_capacity * 2;
+    capacity = capacity > BYTES_FIRST ? capacity : BYTES_FIRST;
+    capacity = capacity > needed ? capacity : needed;
+    column->bytes = mem_resize(column->bytes, capacity, 1);
+    column->bytes_capacity = capacity;
+}
+
+static void set_zero_slot(struct column *column, int64_t row)
+{
+    if (has_bytes(column)) {
+        column->values.ends[row] = (uint32_t)column->bytes_size;
+        return;
+    }
+    size_t size = slot_bytes(column);
+    memset((uint8_t *)column->values.slots + (size_t)row * size, 0, size);
+}
+
+/* A null, with its present bit only when `present`. */
+static void append_without_value(struct column *column, bool present)
+{
+    column_reserve(column, 1);
+    int64_t row = column->rows_count;
+    set_zero_slot(column, row);
+    if (present && column->present != NULL) {
+        column->present[row >> 3] |= (uint8_t)(1U << (row & 7));
+    }
+    column->nulls_count++;
+    column->rows_count = row + 1;
+}
+
+void column_append_null(struct column *column)
+{
+    append_without_value(column, true);
+}
+
+/* Bits [start, end) set or cleared. */
+static void bits_fill(uint8_t *bits, int64_t start, int64_t end, bool value)
+{
+    for (; start < end && (start & 7) != 0; start++) {
+        uint8_t bit = (uint8_t)(1U << (start & 7));
+        bits[start >> 3] = (uint8_t)(value ? bits[start >> 3] | bit : bits[start >> 3] & ~bit);
+    }
+    int64_t whole = (end - start) / 8;
+    if (whole > 0) {
+        memset(bits + (start >> 3), value ? 0xff : 0, (size_t)whole);
+        start += whole * 8;
+    }
+    for (; start < end; start++) {
+        uint8_t bit = (uint8_t)(1U << (start & 7));
+        bits[start >> 3] = (uint8_t)(value ? bits[start >> 3] | bit : bits[start >> 3] & ~bit);
+    }
+}
+
+static void start_present(struct column *column)
+{
+    if (column->present == NULL) {
+        column_reserve(column, 1);
+        column->present = mem_zeroed((size_t)column->capacity_rows / 8, 1);
+        bits_fill(column->present, 0, column->rows_count, true);
+    }
+}
+
+void column_append_absent(struct column *column)
+{
+    start_present(column);
+    append_without_value(column, false);
+}
+
+void column_truncate(struct column *column, int64_t rows_count)
+{
+    assert(rows_count >= 0);
+    assert(rows_count <= column->rows_count);
+    for (int64_t row = rows_count; row < column->rows_count; row++) {
+        column->nulls_count -= !column_is_valid(column, row);
+    }
+    if (rows_count == column->rows_count) {
+        return;
+    }
+    bits_fill(column->validity, rows_count, column->rows_count, false);
+    if (column->present != NULL) {
+        bits_fill(column->present, rows_count, column->rows_count, false);
+    }
+    if (has_bytes(column)) {
+        column->bytes_size = rows_count > 0 ? column->values.ends[rows_count - 1] : 0;
+    }
+    column->rows_count = rows_count;
+}
+
+/* ---- frames ------------------------------------------------------------------ */
+
+struct frame *frame_new(const struct schema *schema)
+{
+    struct frame *frame = mem_zeroed(1, sizeof *frame);
+    frame->schema = schema_acquire(schema);
+    frame->columns = mem_zeroed(schema->fields_count, sizeof *frame->columns);
+    for (size_t i = 0; i < schema->fields_count; i++) {
+        column_init(&frame->columns[i], schema->fields[i].type);
+    }
+    return frame;
+}
+
+void frame_free(struct frame **frame)
+{
+    struct frame *freed = *frame;
+    if (freed == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < freed->schema->fields_count; i++) {
+        column_deinit(&freed->columns[i]);
+    }
+    mem_free(freed->columns);
+    mem_free(freed->operations);
+    mem_free(freed->lines);
+    schema_release(&freed->schema);
+    mem_free(freed);
+    *frame = NULL;
+}
+
+void frame_reset(struct frame *frame)
+{
+    for (size_t i = 0; i < frame->schema->fields_count; i++) {
+        struct column *column = &frame->columns[i];
+        column_truncate(column, 0);
+        mem_free(column->present);
+        column->present = NULL;
+    }
+    mem_free(frame->operations);
+    frame->operations = NULL;
+    mem_free(frame->lines);
+    frame->lines = NULL;
+    frame->rows_count = 0;
+}
+
+/* Room for `rows` more entries in the arrays that the frame itself keeps. */
+static void reserve_row_arrays(struct frame *frame, int64_t rows)
+{
+    assert(rows <= FRAME_ROWS_MAX - frame->rows_count);
+    int64_t needed = frame->rows_count + rows;
+    if (needed <= frame->capacity_rows) {
+        return;
+    }
+    int64_t capacity = rows_capacity_for(needed, frame->capacity_rows, ROWS_FIRST);
+    if (frame->operations != NULL) {
+        frame->operations = mem_resize(frame->operations, (size_t)capacity, 1);
+    }
+    if (frame->lines != NULL) {
+        frame->lines = mem_resize(frame->lines, (size_t)capacity, sizeof *frame->lines);
+    }
+    frame->capacity_rows = capacity;
+}
+
+void frame_reserve(struct frame *frame, int64_t rows)
+{
+    reserve_row_arrays(frame, rows);
+    for (size_t i = 0; i < frame->schema->fields_count; i++) {
+        column_reserve(&frame->columns[i], rows);
+    }
+}
+
+/* The arrays exist only from the first row on that needs them; earlier rows read as zero. */
+static void start_row_arrays(struct frame *frame, bool operations, bool lines)
+{
+    if (operations && frame->operations == NULL) {
+        frame->operations = mem_zeroed((size_t)frame->capacity_rows, 1);
+    }
+    if (lines && frame->lines == NULL) {
+        frame->lines = mem_zeroed((size_t)frame->capacity_rows, sizeof *frame->lines);
+    }
+}
+
+static void set_row(struct frame *frame, int64_t row, enum frame_operation operation, int64_t line)
+{
+    start_row_arrays(frame, operation != FRAME_UPSERT, line != 0);
+    if (frame->operations != NULL) {
+        frame->operations[row] = (uint8_t)operation;
+    }
+    if (frame->lines != NULL) {
+        frame->lines[row] = line;
+    }
+}
+
+void frame_end_row(struct frame *frame, enum frame_operation operation, int64_t line)
+{
+    assert((unsigned)operation < FRAME_OPERATION_COUNT);
+    assert(line >= 0);
+    for (size_t i = 0; i < frame->schema->fields_count; i++) {
+        assert(frame->columns[i].rows_count == frame->rows_count + 1);
+    }
+    reserve_row_arrays(frame, 1);
+    set_row(frame, frame->rows_count, operation, line);
+    frame->rows_count++;
+}
+
+void frame_undo_row(struct frame *frame)
+{
+    for (size_t i = 0; i < frame->schema->fields_count; i++) {
+        assert(frame->columns[i].rows_count <= frame->rows_count + 1);
+        column_truncate(&frame->columns[i], frame->rows_count);
+    }
+}
+
+/* ---- copying rows -------------------------------------------------------------- */
+
+void column_append_from(struct column *target, const struct column *source, int64_t row)
+{
+    assert(target->type == source->type);
+    assert(row >= 0);
+    assert(row < source->rows_count);
+    if (!column_is_present(source, row)) {
+        column_append_absent(target);
+    } else if (!column_is_valid(source, row)) {
+        column_append_null(target);
+    } else if (has_bytes(source)) {
+        column_append_bytes(target, column_bytes(source, row));
+    } else {
+        size_t size = slot_bytes(source);
+        int64_t slot = column_append_slot(target);
+        memcpy((uint8_t *)target->values.slots + (size_t)slot * size,
+               (const uint8_t *)source->values.slots + (size_t)row * size, size);
+    }
+}
+
+/* The column of `source` that holds field `index` of `target`, NULL when it has none. */
+static const struct column *matching_column(const struct frame *target, size_t index,
+                                            const struct frame *source)
+{
+    if (target->schema == source->schema) {
+        return &source->columns[index];
+    }
+    int found = schema_field_index_by_id(source->schema, target->schema->fields[index].id);
+    return found < 0 ? NULL : &source->columns[found];
+}
+
+static int64_t line_at(const struct frame *frame, int64_t row)
+{
+    return frame->lines == NULL ? 0 : frame->lines[row];
+}
+
+void frame_append_row(struct frame *target, const struct frame *source, int64_t row)
+{
+    assert(row >= 0);
+    assert(row < source->rows_count);
+    for (size_t i = 0; i < target->schema->fields_count; i++) {
+        const struct column *column = matching_column(target, i, source);
+        if (column == NULL) {
+            column_append_null(&target->columns[i]);
+        } else {
+            column_append_from(&target->columns[i], column, row);
+        }
+    }
+    frame_end_row(target, frame_operation_at(source, row), line_at(source, row));
+}
+
+#define GATHER_SLOTS(member)                                                       \
+    do {                                                                           \
+        for (int64_t i = 0; i < count; i++) {                                      \
+            target->values.member[first + i] = source->values.member[rows[i]];     \
+        }                                                                          \
+    } while (0)
+
+static void gather_bytes(struct column *target, const struct column *source, const int64_t *rows,
+                         int64_t count)
+{
+    size_t total = 0;
+    for (int64_t i = 0; i < count; i++) {
+        total += column_bytes(source, rows[i]).size;
+    }
+    column_reserve_bytes(target, total);
+    size_t end = target->bytes_size;
+    for (int64_t i = 0; i < count; i++) {
+        struct span value = column_bytes(source, rows[i]);
+        if (value.size > 0) {
+            memcpy(target->bytes + end, value.data, value.size);
+            end += value.size;
+        }
+        target->values.ends[target->rows_count + i] = (uint32_t)end;
+    }
+    target->bytes_size = end;
+}
+
+static void gather_slots(struct column *target, const struct column *source, const int64_t *rows,
+                         int64_t count)
+{
+    int64_t first = target->rows_count;
+    switch (source->type) {
+    case COLUMN_BOOLEAN:
+        GATHER_SLOTS(u8);
+        break;
+    case COLUMN_INTEGER:
+    case COLUMN_DATE:
+    case COLUMN_BYTE:
+    case COLUMN_SHORT:
+        GATHER_SLOTS(i32);
+        break;
+    case COLUMN_LONG:
+    case COLUMN_TIMESTAMP:
+    case COLUMN_TIMESTAMP_NTZ:
+        GATHER_SLOTS(i64);
+        break;
+    case COLUMN_DOUBLE:
+    case COLUMN_FLOAT:
+        GATHER_SLOTS(f64);
+        break;
+    case COLUMN_DECIMAL:
+        GATHER_SLOTS(i128);
+        break;
+    case COLUMN_STRING:
+    case COLUMN_BINARY:
+    case COLUMN_TYPE_COUNT:
+        assert(!"a column of slots");
+    }
+}
+
+static void gather_bits(uint8_t *target, int64_t first, const uint8_t *source, const int64_t *rows,
+                        int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        unsigned bit = source[rows[i] >> 3] >> (rows[i] & 7) & 1U;
+        target[(first + i) >> 3] |= (uint8_t)(bit << ((first + i) & 7));
+    }
+}
+
+static void gather_validity(struct column *target, const struct column *source, const int64_t *rows,
+                            int64_t count)
+{
+    int64_t first = target->rows_count;
+    if (source->nulls_count == 0) {
+        bits_fill(target->validity, first, first + count, true);
+        return;
+    }
+    gather_bits(target->validity, first, source->validity, rows, count);
+    for (int64_t i = 0; i < count; i++) {
+        target->nulls_count += !column_is_valid(target, first + i);
+    }
+}
+
+static void column_append_rows(struct column *target, const struct column *source,
+                               const int64_t *rows, int64_t count)
+{
+    assert(target->type == source->type);
+    column_reserve(target, count);
+    if (source->present != NULL) {
+        start_present(target);
+    }
+    if (has_bytes(source)) {
+        gather_bytes(target, source, rows, count);
+    } else {
+        gather_slots(target, source, rows, count);
+    }
+    gather_validity(target, source, rows, count);
+    if (target->present != NULL && source->present != NULL) {
+        gather_bits(target->present, target->rows_count, source->present, rows, count);
+    } else if (target->present != NULL) {
+        bits_fill(target->present, target->rows_count, target->rows_count + count, true);
+    }
+    target->rows_count += count;
+}
+
+static void column_append_nulls(struct column *column, int64_t count)
+{
+    column_reserve(column, count);
+    for (int64_t i = 0; i < count; i++) {
+        column_append_null(column);
+    }
+}
+
+void frame_append_rows(struct frame *target, const struct frame *source, const int64_t *rows,
+                       int64_t count)
+{
+    assert(count >= 0);
+    assert(target != source);
+    for (int64_t i = 0; i < count; i++) {
+        assert((uint64_t)rows[i] < (uint64_t)source->rows_count);
+    }
+    for (size_t i = 0; i < target->schema->fields_count; i++) {
+        const struct column *column = matching_column(target, i, source);
+        if (column == NULL) {
+            column_append_nulls(&target->columns[i], count);
+        } else {
+            column_append_rows(&target->columns[i], column, rows, count);
+        }
+    }
+    reserve_row_arrays(target, count);
+    start_row_arrays(target, source->operations != NULL, source->lines != NULL);
+    for (int64_t i = 0; i < count; i++) {
+        set_row(target, target->rows_count + i, frame_operation_at(source, rows[i]),
+                line_at(source, rows[i]));
+    }
+    target->rows_count += count;
+}
+
+/* ---- measuring and checking ------------------------------------------------------ */
+
+static size_t column_memory_bytes(const struct column *column)
+{
+    size_t bits = (size_t)column->capacity_rows / 8;
+    size_t bit_arrays = column->present == NULL ? 1 : 2;
+    return bits * bit_arrays + (size_t)column->capacity_rows * slot_bytes(column) +
+           column->bytes_capacity;
+}
+
+size_t frame_memory_bytes(const struct frame *frame)
+{
+    size_t total = sizeof *frame + frame->schema->fields_count * sizeof *frame->columns;
+    for (size_t i = 0; i < frame->schema->fields_count; i++) {
+        total += column_memory_bytes(&frame->columns[i]);
+    }
+    size_t rows = (size_t)frame->capacity_rows;
+    total += frame->operations == NULL ? 0 : rows;
+    total += frame->lines == NULL ? 0 : rows * sizeof *frame->lines;
+    return total;
+}
+
+static void column_check(const struct column *column)
+{
+    assert(column->rows_count <= column->capacity_rows);
+    assert(column->capacity_rows % ROWS_STEP == 0);
+    int64_t nulls = 0;
+    uint32_t end = 0;
+    for (int64_t row = 0; row < column->rows_count; row++) {
+        bool valid = column_is_valid(column, row);
+        nulls += !valid;
+        assert(!valid || column_is_present(column, row));
+        if (has_bytes(column)) {
+            assert(column->values.ends[row] >= end);
+            assert(valid || column->values.ends[row] == end);
+            end = column->values.ends[row];
+        }
+    }
+    assert(nulls == column->nulls_count);
+    assert(!has_bytes(column) || end == column->bytes_size);
+    for (int64_t row = column->rows_count; row < column->capacity_rows; row++) {
+        assert(!column_is_valid(column, row));
+        assert(column->present == NULL || !column_is_present(column, row));
+    }
+}
+
+void frame_check(const struct frame *frame)
+{
+    for (size_t i = 0; i < frame->schema->fields_count; i++) {
+        assert(frame->columns[i].type == frame->schema->fields[i].type);
+        assert(frame->columns[i].rows_count == frame->rows_count);
+        column_check(&frame->columns[i]);
+    }
+    for (int64_t row = 0; frame->operations != NULL && row < frame->rows_count; row++) {
+        assert(frame->operations[row] < FRAME_OPERATION_COUNT);
+    }
+}
