@@ -16,7 +16,11 @@
 
 enum {
     SCHEMA_FIELDS_MAX = 1000,
-    SCHEMA_KEY_FIELDS_MAX = 16,
+    SCHEMA_KEY_FIELDS_MAX = 16, /* of key and partition_by alike */
+    SCHEMA_LOOKUP_MAX = 16,
+    SCHEMA_LOOKUP_NAME_BYTES_MAX = 64, /* entity and as */
+    SCHEMA_DESCRIPTION_BYTES_MAX = 4096,
+    SCHEMA_FOREIGN_NAME_BYTES_MAX = 1024, /* column names in tables of other engines */
     SCHEMA_NAME_BYTES_MAX = 128,
     SCHEMA_ENUM_VALUES_MAX = 1000,
     SCHEMA_PATTERN_BYTES_MAX = 1024,
@@ -84,7 +88,21 @@ struct field {
     char *minimum_text, *maximum_text; /* as given (JSON number or date text) */
     __int128 minimum, maximum; /* in the column's unit; for double: bits of the double in the low 64 */
     char *description; /* NULL = none */
+    struct span json_name; /* "\"name\":" as the JSON encoders print it */
+    uint32_t *enum_order;  /* private to field_enum_holds */
 };
+
+/* Is `text` one of the field's enum values? Binary search. The field must have an enum. */
+bool field_enum_holds(const struct field *field, struct span text);
+
+/* minimum or maximum of a double column. */
+static inline double field_bound_double(__int128 bound)
+{
+    uint64_t bits = (uint64_t)bound;
+    double value = 0;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
 
 struct lookup_column {
     char *entity;   /* "member" */
@@ -94,7 +112,10 @@ struct lookup_column {
 
 enum table_merge { TABLE_DELETION_VECTORS, TABLE_COPY_ON_WRITE, TABLE_APPEND };
 
-/* A whole table definition as PUT /v1/tables/{table} states it, validated. */
+/*
+ * A whole table definition as PUT /v1/tables/{table} states it, validated.
+ * Field ids ascend with the index: added fields go to the end, none is ever dropped.
+ */
 struct schema {
     int32_t version; /* of the definition, from 1; grows with each accepted change */
     size_t fields_count;
@@ -117,7 +138,19 @@ struct schema {
 };
 
 /*
- * Validate a definition.
+ * Validate a definition. What the rules are, beyond the shape of the JSON:
+ *   names      ASCII letters, digits, underscore, not starting with a digit; unique
+ *              ignoring case; not _op, _change_type, _commit_version, _commit_timestamp
+ *   key        required and refused as `merge` says (append tables have none); fields
+ *              nullable:false of type string, integer, long, boolean, date, timestamp
+ *              or decimal: types whose equality is the equality of their bytes
+ *   sequence_by  nullable:false integer, long, date or timestamp; keyed tables only
+ *   partition_by string, integer, long, boolean or date, not phi, not all fields
+ *   lookup     column types as for keys, nullable or not; `as` equal to `entity` makes
+ *              the table the entity's root and needs the key to be exactly the column
+ *   rules      max_length on string and binary; pattern, enum and format on string;
+ *              minimum and maximum on numbers, decimals (number, or text when a number
+ *              would not be exact), dates and timestamps (text)
  *
  * Errors:  ERR_INVALID with the JSON pointer of the first fault, e.g.
  *          "/schema/fields/3/type: unknown type 'int'; use one of string, …".
@@ -126,13 +159,19 @@ struct schema {
 enum err_code schema_parse(const struct json *definition, struct schema **schema_out,
                            struct err *err) MUST_USE;
 
+/* As schema_parse, for a definition that was accepted as `version` before (the catalog's copy). */
+enum err_code schema_load(const struct json *definition, int32_t version,
+                          struct schema **schema_out, struct err *err) MUST_USE;
+
 /* The definition as JSON in canonical member order; schema_parse of it is equal. */
 struct json *schema_to_json(const struct schema *schema);
 
 /*
  * The definition `next` as a change of `current`: keeps field ids, allows
- * additive nullable fields, looser rules and new descriptions; assigns version
- * and ids. `same_out` says that nothing differs.
+ * additive nullable fields, looser rules, more lookups, another delete retention
+ * and new descriptions; assigns version and ids. The order of fields that exist
+ * says nothing: they keep their place and new ones follow. `same_out` says that
+ * nothing differs; the result is `current` then.
  * Errors:  ERR_CONFLICT with the reason a change is refused.
  */
 enum err_code schema_evolve(const struct schema *current, const struct schema *next,

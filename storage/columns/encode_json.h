@@ -1,0 +1,48 @@
+/*
+ * Rows as JSON objects, compact, members in schema order, every field named.
+ *
+ * Forms:  string     as it is, only what JSON demands escaped; UTF-8 byte for byte
+ *         integer, long, byte, short   number
+ *         double, float                shortest number that reads back equal; from
+ *                                      foreign files also "NaN", "Infinity", "-Infinity"
+ *         decimal    number with all digits of its scale: 12.500 for decimal(10,3)
+ *         boolean    true, false
+ *         date       "YYYY-MM-DD"
+ *         timestamp  "YYYY-MM-DDThh:mm:ssZ", six fraction digits only when one is not 0
+ *         timestamp_ntz  the same without Z
+ *         binary     base64 (RFC 4648, padded)
+ *         null       null
+ * The decoders read each of these forms back to the same value, except the three
+ * names of doubles that are not numbers.
+ */
+#pragma once
+
+#include "storage/base/buffer.h"
+#include "storage/base/err.h"
+#include "storage/base/span.h"
+#include "storage/columns/frame.h"
+#include "storage/columns/schema.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * Append one row of a frame; the buffer's ceiling applies (buffer_check).
+ *
+ *   columns_mask  schema->fields_count flags, false = left out; NULL = all
+ */
+void encode_json_row(const struct frame *frame, int64_t row, const bool *columns_mask,
+                     struct buffer *text);
+
+/* Append one value alone. */
+void encode_json_value(const struct frame *frame, size_t column, int64_t row, struct buffer *text);
+
+/*
+ * Append the row of an image without a frame in between: the lookup path.
+ * Equal to row_decode_into a frame of `schema` and encode_json_row.
+ *
+ * Errors:  ERR_CORRUPT as row_decode_into; `text` keeps its former size then.
+ */
+enum err_code encode_json_image(struct span image, const struct schema *schema,
+                                const bool *columns_mask, struct buffer *text,
+                                struct err *err) MUST_USE;

@@ -1,0 +1,67 @@
+/*
+ * Row images: one stored row as compact bytes that describe themselves by field
+ * id and type, so that a lookup needs no Parquet page and no frame. Images of an
+ * older schema version read against a newer one; fields added since are null.
+ *
+ * Layout (all lengths in bytes):
+ *   checksum  4         low 32 bits of XXH3-64 over everything behind it
+ *   values    …         non-null fields only, ascending field id
+ * where a value is
+ *   tag       1         high four bits: step from the previous id (1…14), or 15
+ *                       and the step follows as varint; low four: enum column_type
+ *   content   varint length + bytes   string, binary
+ *             zigzag varint           integer, long, date, timestamp, byte, short, …
+ *             1 (0 or 1)              boolean
+ *             8, little endian        double, float
+ *             1 + n                   decimal: n in 1…16, then n bytes two's
+ *                                     complement, little endian, no longer than needed
+ */
+#pragma once
+
+#include "storage/base/buffer.h"
+#include "storage/base/cursor.h"
+#include "storage/base/err.h"
+#include "storage/base/span.h"
+#include "storage/columns/frame.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * Append the image of one row to `image`; its ceiling applies (buffer_check).
+ * Absent fields are written as null: an image is of a whole row.
+ */
+void row_encode(const struct frame *frame, int64_t row, struct buffer *image);
+
+/*
+ * Append the row of `image` to `target` as one upsert without a line; fields are
+ * matched by id, those the target does not know are dropped.
+ *
+ * Errors:  ERR_CORRUPT checksum, length, type, order, range or UTF-8; the target
+ *          is unchanged then.
+ */
+enum err_code row_decode_into(struct span image, struct frame *target, struct err *err) MUST_USE;
+
+/* One value met while walking an image. */
+struct row_value {
+    int32_t field_id;
+    enum column_type type;
+    struct span bytes;  /* string (not yet checked as UTF-8), binary; borrowed from the image */
+    int64_t integer;    /* integers, boolean, date, timestamps; within the type's range */
+    double real;        /* double, float */
+    __int128 decimal;
+};
+
+/* Walks the values of one image in ascending field id. Lives on the caller's stack. */
+struct row_reader {
+    struct cursor cursor;
+    int32_t field_id; /* of the value last read */
+};
+
+/* Errors:  ERR_CORRUPT short image or wrong checksum. Memory: borrows the image. */
+enum err_code row_reader_init(struct row_reader *reader, struct span image,
+                              struct err *err) MUST_USE;
+
+/* False at the end or at a malformed value; row_reader_check tells them apart. */
+bool row_reader_next(struct row_reader *reader, struct row_value *value_out);
+enum err_code row_reader_check(const struct row_reader *reader, struct err *err) MUST_USE;
