@@ -77,6 +77,7 @@ obj = $(patsubst %.c,$(OUT)/%.o,$(call src,$(1)))
 lib = $(OUT)/lib$(1).a
 libs = $(foreach r,$(1) $(deps_$(1)),$(call lib,$(r)))
 
+.DEFAULT_GOAL := all
 .PHONY: all help
 all: $(BUILD)/sluice
 
@@ -139,6 +140,95 @@ $(OUT)/stress/$(2): $(OUT)/tests/stress/$(1)/$(2).o $(call libs,$(1))
 STRESS_PROGRAMS += $(OUT)/stress/$(2)
 endef
 $(foreach r,$(ROOMS),$(foreach f,$(wildcard tests/stress/$(r)/stress_*.c),$(eval $(call stress_rules,$(r),$(basename $(notdir $(f)))))))
+
+# ---- what everyone relies on -----------------------------------------------
+# Targets that start from a bare machine install what is missing first and then
+# run make again, because the flags above need pkg-config to be there already.
+.PHONY: packages-build packages-test packages-lint packages-proof
+packages-build packages-test packages-lint packages-proof: packages-%:
+	@docker/install-packages.sh build $(filter-out build,$*)
+
+#: make demo           install, build, serve, ingest a realistic data set, look members up
+.PHONY: demo
+demo: packages-build
+	@docker/install-packages.sh run
+	@$(MAKE) --no-print-directory -j2 all
+	@tests/demo/demo.sh $(BUILD)/sluice
+
+#: make run            serve ./data
+.PHONY: run
+run: packages-build
+	@$(MAKE) --no-print-directory -j2 all
+	$(BUILD)/sluice serve --data data
+
+#: make test           install, build, unit and end-to-end tests
+.PHONY: test e2e
+test: packages-test
+	@$(MAKE) --no-print-directory -j2 all unit-programs
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory e2e
+
+e2e: all
+	SLUICE=$(BUILD)/sluice tests/e2e/run.sh
+
+.PHONY: unit-programs fuzz-programs stress-programs
+unit-programs: $(foreach r,$(UNIT_ROOMS),$(OUT)/unit/$(r))
+fuzz-programs: $(FUZZ_PROGRAMS)
+stress-programs: $(STRESS_PROGRAMS)
+
+#: make asan           unit and end-to-end tests under ASan, UBSan and LSan
+.PHONY: asan
+asan: packages-test
+	@$(MAKE) --no-print-directory -j2 FLAVOUR=asan BUILD=$(BUILD)/asan-run all unit-programs
+	@$(MAKE) --no-print-directory FLAVOUR=asan BUILD=$(BUILD)/asan-run unit
+	@$(MAKE) --no-print-directory FLAVOUR=asan BUILD=$(BUILD)/asan-run e2e
+
+#: make tsan           stress programs under TSan
+.PHONY: tsan
+tsan: packages-test
+	@$(MAKE) --no-print-directory -j2 FLAVOUR=tsan BUILD=$(BUILD)/tsan-run stress-programs
+	@tests/stress/run.sh $(BUILD)/tsan-run/tsan/stress
+
+#: make fuzz-smoke     every fuzz target FUZZ_SECONDS (default 10) on its corpus
+.PHONY: fuzz-smoke
+FUZZ_SECONDS ?= 10
+fuzz-smoke: packages-lint
+	@$(MAKE) --no-print-directory -j2 FLAVOUR=fuzz BUILD=$(BUILD)/fuzz-run fuzz-programs
+	@tests/fuzz/run.sh $(BUILD)/fuzz-run/fuzz/fuzz $(FUZZ_SECONDS)
+
+#: make crash          kill and restart under load: CRASH_CYCLES (default 50)
+.PHONY: crash
+CRASH_CYCLES ?= 50
+crash: packages-test
+	@$(MAKE) --no-print-directory -j2 FLAVOUR=faults BUILD=$(BUILD)/crash-run all crash-programs
+	@tests/crash/run.sh $(BUILD)/crash-run $(CRASH_CYCLES)
+
+#: make interop        other engines read what we write (Python packages from PyPI)
+.PHONY: interop
+interop: packages-proof
+	@$(MAKE) --no-print-directory -j2 all
+	@SLUICE=$(BUILD)/sluice tests/interop/run.sh
+
+#: make powercut       power loss on real file systems (root; not part of check)
+.PHONY: powercut
+powercut: packages-proof
+	@$(MAKE) --no-print-directory -j2 FLAVOUR=faults BUILD=$(BUILD)/crash-run all crash-programs
+	@tests/crash/powercut.sh $(BUILD)/crash-run
+
+#: make bench          the benchmark set of design section 8
+.PHONY: bench
+bench: packages-proof
+	@$(MAKE) --no-print-directory -j2 all bench-programs
+	@SLUICE=$(BUILD)/sluice tests/bench/run.sh $(OUT)
+
+#: make fresh          README's commands in an empty debootstrap folder (root)
+.PHONY: fresh
+fresh: packages-proof
+	@tests/e2e/fresh.sh
+
+#: make check          everything .ci/run calls
+.PHONY: check
+check: test lint asan tsan fuzz-smoke crash interop
 
 #: make clean          remove what was built
 .PHONY: clean
