@@ -230,6 +230,19 @@ fresh: packages-proof
 .PHONY: check
 check: test lint asan tsan fuzz-smoke crash interop
 
+# ---- tool programs: tests/crash/*.c, tests/bench/*.c; may use every room below server ---
+tool_libs := $(call lib,base) $(foreach r,$(filter-out base server,$(ROOMS)),$(call lib,$(r)))
+define tool_rules
+$(OUT)/$(1)/$(2): $(OUT)/tests/$(1)/$(2).o $(SUPPORT_OBJ) $(tool_libs)
+	@mkdir -p $$(@D)
+	$(CC) $(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS)
+$(1)_PROGRAMS += $(OUT)/$(1)/$(2)
+endef
+$(foreach k,crash bench,$(foreach f,$(wildcard tests/$(k)/*.c),$(eval $(call tool_rules,$(k),$(basename $(notdir $(f)))))))
+.PHONY: crash-programs bench-programs
+crash-programs: $(crash_PROGRAMS)
+bench-programs: $(bench_PROGRAMS)
+
 #: make clean          remove what was built
 .PHONY: clean
 clean:
