@@ -89,6 +89,7 @@ struct exchange {
     struct id log_batch; /* empty text = none */
     int64_t log_records;
     int64_t log_version; /* -1 = none */
+    const char *log_code; /* problem code of the answer, static; NULL = none */
 
     void *server; /* the adapter's own state */
 };
@@ -97,11 +98,31 @@ struct exchange {
 struct span exchange_header(const struct exchange *exchange, const char *name);
 struct span exchange_query(const struct exchange *exchange, const char *name);
 
-/* Answer side. */
+/*
+ * What `Prefer` asks for (RFC 7240), all Prefer headers taken together: is the
+ * preference named, and its value without quotes ("" when it has none).
+ */
+bool exchange_prefers(const struct exchange *exchange, const char *name, struct span *value_out);
+
+/*
+ * Whole-number query parameter within [minimum, maximum]; `*value_out` keeps the
+ * caller's default when it is absent.
+ * Errors:  ERR_INVALID naming the parameter and the range.
+ */
+enum err_code exchange_query_integer(struct exchange *exchange, const char *name, int64_t minimum,
+                                     int64_t maximum, int64_t *value_out) MUST_USE;
+
+/* `true` or `false`, as above. */
+enum err_code exchange_query_boolean(struct exchange *exchange, const char *name,
+                                     bool *value_out) MUST_USE;
+
+/* Answer side. A header set twice keeps the last value; `name` must be static. */
 void exchange_set_header(struct exchange *exchange, const char *name, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* Status and JSON body; takes and frees the value. */
+/* Status and JSON body; takes and frees the value. Drops what `answer` held before. */
 void exchange_answer_json(struct exchange *exchange, int status, struct json **value);
+/* Status and no body (204, 304). */
+void exchange_answer_empty(struct exchange *exchange, int status);
 
 /* Parse the request body as one JSON object into a value freed by json_free. */
 enum err_code exchange_body_json(struct exchange *exchange, struct json **body_out) MUST_USE;
