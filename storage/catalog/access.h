@@ -19,13 +19,13 @@
 struct catalog;
 
 enum {
-    ACCESS_NAME_BYTES_MAX = 128,      /* principals; letters, digits, . _ - @ */
-    ACCESS_PATTERN_BYTES_MAX = 128,   /* an action or table pattern */
+    ACCESS_NAME_BYTES_MAX = 128,    /* principals; letters, digits, . _ - @ */
+    ACCESS_PATTERN_BYTES_MAX = 128, /* an action or table pattern */
     ACCESS_PRINCIPALS_MAX = 10000,
-    ACCESS_TOKENS_MAX = 100000,       /* stored, expired and revoked ones included */
-    ACCESS_TOKENS_LIVE_MAX = 100,     /* live tokens per principal */
-    ACCESS_ASSIGNMENTS_MAX = 32,      /* roles per principal */
-    ACCESS_SCOPE_MAX = 64,            /* table patterns per assignment */
+    ACCESS_TOKENS_MAX = 100000,   /* stored, expired and revoked ones included */
+    ACCESS_TOKENS_LIVE_MAX = 100, /* live tokens per principal */
+    ACCESS_ASSIGNMENTS_MAX = 32,  /* roles per principal */
+    ACCESS_SCOPE_MAX = 64,        /* table patterns per assignment */
     ACCESS_TOKEN_DAYS_MAX = 366,
 };
 
@@ -85,9 +85,9 @@ bool access_allows(const struct principal *principal, const char *action, const 
 /* Why access_allows says what it says. Texts are borrowed with the principal. */
 struct access_explanation {
     bool allowed;
-    const char *role;    /* that allowed it; NULL when denied */
-    const char *grant;   /* its action pattern */
-    const char *scope;   /* the table pattern of the assignment */
+    const char *role;  /* that allowed it; NULL when denied */
+    const char *grant; /* its action pattern */
+    const char *scope; /* the table pattern of the assignment */
 };
 void access_explain(const struct principal *principal, const char *action, const char *table,
                     struct access_explanation *explanation_out);
@@ -111,7 +111,7 @@ const struct access_role *access_roles(size_t *count_out);
 /* One role of one principal, limited to tables. */
 struct access_assignment {
     const char *role;
-    size_t scope_count; /* 0 = all tables */
+    size_t scope_count;       /* 0 = all tables */
     const char *const *scope; /* table patterns */
 };
 

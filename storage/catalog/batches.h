@@ -23,8 +23,8 @@
 struct catalog;
 
 enum {
-    BATCH_RECORD_ERRORS_MAX = 1000000,     /* stored per batch */
-    BATCH_TEXT_BYTES_MAX = 1024,           /* pointer and message of one error; longer is cut */
+    BATCH_RECORD_ERRORS_MAX = 1000000, /* stored per batch */
+    BATCH_TEXT_BYTES_MAX = 1024,       /* pointer and message of one error; longer is cut */
     IDEMPOTENCY_KEY_BYTES_MAX = 255,
     IDEMPOTENCY_ANSWER_BYTES_MAX = 64 << 10,
     BATCH_SHA256_BYTES = 32,
@@ -48,14 +48,14 @@ struct batch {
     enum frame_operation operation;
     enum batch_state state;
     bool replay;
-    bool forced;            /* a replay that wins whatever is stored */
+    bool forced; /* a replay that wins whatever is stored */
     int32_t schema_version;
-    int32_t crashes;        /* merges of it that died by a fatal signal of their own thread */
-    int32_t interruptions;  /* merges of it that ended with the process for another reason */
+    int32_t crashes;       /* merges of it that died by a fatal signal of their own thread */
+    int32_t interruptions; /* merges of it that ended with the process for another reason */
     int64_t received, accepted, rejected;           /* records */
     int64_t applied, superseded, rejected_at_merge; /* records, once committed */
-    int64_t version;        /* of the table, -1 = none yet */
-    int64_t body_bytes;     /* as received */
+    int64_t version;                                /* of the table, -1 = none yet */
+    int64_t body_bytes;                             /* as received */
     uint8_t body_sha256[BATCH_SHA256_BYTES];
     int64_t received_at_us;
     int64_t finished_at_us; /* committed or failed, 0 = not yet */
@@ -65,10 +65,10 @@ struct batch {
 
 /* One refused record of a body, or of a merge. Texts are borrowed for the call. */
 struct record_error {
-    int64_t line;        /* 1-based line or element; 0 = the whole batch */
-    struct span pointer; /* "/quantity", empty = none */
-    struct span code;    /* "type", "key_exists", … */
-    struct span message; /* never contains the value */
+    int64_t line;          /* 1-based line or element; 0 = the whole batch */
+    struct span pointer;   /* "/quantity", empty = none */
+    struct span code;      /* "type", "key_exists", … */
+    struct span message;   /* never contains the value */
     int64_t payload_start; /* within the batch's record of the dead-letter log */
     int64_t payload_size;  /* -1 = no dead letter is kept for it */
 };
@@ -91,8 +91,8 @@ enum idempotency_outcome {
 
 struct idempotency_answer {
     int status;
-    struct id batch;     /* text "" = none: answer with `body` */
-    struct span body;    /* in the arena */
+    struct id batch;  /* text "" = none: answer with `body` */
+    struct span body; /* in the arena */
 };
 
 /*
@@ -126,7 +126,8 @@ struct batch_accept {
     int64_t body_bytes;
     uint8_t body_sha256[BATCH_SHA256_BYTES];
     int64_t received_at_us;
-    struct location frame; /* synced in the journal; accepted == 0: not set, the batch is born indexed */
+    struct location
+        frame; /* synced in the journal; accepted == 0: not set, the batch is born indexed */
     const struct record_error *errors; /* rejected records */
     size_t errors_count;
     struct location payloads; /* synced in the dead-letter log; not set = no dead letters */
@@ -178,14 +179,14 @@ enum err_code batches_queued(struct catalog *catalog, const struct id *table,
 
 /* Batches that are in the table but not yet marked indexed, in order of position: for restarts. */
 enum err_code batches_committed(struct catalog *catalog, const struct id *table, size_t limit,
-                                struct arena *arena, struct batch **batches_out,
-                                size_t *count_out, struct err *err) MUST_USE;
+                                struct arena *arena, struct batch **batches_out, size_t *count_out,
+                                struct err *err) MUST_USE;
 
 /* What waits in a lane, from memory: no SQLite, cheap enough for every request. */
 struct lane_statistics {
     struct id table;
-    int64_t queued_count;       /* durable, not yet committed */
-    int64_t queued_bytes;       /* their frames */
+    int64_t queued_count; /* durable, not yet committed */
+    int64_t queued_bytes; /* their frames */
     int64_t queued_records;
     int64_t oldest_received_us; /* 0 = none; lower bound */
     int64_t position_last;      /* highest given out */
@@ -223,14 +224,15 @@ enum err_code batches_end_attempt(struct catalog *catalog, const struct id *tabl
 /* What a merge did to one batch. */
 struct batch_outcome {
     struct id id;
-    int64_t piece;             /* batch.piece */
-    enum batch_state state;    /* BATCH_COMMITTED, BATCH_INDEXED or BATCH_FAILED */
-    int64_t version;           /* -1 for BATCH_FAILED */
+    int64_t piece;          /* batch.piece */
+    enum batch_state state; /* BATCH_COMMITTED, BATCH_INDEXED or BATCH_FAILED */
+    int64_t version;        /* -1 for BATCH_FAILED */
     int64_t applied, superseded, rejected_at_merge;
     const struct record_error *errors; /* rejected at merge; line = of the body */
     size_t errors_count;
-    struct location payloads;  /* dead-letter log: their payloads, or the whole frame of a failed batch */
-    const char *failure;       /* BATCH_FAILED: code of the dead letter ("poison", …) */
+    struct location
+        payloads;        /* dead-letter log: their payloads, or the whole frame of a failed batch */
+    const char *failure; /* BATCH_FAILED: code of the dead letter ("poison", …) */
     const char *failure_message;
 };
 
@@ -246,8 +248,8 @@ enum err_code batches_finish(struct catalog *catalog, const struct id *table,
                              struct err *err) MUST_USE;
 
 /* Committed batches of the table with version <= `version` become indexed. */
-enum err_code batches_mark_indexed(struct catalog *catalog, const struct id *table,
-                                   int64_t version, struct err *err) MUST_USE;
+enum err_code batches_mark_indexed(struct catalog *catalog, const struct id *table, int64_t version,
+                                   struct err *err) MUST_USE;
 
 /*
  * A foreign overwrite took our commits away: committed and indexed batches of the

@@ -31,20 +31,22 @@
 struct catalog;
 
 enum {
-    CATALOG_READERS = 4,           /* read-only connections per file */
-    CATALOG_GROUP_MAX = 256,       /* writes that share one transaction */
-    CATALOG_QUEUE_MAX = 4096,      /* writes waiting; more is ERR_BUSY */
-    CATALOG_PIECES_MAX = 256,      /* open pieces */
+    CATALOG_READERS = 4,                      /* read-only connections per file */
+    CATALOG_GROUP_MAX = 256,                  /* writes that share one transaction */
+    CATALOG_QUEUE_MAX = 4096,                 /* writes waiting; more is ERR_BUSY */
+    CATALOG_PIECES_MAX = 256,                 /* open pieces */
     CATALOG_QUICK_CHECK_BYTES_MAX = 32 << 20, /* larger files are checked by fsck only */
 };
 
 /* Zero means the default in brackets. */
 struct catalog_options {
-    int64_t piece_bytes_max;           /* a piece this large is followed by another [1 GiB] */
-    int64_t retention_us;              /* finished batches and idempotency keys are kept [7 days] */
-    int64_t dead_letter_retention_us;  /* unresolved dead letters keep their piece this long [90 days] */
-    int64_t pieces_bytes_max;          /* budget of all pieces; over it the oldest finished go early [32 GiB] */
-    int64_t dead_letter_bytes_max;     /* quota of refused payloads per table [1 GiB] */
+    int64_t piece_bytes_max; /* a piece this large is followed by another [1 GiB] */
+    int64_t retention_us;    /* finished batches and idempotency keys are kept [7 days] */
+    int64_t
+        dead_letter_retention_us; /* unresolved dead letters keep their piece this long [90 days] */
+    int64_t
+        pieces_bytes_max; /* budget of all pieces; over it the oldest finished go early [32 GiB] */
+    int64_t dead_letter_bytes_max; /* quota of refused payloads per table [1 GiB] */
 };
 
 /*
@@ -76,9 +78,9 @@ enum err_code catalog_mint_instance(struct catalog *catalog, struct id *instance
 bool catalog_healthy(struct catalog *catalog);
 
 struct catalog_statistics {
-    int64_t commits_count;  /* group commits since open */
-    int64_t writes_count;   /* closures committed since open */
-    int64_t waiting_count;  /* writes in the queue now */
+    int64_t commits_count; /* group commits since open */
+    int64_t writes_count;  /* closures committed since open */
+    int64_t waiting_count; /* writes in the queue now */
     int64_t pieces_count;
     int64_t pieces_bytes;
 };

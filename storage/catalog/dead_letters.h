@@ -31,16 +31,16 @@ struct dead_letter {
     struct id id;
     struct id table;
     struct id batch;
-    struct id principal;     /* who posted the batch */
+    struct id principal; /* who posted the batch */
     int64_t piece;
-    int64_t batch_position;  /* order position for its replay */
-    int64_t line;            /* 0 = the whole batch */
-    const char *pointer;     /* "" = none */
+    int64_t batch_position; /* order position for its replay */
+    int64_t line;           /* 0 = the whole batch */
+    const char *pointer;    /* "" = none */
     const char *code;
     const char *message;
     enum dead_letter_state state;
     enum frame_operation operation; /* of its batch */
-    int32_t schema_version;  /* of its batch */
+    int32_t schema_version;         /* of its batch */
     int64_t created_at_us;
     int64_t resolved_at_us;  /* 0 = unresolved */
     struct id replay_batch;  /* text "" = none */
