@@ -1,0 +1,429 @@
+/*
+ * The local folder as an object store. Durable verbs are base/file.h's; this
+ * file maps names to paths, makes folders when they are missed, and lists.
+ */
+#include "storage/object/object.h"
+
+#include "storage/base/file.h"
+#include "storage/base/mem.h"
+#include "storage/object/store.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { FILE_MODE = 0600, FSYNCS_OF_PUBLISH = 2 };
+
+struct local_store {
+    struct object_store base;
+    char *root; /* without trailing '/'; set once */
+};
+
+struct local_stream {
+    struct object_stream base;
+    struct local_store *store; /* outlives the stream */
+    char *path;
+    int fd;
+    int64_t size; /* bytes written */
+};
+
+struct local_object {
+    struct object base;
+    int fd;
+};
+
+static struct local_store *local_of(struct object_store *store)
+{
+    return (struct local_store *)store;
+}
+
+static char *path_of(struct object_store *store, const char *name)
+{
+    return file_join(local_of(store)->root, name);
+}
+
+static void count_syncs(struct object_store *store, int64_t count)
+{
+    atomic_fetch_add(&store->syncs_count, count);
+}
+
+/* The folder of `path`, made durably; asked for only after a write missed it. */
+static enum err_code make_parent(const char *path, struct err *err)
+{
+    CLEANUP(mem_cleanup) char *folder = mem_copy_text(path);
+    char *slash = strrchr(folder, '/');
+    assert(slash != NULL);
+    *slash = '\0';
+    return file_make_directory(folder, err);
+}
+
+typedef enum err_code (*write_fn)(const char *path, struct span bytes, struct err *err);
+
+static enum err_code write_making_parent(const char *path, struct span bytes, write_fn write,
+                                         struct err *err)
+{
+    enum err_code code = write(path, bytes, err);
+    if (code != ERR_NOT_FOUND) {
+        return code;
+    }
+    err_clear(err);
+    TRY(make_parent(path, err));
+    return write(path, bytes, err);
+}
+
+static void local_close(struct object_store *store)
+{
+    mem_free(local_of(store)->root);
+    mem_free(store);
+}
+
+static const char *local_root(const struct object_store *store)
+{
+    return ((const struct local_store *)store)->root;
+}
+
+static enum err_code local_put(struct object_store *store, const char *name, struct span bytes,
+                               struct err *err)
+{
+    CLEANUP(mem_cleanup) char *path = path_of(store, name);
+    TRY(write_making_parent(path, bytes, file_write_new, err));
+    count_syncs(store, 1);
+    return ERR_OK;
+}
+
+static enum err_code local_put_if_absent(struct object_store *store, const char *name,
+                                         struct span bytes, struct err *err)
+{
+    CLEANUP(mem_cleanup) char *path = path_of(store, name);
+    TRY(write_making_parent(path, bytes, file_publish, err));
+    count_syncs(store, FSYNCS_OF_PUBLISH);
+    return ERR_OK;
+}
+
+static enum err_code local_replace(struct object_store *store, const char *name, struct span bytes,
+                                   bool durable, struct err *err)
+{
+    CLEANUP(mem_cleanup) char *path = path_of(store, name);
+    TRY(write_making_parent(path, bytes, durable ? file_replace : file_replace_derived, err));
+    if (durable) {
+        count_syncs(store, FSYNCS_OF_PUBLISH);
+    }
+    return ERR_OK;
+}
+
+/* ---- streams ---- */
+
+static enum err_code stream_append(struct object_stream *stream, struct span bytes, struct err *err)
+{
+    struct local_stream *self = (struct local_stream *)stream;
+    TRY(file_write_at(self->fd, self->size, bytes, err));
+    self->size += (int64_t)bytes.size;
+    return ERR_OK;
+}
+
+static void stream_release(struct local_stream *self)
+{
+    file_close(&self->fd);
+    mem_free(self->path);
+    self->path = NULL;
+}
+
+static enum err_code stream_finish(struct object_stream *stream, struct err *err)
+{
+    struct local_stream *self = (struct local_stream *)stream;
+    TRY(file_sync_data(self->fd, err));
+    count_syncs(&self->store->base, 1);
+    stream_release(self);
+    return ERR_OK;
+}
+
+static void stream_abort(struct object_stream *stream)
+{
+    struct local_stream *self = (struct local_stream *)stream;
+    struct err err = {0};
+    if (file_remove(self->path, &err) != ERR_OK) {
+        err_clear(&err); /* garbage under a unique name; vacuum finds it too */
+    }
+    stream_release(self);
+}
+
+static const struct object_stream_ops stream_ops = {
+    .append = stream_append,
+    .finish = stream_finish,
+    .abort = stream_abort,
+};
+
+static enum err_code create_file(const char *path, int *fd_out, struct err *err)
+{
+    const int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
+    int fd = open(path, flags, FILE_MODE);
+    if (fd < 0 && errno == ENOENT) {
+        TRY(make_parent(path, err));
+        fd = open(path, flags, FILE_MODE);
+    }
+    if (fd < 0) {
+        return err_set_errno(err, errno, "create '%s'", path);
+    }
+    *fd_out = fd;
+    return ERR_OK;
+}
+
+static enum err_code local_stream_begin(struct object_store *store, const char *name,
+                                        struct object_stream **stream_out, struct err *err)
+{
+    CLEANUP(mem_cleanup) char *path = path_of(store, name);
+    int fd = -1;
+    TRY(create_file(path, &fd, err));
+    struct local_stream *stream = mem_zeroed(1, sizeof *stream);
+    *stream = (struct local_stream){
+        .base.ops = &stream_ops, .store = local_of(store), .path = path, .fd = fd};
+    path = NULL;
+    *stream_out = &stream->base;
+    return ERR_OK;
+}
+
+/* ---- names ---- */
+
+static enum err_code local_sync(struct object_store *store, const char *folder, struct err *err)
+{
+    CLEANUP(mem_cleanup)
+    char *path = folder[0] != '\0' ? path_of(store, folder) : mem_copy_text(local_of(store)->root);
+    TRY(file_sync_directory(path, err));
+    count_syncs(store, 1);
+    return ERR_OK;
+}
+
+static enum err_code local_remove(struct object_store *store, const char *name, struct err *err)
+{
+    CLEANUP(mem_cleanup) char *path = path_of(store, name);
+    return file_remove(path, err);
+}
+
+/* ---- reading ---- */
+
+static enum err_code local_get(struct object_store *store, const char *name,
+                               struct buffer *contents, struct err *err)
+{
+    CLEANUP(mem_cleanup) char *path = path_of(store, name);
+    return file_read(path, contents, err);
+}
+
+static enum err_code local_stat(struct object_store *store, const char *name, int64_t *size_out,
+                                int64_t *modified_ms_out, struct err *err)
+{
+    CLEANUP(mem_cleanup) char *path = path_of(store, name);
+    return file_stat(path, size_out, modified_ms_out, err);
+}
+
+static enum err_code object_read(struct object *object, int64_t offset, void *bytes_out,
+                                 size_t size, struct err *err)
+{
+    return file_read_at(((struct local_object *)object)->fd, offset, bytes_out, size, err);
+}
+
+static void object_release(struct object *object)
+{
+    file_close(&((struct local_object *)object)->fd);
+}
+
+static const struct object_ops object_functions = {.read_at = object_read, .close = object_release};
+
+static enum err_code local_open(struct object_store *store, const char *name,
+                                struct object **object_out, struct err *err)
+{
+    CLEANUP(mem_cleanup) char *path = path_of(store, name);
+    int fd = -1;
+    int64_t size = 0;
+    TRY(file_open_read(path, &fd, &size, err));
+    struct local_object *object = mem_zeroed(1, sizeof *object);
+    *object = (struct local_object){.base = {.ops = &object_functions, .size = size}, .fd = fd};
+    *object_out = &object->base;
+    return ERR_OK;
+}
+
+/* ---- listing ---- */
+
+/* Folders still to be read; names from the store's root, "" is the root itself. */
+struct pending {
+    char **folders;
+    size_t count;
+    size_t capacity;
+};
+
+struct listing {
+    struct local_store *store;
+    const struct object_list_options *options;
+    struct object_list list;
+    size_t capacity;
+    struct pending pending;
+};
+
+static void listing_deinit(struct listing *listing)
+{
+    object_list_free(&listing->list);
+    for (size_t i = 0; i < listing->pending.count; i++) {
+        mem_free(listing->pending.folders[i]);
+    }
+    mem_free(listing->pending.folders);
+}
+
+static void push_folder(struct pending *pending, char *folder)
+{
+    if (pending->count == pending->capacity) {
+        pending->capacity = pending->capacity == 0 ? 16 : pending->capacity * 2;
+        pending->folders = mem_resize(pending->folders, pending->capacity, sizeof(char *));
+    }
+    pending->folders[pending->count++] = folder;
+}
+
+static size_t depth_of(const char *name)
+{
+    size_t depth = 1;
+    for (const char *at = strchr(name, '/'); at != NULL; at = strchr(at + 1, '/')) {
+        depth++;
+    }
+    return depth;
+}
+
+/* 'd' folder, 'f' file, '-' neither. A link to a folder is not followed: it could be a loop. */
+static char kind_of(int folder_fd, const struct dirent *entry)
+{
+    if (entry->d_type == DT_REG) {
+        return 'f';
+    }
+    if (entry->d_type == DT_DIR) {
+        return 'd';
+    }
+    struct stat status;
+    if (entry->d_type == DT_LNK) {
+        return fstatat(folder_fd, entry->d_name, &status, 0) == 0 && S_ISREG(status.st_mode) ? 'f'
+                                                                                            : '-';
+    }
+    if (fstatat(folder_fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) {
+        return '-';
+    }
+    return S_ISDIR(status.st_mode) ? 'd' : S_ISREG(status.st_mode) ? 'f' : '-';
+}
+
+static enum err_code add_file(struct listing *listing, int folder_fd, const char *base, char *name,
+                              struct err *err)
+{
+    const struct object_list_options *options = listing->options;
+    int64_t size = -1;
+    int64_t modified_ms = -1;
+    if (options->details) {
+        struct stat status;
+        if (fstatat(folder_fd, base, &status, 0) != 0) {
+            mem_free(name); /* removed since it was listed */
+            return ERR_OK;
+        }
+        size = status.st_size;
+        modified_ms =
+            (int64_t)status.st_mtim.tv_sec * 1000 + (int64_t)status.st_mtim.tv_nsec / 1000000;
+    }
+    return object_list_add(&listing->list, &listing->capacity, name, size, modified_ms, err);
+}
+
+static enum err_code add_entry(struct listing *listing, const char *folder, int folder_fd,
+                               const struct dirent *entry, struct err *err)
+{
+    if (entry->d_name[0] == '.') {
+        return ERR_OK; /* temporary files, Hadoop's side files, and the folder's own two */
+    }
+    char *name = folder[0] != '\0' ? file_join(folder, entry->d_name)
+                                   : mem_copy_text(entry->d_name);
+    const char *start_after = listing->options->start_after;
+    char kind = kind_of(folder_fd, entry);
+    if (kind == 'd' && listing->options->recursive) {
+        if (depth_of(name) > OBJECT_DEPTH_MAX) {
+            mem_free(name);
+            return err_set(err, ERR_TOO_LARGE, "folders are nested deeper than %d",
+                           OBJECT_DEPTH_MAX);
+        }
+        push_folder(&listing->pending, name);
+        return ERR_OK;
+    }
+    if (kind != 'f' || (start_after != NULL && strcmp(name, start_after) <= 0)) {
+        mem_free(name);
+        return ERR_OK;
+    }
+    return add_file(listing, folder_fd, entry->d_name, name, err);
+}
+
+static void close_folder(DIR **folder)
+{
+    if (*folder != NULL) {
+        (void)closedir(*folder); /* only read from */
+    }
+}
+
+static enum err_code list_folder(struct listing *listing, const char *folder, struct err *err)
+{
+    CLEANUP(mem_cleanup)
+    char *path = folder[0] != '\0' ? file_join(listing->store->root, folder)
+                                   : mem_copy_text(listing->store->root);
+    CLEANUP(close_folder) DIR *stream = opendir(path);
+    if (stream == NULL) {
+        return errno == ENOENT ? ERR_OK : err_set_errno(err, errno, "list '%s'", path);
+    }
+    for (;;) {
+        errno = 0;
+        const struct dirent *entry = readdir(stream);
+        if (entry == NULL) {
+            return errno == 0 ? ERR_OK : err_set_errno(err, errno, "list '%s'", path);
+        }
+        TRY(add_entry(listing, folder, dirfd(stream), entry, err));
+    }
+}
+
+static enum err_code local_list(struct object_store *store,
+                                const struct object_list_options *options,
+                                struct object_list *list_out, struct err *err)
+{
+    CLEANUP(listing_deinit)
+    struct listing listing = {.store = local_of(store), .options = options};
+    push_folder(&listing.pending, mem_copy_text(options->folder != NULL ? options->folder : ""));
+    while (listing.pending.count > 0) {
+        CLEANUP(mem_cleanup) char *folder = listing.pending.folders[--listing.pending.count];
+        TRY(list_folder(&listing, folder, err));
+    }
+    object_list_sort(&listing.list);
+    *list_out = listing.list;
+    listing.list = (struct object_list){0};
+    return ERR_OK;
+}
+
+static const struct object_store_ops local_ops = {
+    .close = local_close,
+    .root = local_root,
+    .put = local_put,
+    .put_if_absent = local_put_if_absent,
+    .replace = local_replace,
+    .stream_begin = local_stream_begin,
+    .sync = local_sync,
+    .remove = local_remove,
+    .get = local_get,
+    .stat = local_stat,
+    .open = local_open,
+    .list = local_list,
+};
+
+enum err_code object_store_open_local(const char *root, struct object_store **store_out,
+                                      struct err *err)
+{
+    assert(root != NULL && root[0] != '\0');
+    TRY(file_make_directory(root, err));
+    struct local_store *store = mem_zeroed(1, sizeof *store);
+    store->base.ops = &local_ops;
+    store->base.read_back_is_durable = false;
+    store->root = mem_copy_text(root);
+    for (size_t length = strlen(root); length > 1 && store->root[length - 1] == '/'; length--) {
+        store->root[length - 1] = '\0';
+    }
+    *store_out = &store->base;
+    return ERR_OK;
+}

@@ -1,0 +1,70 @@
+/*
+ * What a kind of object store provides; private to this folder. Names have been
+ * checked when they come here.
+ */
+#pragma once
+
+#include "storage/object/object.h"
+
+#include <stdatomic.h>
+
+struct object_store_ops {
+    void (*close)(struct object_store *store);
+    const char *(*root)(const struct object_store *store); /* NULL = none */
+    enum err_code (*put)(struct object_store *store, const char *name, struct span bytes,
+                         struct err *err);
+    enum err_code (*put_if_absent)(struct object_store *store, const char *name, struct span bytes,
+                                   struct err *err);
+    enum err_code (*replace)(struct object_store *store, const char *name, struct span bytes,
+                             bool durable, struct err *err);
+    enum err_code (*stream_begin)(struct object_store *store, const char *name,
+                                  struct object_stream **stream_out, struct err *err);
+    enum err_code (*sync)(struct object_store *store, const char *folder, struct err *err);
+    enum err_code (*remove)(struct object_store *store, const char *name, struct err *err);
+    enum err_code (*get)(struct object_store *store, const char *name, struct buffer *contents,
+                         struct err *err);
+    enum err_code (*stat)(struct object_store *store, const char *name, int64_t *size_out,
+                          int64_t *modified_ms_out, struct err *err);
+    enum err_code (*open)(struct object_store *store, const char *name, struct object **object_out,
+                          struct err *err);
+    enum err_code (*list)(struct object_store *store, const struct object_list_options *options,
+                          struct object_list *list_out, struct err *err);
+};
+
+/* First member of every kind of store. */
+struct object_store {
+    const struct object_store_ops *ops;
+    bool read_back_is_durable;
+    _Atomic int64_t syncs_count;
+};
+
+struct object_stream_ops {
+    enum err_code (*append)(struct object_stream *stream, struct span bytes, struct err *err);
+    /* Neither frees the stream itself; abort also follows a failed finish. */
+    enum err_code (*finish)(struct object_stream *stream, struct err *err);
+    void (*abort)(struct object_stream *stream);
+};
+
+/* First member of every kind of stream; one allocation, freed by object.c. */
+struct object_stream {
+    const struct object_stream_ops *ops;
+};
+
+struct object_ops {
+    enum err_code (*read_at)(struct object *object, int64_t offset, void *bytes_out, size_t size,
+                             struct err *err);
+    void (*close)(struct object *object); /* frees what it holds, not the object */
+};
+
+/* First member of every kind of open object; one allocation, freed by object.c. */
+struct object {
+    const struct object_ops *ops;
+    int64_t size;
+};
+
+/* ---- shared by the kinds ---- */
+
+/* Append to a list that is being built; `name` is taken. */
+enum err_code object_list_add(struct object_list *list, size_t *capacity, char *name, int64_t size,
+                              int64_t modified_ms, struct err *err) MUST_USE;
+void object_list_sort(struct object_list *list);
