@@ -1,5 +1,5 @@
 /*
- * Text forms: UTF-8, numbers, base64, base62, hex, percent-encoding and the
+ * Text forms: UTF-8, numbers, base64, hex, percent-encoding and the
  * calendar. Every conversion is exact and independent of locale and time zone.
  * Parsers take the whole span or refuse it.
  */
@@ -14,6 +14,9 @@
 
 /* Well-formed UTF-8 (no surrogates, no overlong forms); offset of the first bad byte if not. */
 bool text_is_utf8(struct span text, size_t *bad_offset_out);
+
+/* Bytes of the well-formed sequence `text` starts with (1 to 4); 0 when there is none. */
+size_t text_utf8_sequence(struct span text);
 
 /* Code points of well-formed UTF-8. */
 size_t text_code_points(struct span utf8);
@@ -38,7 +41,10 @@ size_t text_format_int64(int64_t value, char text_out[TEXT_DOUBLE_BYTES]);
 bool text_parse_decimal(struct span text, int precision, int scale, __int128 *unscaled_out);
 size_t text_format_decimal(__int128 unscaled, int scale, char text_out[TEXT_DECIMAL_BYTES]);
 
-/* Days since 1970-01-01, proleptic Gregorian, years 0001–9999; "YYYY-MM-DD" only. */
+/*
+ * Days since 1970-01-01, proleptic Gregorian, years 0001–9999; "YYYY-MM-DD" only.
+ * Formatting takes any value; a year outside that range is printed with its sign.
+ */
 bool text_parse_date(struct span text, int32_t *days_out);
 size_t text_format_date(int32_t days, char text_out[TEXT_TIMESTAMP_BYTES]);
 int32_t text_days_of(int year, int month, int day);
@@ -54,7 +60,11 @@ bool text_parse_timestamp_ntz(struct span text, int64_t *us_out);
 size_t text_format_timestamp(int64_t us, char text_out[TEXT_TIMESTAMP_BYTES]);
 size_t text_format_timestamp_ntz(int64_t us, char text_out[TEXT_TIMESTAMP_BYTES]);
 
-/* RFC 4648; decoders refuse foreign characters and bad padding. */
+/*
+ * RFC 4648; decoders refuse foreign characters, bad padding and stray bits in the
+ * last character. A decoder that returns false leaves `bytes` as it was; one that
+ * would pass the ceiling of `bytes` marks it as overflowed, as every append does.
+ */
 void text_base64_encode(struct span bytes, struct buffer *text);
 bool text_base64_decode(struct span text, struct buffer *bytes);
 /* Unpadded URL-safe alphabet, for page tokens. */
@@ -65,5 +75,5 @@ bool text_hex_decode(struct span text, struct buffer *bytes);
 
 /* Percent-encode everything outside A–Z a–z 0–9 - . _ ~ and the characters of `keep`. */
 void text_percent_encode(struct span bytes, const char *keep, struct buffer *text);
-/* False for a broken escape or an encoded NUL. */
+/* False for a broken escape or a NUL, encoded or not. */
 bool text_percent_decode(struct span text, bool plus_is_space, struct buffer *bytes);
