@@ -360,11 +360,11 @@ void frame_append_row(struct frame *target, const struct frame *source, int64_t 
     frame_end_row(target, frame_operation_at(source, row), line_at(source, row));
 }
 
-#define GATHER_SLOTS(member)                                                       \
-    do {                                                                           \
-        for (int64_t i = 0; i < count; i++) {                                      \
-            target->values.member[first + i] = source->values.member[rows[i]];     \
-        }                                                                          \
+#define GATHER_SLOTS(member)                                                                       \
+    do {                                                                                           \
+        for (int64_t i = 0; i < count; i++) {                                                      \
+            target->values.member[first + i] = source->values.member[rows[i]];                     \
+        }                                                                                          \
     } while (0)
 
 static void gather_bytes(struct column *target, const struct column *source, const int64_t *rows,

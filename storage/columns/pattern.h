@@ -6,8 +6,9 @@
  *   - PCRE2 syntax in UTF mode; a code point is one character.
  *   - Anchored at both ends: "[A-Z]{2}" accepts "MA" and refuses "MAX".
  *   - Refused: back references, callouts, recursion and subroutine calls,
- *     conditions, verbs and start options "(*…)", and \C, because their cost is
- *     not bounded by the value's length or because they look outside it.
+ *     conditions, verbs and start options "(*…)", \C, \Q and \c, comments and
+ *     the option x that allows them: their cost is not bounded by the value's
+ *     length, or they can hide what is refused.
  *   - At most SCHEMA_PATTERN_BYTES_MAX bytes, PATTERN_GROUP_DEPTH_MAX open groups.
  *   - Matching is limited: PATTERN_MATCH_STEPS_MAX steps, PATTERN_HEAP_KIB_MAX
  *     KiB. A value that needs more does not match: the record is refused with

@@ -46,9 +46,9 @@ enum err_code row_decode_into(struct span image, struct frame *target, struct er
 struct row_value {
     int32_t field_id;
     enum column_type type;
-    struct span bytes;  /* string (not yet checked as UTF-8), binary; borrowed from the image */
-    int64_t integer;    /* integers, boolean, date, timestamps; within the type's range */
-    double real;        /* double, float */
+    struct span bytes; /* string (not yet checked as UTF-8), binary; borrowed from the image */
+    int64_t integer;   /* integers, boolean, date, timestamps; within the type's range */
+    double real;       /* double, float */
     __int128 decimal;
 };
 
