@@ -1,0 +1,45 @@
+/*
+ * What handlers may use, wired once by server/main.c before the first request
+ * and never changed while requests run. Nothing here is owned by handlers except
+ * the waiting room.
+ */
+#pragma once
+
+#include "storage/base/id.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct audit;
+struct catalog;
+struct journal;
+struct secret_keys;
+struct tables;
+struct waiting_room;
+
+/* A batch was accepted into the lane of `table`: wake its merger. Any thread, never blocks. */
+typedef void services_wake_fn(void *arg, const struct id *table);
+
+struct services {
+    struct catalog *catalog;
+    struct journal *journal;      /* frames of accepted batches */
+    struct journal *dead_letters; /* payloads of refused records */
+    struct audit *audit;
+    struct tables *tables; /* open tables and their published snapshots */
+    const struct secret_keys *keys;
+    struct waiting_room *waiting_room; /* handlers/waiting_room.h */
+    services_wake_fn *wake_lane;
+    void *wake_arg;
+
+    /* settings that handlers obey; see server/config for units and ranges */
+    int64_t batch_body_bytes_max;     /* after inflation */
+    int64_t batch_records_max;
+    int64_t lane_queue_bytes_max;     /* frames waiting in one lane; more is 503 + Retry-After */
+    int64_t lane_queue_batches_max;
+    int64_t wait_seconds_max;         /* of Prefer: wait=N and after= */
+    int64_t decode_memory_bytes_max;  /* bodies being inflated and decoded at once, all requests */
+    _Atomic int64_t decode_memory_used; /* bytes of that budget in use */
+
+    _Atomic bool stopping; /* new work is refused with 503 while in-flight work ends */
+};

@@ -1,0 +1,45 @@
+/*
+ * Requests that wait for a batch to reach a rung of the ladder (Prefer: wait=N,
+ * after=<batch>). A parked exchange costs no thread: one thread of the room
+ * resumes it when its table made progress or its time is up.
+ */
+#pragma once
+
+#include "handlers/exchange.h"
+#include "storage/base/id.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct waiting_room;
+
+enum { WAITING_ROOM_MAX = 10000 }; /* parked exchanges; more are answered at once */
+
+/*
+ * Look again: has what the exchange waits for happened? Runs on the room's
+ * thread; may read the catalog, must not wait. Returns true when the answer is
+ * in place, which it must be when `timed_out` is true.
+ */
+typedef bool waiting_look_fn(struct services *services, struct exchange *exchange, bool timed_out);
+
+struct waiting_room *waiting_room_open(struct services *services);
+/* Answers everybody as timed out, then ends the thread. */
+void waiting_room_close(struct waiting_room **room);
+
+/*
+ * Park an exchange; the handler returns HANDLER_WAIT right after this.
+ *
+ *   table        whose progress matters
+ *   deadline_us  clock_monotonic_us at which `look` is called with timed_out
+ *
+ * Returns false when the room is full or closing: the handler answers itself.
+ * `look` is called once soon after parking, so that progress between the
+ * handler's own look and the parking is not missed.
+ */
+bool waiting_room_park(struct waiting_room *room, struct exchange *exchange, const struct id *table,
+                       int64_t deadline_us, waiting_look_fn *look) MUST_USE;
+
+/* Something about the batches of `table` changed. Any thread, never blocks long. */
+void waiting_room_notify(struct waiting_room *room, const struct id *table);
+
+int64_t waiting_room_count(struct waiting_room *room);
