@@ -15,6 +15,7 @@ enum lock_rank {
     LOCK_RANK_COMMIT,        /* one table's log: held across a commit's I/O */
     LOCK_RANK_CATALOG_READ,  /* one read-only SQLite connection: held across its queries */
     LOCK_RANK_CATALOG_QUEUE, /* the catalog writer's wake-up */
+    LOCK_RANK_AUDIT,         /* the audit chain's end: held across the write of a record */
     LOCK_RANK_JOURNAL,       /* one segment log's tail: held across its write and sync */
     LOCK_RANK_QUEUE,         /* a pool's or lane's wake-up */
     LOCK_RANK_WAITERS,       /* requests that wait for a rung of the ladder */
