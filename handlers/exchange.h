@@ -22,7 +22,8 @@ struct exchange;
 /* What a handler leaves behind. */
 enum handler_result {
     HANDLER_DONE, /* the answer is complete */
-    HANDLER_WAIT, /* parked: exchange_finish will be called later, by any thread */
+    HANDLER_WAIT, /* parked: exchange_finish is called by another thread, perhaps before this returns */
+    HANDLER_DEFER, /* x-inline operations only: this request would block; run me on a door thread */
 };
 
 typedef enum handler_result handler_fn(struct services *services, struct exchange *exchange);
@@ -63,6 +64,8 @@ struct exchange {
     struct id request_id;
     char trace_parent[56];           /* W3C traceparent of this request, accepted or minted */
     const struct principal *principal; /* NULL for public routes */
+    const char *token_id;              /* public id of its token; NULL for public routes */
+    bool on_door_thread;               /* false while an x-inline operation is on the network thread */
     struct span parameters[ROUTE_PARAMETERS_MAX]; /* path parameters in path order, decoded */
     size_t query_count;
     struct exchange_pair query[EXCHANGE_QUERY_MAX]; /* decoded */
