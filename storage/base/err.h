@@ -69,6 +69,12 @@ enum err_code err_wrap(struct err *err, const char *format, ...)
 /* Forget an error that was handled. */
 void err_clear(struct err *err);
 
+/* For a result that does not matter; say why in a comment: `err_ignore(call);`. */
+static inline void err_ignore(enum err_code code)
+{
+    (void)code;
+}
+
 /* Stable lower-case name of a code ("not_found"), for logs and metrics. */
 const char *err_code_name(enum err_code code);
 

@@ -1,0 +1,39 @@
+/*
+ * Audit records of handlers: who read or changed what. The gate records refusals;
+ * handlers record what they let out or in, before the answer leaves.
+ */
+#pragma once
+
+#include "handlers/exchange.h"
+#include "handlers/services.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * A change (definition, access, token): durable before this returns.
+ *
+ *   event     "table.create", "token.issue", …
+ *   resource  name or id it concerns
+ *
+ * Errors:  ERR_BUSY the trail cannot be written (503); in exchange->err.
+ */
+enum err_code access_audit_change(struct services *services, struct exchange *exchange,
+                                  const char *event, const char *resource) MUST_USE;
+
+/*
+ * Health information is about to leave.
+ *
+ *   subjects  identifiers (plain; hashed here) whose records were asked for; may be NULL
+ *   count     records returned
+ *
+ * Errors:  as above.
+ */
+enum err_code access_audit_read(struct services *services, struct exchange *exchange,
+                                const char *event, const char *resource,
+                                const struct span *subjects, size_t subjects_count,
+                                int64_t count) MUST_USE;
+
+/* Records were accepted: durable before the receipt leaves. Errors: as above. */
+enum err_code access_audit_write(struct services *services, struct exchange *exchange,
+                                 const char *event, const char *resource, int64_t count) MUST_USE;
