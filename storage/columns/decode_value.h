@@ -1,0 +1,137 @@
+/*
+ * The half of decoding that JSON and CSV share: one record at a time, values go
+ * into the columns of the frame after type and rule checks; faults are collected
+ * and turn the record into a rejected one. Private to the decoders.
+ *
+ * Order of calls: init, then for each record begin, put …, end, then deinit.
+ */
+#pragma once
+
+#include "storage/base/buffer.h"
+#include "storage/columns/decode.h"
+
+enum {
+    DECODER_POINTER_BYTES = 2 * SCHEMA_NAME_BYTES_MAX + 2, /* every character of a name escaped */
+    DECODER_MESSAGE_BYTES = 256,
+    DECODER_QUOTED_BYTES = 16,
+    DECODER_NUMBER_BYTES_MAX = 1024, /* characters of one number */
+};
+
+/* A field as the inner loop wants it. */
+struct decode_field {
+    const struct field *field; /* NULL for `_op` */
+    struct column *column;     /* NULL for `_op` */
+    enum column_type type;
+    bool in_key;
+    bool identifies;   /* key or sequence: needed in every operation */
+    bool bounded;      /* minimum or maximum */
+    bool text_rules;   /* pattern, enumeration or format */
+    size_t bytes_safe; /* text up to here cannot break max_length */
+    size_t next;       /* the field that followed this one last time */
+    /* the name as it stands in JSON with its closing quote; size 0 when it needs escapes */
+    size_t quoted_size;
+    uint8_t quoted[DECODER_QUOTED_BYTES]; /* its first bytes */
+    struct span *enum_sorted;             /* of a long enumeration, made when first asked */
+};
+
+/* A JSON number, taken apart. value = ±mantissa × 10^exponent when exact. */
+struct decode_number {
+    struct span text;
+    uint64_t mantissa;
+    int32_t exponent;
+    bool negative;
+    bool integral; /* neither fraction nor exponent */
+    bool exact;    /* every digit is in the mantissa */
+};
+
+struct decode_fault {
+    enum decode_code code;
+    bool rule; /* of a field that a delete ignores */
+    char pointer[DECODER_POINTER_BYTES];
+    char message[DECODER_MESSAGE_BYTES];
+};
+
+/* One body's worth of state; embedded by decode_body. */
+struct decoder {
+    /* set once at init */
+    const struct schema *schema;
+    struct decode_options options; /* defaults filled in */
+    int64_t rows_max;              /* what frame_bytes_max allows */
+    struct frame *frame;
+    struct decode_errors *errors;
+    struct decode_field *fields; /* schema->fields_count, `_op`, the start of a record */
+    size_t fields_count;
+    struct buffer scratch; /* base64 */
+    /* the record in hand */
+    int64_t line;
+    enum frame_operation operation;
+    bool operation_seen;
+    bool incomplete; /* it broke off: what is missing says nothing */
+    bool silent;     /* should it be rejected, nothing of it would be kept */
+    size_t values_count;
+    size_t faults_count;      /* all of them that count for every operation */
+    size_t rule_faults_count; /* those that a delete ignores */
+    size_t kept_count, kept_rules_count;
+    struct decode_fault kept[2 * DECODE_RECORD_ERRORS_MAX];
+};
+
+void decoder_init(struct decoder *decoder, const struct schema *schema,
+                  const struct decode_options *options, size_t body_bytes, struct frame *frame,
+                  struct decode_errors *errors);
+void decoder_deinit(struct decoder *decoder);
+
+/* Errors: ERR_TOO_LARGE when this record is one too many. */
+enum err_code decoder_begin(struct decoder *decoder, int64_t line, struct err *err) MUST_USE;
+/* Errors: ERR_TOO_LARGE when the raw record at `line` is over record_bytes_max. */
+enum err_code decoder_check_size(const struct decoder *decoder, int64_t line, struct span payload,
+                                 struct err *err) MUST_USE;
+/* Accept the record into the frame or note it, with its raw bytes, as rejected. */
+void decoder_end(struct decoder *decoder, struct span payload);
+
+/* Index of the field called `name` (fields_count for `_op`), or -1. */
+int decoder_field_index(const struct decoder *decoder, struct span name);
+
+/* Mark a field as given; false, with the fault noted, when it was given before. */
+bool decoder_claim(struct decoder *decoder, size_t index);
+
+/* The value of a claimed field. `ascii` says that `text` is known to be. */
+void decoder_put_null(struct decoder *decoder, size_t index);
+void decoder_put_boolean(struct decoder *decoder, size_t index, bool value);
+void decoder_put_number(struct decoder *decoder, size_t index, const struct decode_number *number);
+void decoder_put_string(struct decoder *decoder, size_t index, struct span text, bool ascii);
+/* CSV text, which may stand for a value of any type. */
+void decoder_put_text(struct decoder *decoder, size_t index, struct span text, bool ascii);
+/* A value that was refused already: the caller noted why. */
+void decoder_put_nothing(struct decoder *decoder, size_t index);
+
+/* Note a fault of field `index`. */
+void decoder_fault(struct decoder *decoder, size_t index, enum decode_code code, const char *format,
+                   ...) __attribute__((cold, format(printf, 4, 5)));
+/* A value of the wrong kind; `found` names it: "object". */
+void decoder_fault_kind(struct decoder *decoder, size_t index, const char *found)
+    __attribute__((cold));
+/* A fault of the record as a whole. */
+void decoder_fault_record(struct decoder *decoder, enum decode_code code, const char *format, ...)
+    __attribute__((cold, format(printf, 3, 4)));
+/* A member that is no field. Its name is shown only when it reads like one. */
+void decoder_fault_unknown(struct decoder *decoder, struct span name) __attribute__((cold));
+/* Give the fields that the record lacks their null or absent, and judge that. */
+void decoder_fill_missing(struct decoder *decoder);
+/* Forget the faults noted so far, because a later one explains them all. */
+void decoder_faults_clear(struct decoder *decoder);
+
+/* Does `name` read like the name of a column rather than like somebody's data? */
+bool decode_name_is_plain(struct span name);
+
+/*
+ * Take a JSON number apart; returns the byte after it, NULL when what stands at
+ * `p` is not one. Reads nothing at or past `end`.
+ */
+const uint8_t *decode_number_scan(const uint8_t *p, const uint8_t *end,
+                                  struct decode_number *number_out);
+
+/* The parsers. `body` comes without byte order mark. Errors: as decode_body. */
+enum err_code decode_ndjson(struct decoder *decoder, struct span body, struct err *err) MUST_USE;
+enum err_code decode_json_array(struct decoder *decoder, struct span body,
+                                struct err *err) MUST_USE;
+enum err_code decode_csv(struct decoder *decoder, struct span body, struct err *err) MUST_USE;
