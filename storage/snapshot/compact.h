@@ -1,0 +1,61 @@
+/*
+ * Compaction: small files into larger ones, files with many dead rows rewritten
+ * without them. Content never changes (dataChange false). Runs beside merges:
+ * rows that a merge deletes in an input meanwhile are translated by an
+ * old-to-new row map into a deletion vector of the output; only that and the
+ * commit hold the commit lock.
+ */
+#pragma once
+
+#include "storage/base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct snapshot;
+struct table;
+
+enum {
+    COMPACT_SMALL_FILES_MAX = 16,  /* per partition; more are merged */
+    COMPACT_BASE_FILES_MAX = 16,   /* per partition, about */
+    COMPACT_INPUTS_MAX = 64,       /* files of one run */
+    COMPACT_DEAD_PERCENT = 25,     /* a file with a larger share of dead rows is purged */
+    COMPACT_ROWS_MAX = 8 << 20,    /* live rows of one output */
+    COMPACT_FILE_BYTES_MAX = 1 << 30, /* sum of the inputs of one run, unless one file alone */
+};
+
+/* Which files go together; compact_plan_deinit. */
+struct compact_plan {
+    const struct snapshot *snapshot; /* a reference: what the plan was made on */
+    uint32_t *files;                 /* numbers of the inputs */
+    size_t count;                    /* 0 = nothing to do */
+    int64_t live_rows;
+};
+void compact_plan_deinit(struct compact_plan *plan);
+
+/* The most useful run on the newest snapshot. Any thread. */
+void compact_plan(struct table *table, struct compact_plan *plan_out);
+
+struct compact_result {
+    bool committed;        /* false: an input was rewritten by somebody meanwhile; plan again */
+    int64_t version;
+    int64_t files_removed;
+    int64_t rows_written;
+    int64_t rows_purged;     /* dead rows left behind */
+    int64_t rows_translated; /* deleted meanwhile */
+    int64_t file_bytes;      /* of the output, 0 = nothing was alive */
+    int64_t work_us;         /* without the lock */
+    int64_t locked_us;       /* with the commit lock */
+};
+
+/*
+ * Run a plan: write the output and its images, then commit.
+ *
+ *   stop  NULL, or a flag that ends the run early with ERR_CANCELLED
+ *
+ * Errors:  ERR_NO_SPACE; ERR_CANCELLED; ERR_IO the outcome is unknown.
+ * Thread:  any, one at a time per table; memory is one row group and the row maps.
+ */
+enum err_code compact_run(struct table *table, const struct compact_plan *plan, const bool *stop,
+                          struct compact_result *result_out, struct err *err) MUST_USE;

@@ -1,0 +1,238 @@
+/*
+ * One open table: its log, its key index and the snapshot that readers see.
+ *
+ * Writers: one merger per lane calls table_merge; compaction, maintenance and
+ * refresh may run beside it. They meet in the table's commit lock
+ * (LOCK_RANK_COMMIT), which is held across the I/O of a commit and nothing else.
+ * Readers: table_snapshot takes a reference without any lock.
+ *
+ * Commits are `commitInfo.sluice` = {"from":…,"to":…,"batches":[…],
+ * "tombstones":[…]}: the positions they hold, what became of each batch (or the
+ * name of the file with it), and every live tombstone file.
+ */
+#pragma once
+
+#include "storage/base/err.h"
+#include "storage/base/id.h"
+#include "storage/columns/frame.h"
+#include "storage/columns/schema.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct delta_checkpoint_result;
+struct object_store;
+struct snapshot;
+struct table;
+
+struct table *table_acquire(struct table *table);
+/* Accepts NULL inside; nulls the caller's pointer. For CLEANUP too. */
+void table_release(struct table **table);
+
+/* Set once at open; borrowed until the reference is released. */
+const char *table_name(const struct table *table);
+const struct id *table_uuid(const struct table *table);
+struct object_store *table_store(const struct table *table);
+
+/* The definition in force: a reference, schema_release. Any thread. */
+struct schema *table_schema(struct table *table);
+
+/* The newest published snapshot: a reference, snapshot_release. Any thread, no lock. */
+const struct snapshot *table_snapshot(struct table *table);
+
+/* Version of the newest published snapshot, for gauges and waits. Any thread, no lock. */
+int64_t table_version(struct table *table);
+
+/*
+ * The table as of a version or a moment; recently used ones are cached. Such a
+ * snapshot is scanned, it has no index (lookup.h scans it).
+ * The newest version gives the published snapshot.
+ *
+ * Errors:  ERR_NOT_FOUND the log does not reach back so far, or the version is
+ *          in the future (the message names the versions there are); ERR_IO.
+ */
+enum err_code table_snapshot_at_version(struct table *table, int64_t version,
+                                        const struct snapshot **snapshot_out,
+                                        struct err *err) MUST_USE;
+enum err_code table_snapshot_at_time(struct table *table, int64_t timestamp_ms,
+                                     const struct snapshot **snapshot_out,
+                                     struct err *err) MUST_USE;
+
+/* ---- merging ---- */
+
+enum {
+    MERGE_BATCHES_MAX = 1024,      /* in one commit */
+    MERGE_ROWS_MAX = 4 << 20,      /* of all batches of one commit */
+    MERGE_ATTEMPTS_MAX = 20,       /* re-plans after foreign commits before ERR_BUSY */
+    MERGE_OUTCOME_INLINE_BYTES = 16 << 10, /* larger outcomes get a file of their own */
+};
+
+/* One batch to merge; borrowed for the call. */
+struct merge_input {
+    const struct frame *frame; /* of this or an older version of the definition */
+    struct id batch;
+    int64_t position;       /* in the lane; inputs ascend by it */
+    int64_t order_position; /* = position, or the original one of a replay or a re-application:
+                               such a record wins only when strictly newer than what is stored */
+    bool forced;            /* wins whatever is stored */
+};
+
+enum merge_code {
+    MERGE_KEY_EXISTS, /* insert of a live key */
+    MERGE_REQUIRED,   /* patch of an absent key that leaves a field without a value */
+};
+const char *merge_code_name(enum merge_code code); /* "key_exists", "required" */
+
+struct merge_rejection {
+    int64_t row; /* of the input's frame */
+    enum merge_code code;
+    int32_t field_id; /* MERGE_REQUIRED: the first field without a value; else 0 */
+};
+
+/* What became of one batch: applied + superseded + rejections_count = rows of its frame. */
+struct merge_batch_outcome {
+    int64_t position;
+    bool already;       /* its position was in the table before: nothing was done now */
+    bool counts_known;  /* false only with `already`, when the log no longer tells */
+    int64_t version;    /* that holds it; -1 = not known any more */
+    int64_t applied;    /* won in their turn, also when a later record of the commit won over them */
+    int64_t superseded; /* lost against a newer row, tombstone or record */
+    struct merge_rejection *rejections;
+    size_t rejections_count;
+};
+
+/* Owned by the caller; merge_outcome_deinit. */
+struct merge_outcome {
+    int64_t version;          /* of the commit; the table's version when nothing was committed */
+    bool committed;           /* false: every batch was there already */
+    int64_t rows_added;       /* rows of new files that stand for records */
+    int64_t rows_removed;     /* stored rows that were marked or left out */
+    int64_t files_touched;
+    int64_t plan_us, write_us, commit_us, publish_us;
+    size_t batches_count;     /* = inputs */
+    struct merge_batch_outcome *batches; /* in the order of the inputs */
+};
+void merge_outcome_deinit(struct merge_outcome *outcome);
+
+/*
+ * Merge batches into the table as one version and publish it.
+ *
+ * Rules, applied record by record in the order of inputs and rows, against the
+ * stored row and what earlier records of the call did:
+ *   sequence   the value of sequence_by, else the order position. A record wins
+ *              when its sequence is not smaller than the stored row's (or, when
+ *              there is no row, the tombstone's); a replay (order_position !=
+ *              position) only when it is larger, or equal and its order position
+ *              is newer than every row of the stored row's file; a forced one
+ *              always. Losers are superseded.
+ *   upsert     replaces the whole row, absent fields are null
+ *   patch      keeps fields that are not present; of an absent key: inserts the
+ *              given fields, rejected `required` when a nullable:false field lacks
+ *   insert     rejected `key_exists` when the key is live, whatever the sequence
+ *   delete     removes the row and leaves a tombstone until delete_retention
+ * Several stored rows of one key (foreign appends) count as the newest of them;
+ * a winner removes them all.
+ * Append tables only add: rows of every operation but delete, which is asserted
+ * against.
+ *
+ * Exactly once: an input whose position is not above the table's txn version was
+ * merged before; it is left out and its outcome read back. The commit carries
+ * txn = the highest position of the inputs.
+ *
+ *   outcome_out  set when ERR_OK
+ *
+ * Errors:  ERR_NO_SPACE nothing was committed, try again; ERR_BUSY foreign
+ *          writers won MERGE_ATTEMPTS_MAX times; ERR_CONFLICT the table's columns
+ *          were changed by another engine, or our version was overwritten
+ *          (call table_refresh); ERR_UNSUPPORTED a foreign engine switched on a
+ *          writer feature we lack; ERR_IO the outcome is unknown: the process
+ *          must stop and start again (process_stop_after_io_error).
+ * Thread:  one caller at a time per table; holds the commit lock.
+ * Durable: the version, when ERR_OK. Index and images are derived.
+ */
+enum err_code table_merge(struct table *table, const struct merge_input *inputs, size_t inputs_count,
+                          struct merge_outcome *outcome_out, struct err *err) MUST_USE;
+
+/* The highest position that is in the table (its txn version), 0 = none. Any thread. */
+int64_t table_applied_position(struct table *table);
+
+/*
+ * What became of a batch that is in the table, read back from the log (for a
+ * start between commit and bookkeeping).
+ *
+ *   found_out  false when the position is above table_applied_position
+ */
+enum err_code table_outcome_read(struct table *table, int64_t position, bool *found_out,
+                                 struct merge_batch_outcome *outcome_out,
+                                 struct err *err) MUST_USE;
+void merge_batch_outcome_deinit(struct merge_batch_outcome *outcome);
+
+/* ---- following the log ---- */
+
+struct table_refresh_result {
+    bool changed;                   /* a newer version was published */
+    int64_t overwritten_from;       /* first version of ours that another engine replaced; -1 = none */
+    int64_t overwritten_position;   /* smallest position such versions held; batches from there on
+                                       are to be merged again as re-applications; -1 = none */
+};
+
+/*
+ * See what others committed: read new versions, extend the index by the key
+ * columns of their files, publish. Cheap when there is nothing new.
+ *
+ * Our newest commits are remembered by hash; one that reads differently now was
+ * overwritten by a writer without put-if-absent: the state and the index are
+ * rebuilt and the loss is reported once.
+ *
+ * Errors:  as table_merge.
+ * Thread:  any; takes the commit lock.
+ */
+enum err_code table_refresh(struct table *table, struct table_refresh_result *result_out,
+                            struct err *err) MUST_USE;
+
+/*
+ * Change the definition (schema_evolve decided that it may): commits the new
+ * columns when there are any and publishes a snapshot with the new schema. A
+ * change of lookup columns or sequence rebuilds the index.
+ */
+enum err_code table_change_schema(struct table *table, const struct schema *next,
+                                  struct err *err) MUST_USE;
+
+/* ---- maintenance, called by workers ---- */
+
+/*
+ * Merge index runs and drop dead entries, so that at most INDEX_RUNS_MAX runs of
+ * a kind are probed. Works beside merges; call until *more_out is false.
+ */
+enum err_code table_index_maintain(struct table *table, bool *more_out, struct err *err) MUST_USE;
+
+/*
+ * Remove what nothing refers to any more: index runs and images of files that
+ * are gone, outcome and tombstone files out of use for more than an hour.
+ */
+enum err_code table_clean(struct table *table, int64_t now_us, struct err *err) MUST_USE;
+
+/* Is a checkpoint due (bytes and commits of log since the last one, or time)? */
+bool table_checkpoint_is_due(struct table *table, int64_t now_ms);
+/* Write a checkpoint of the newest version and note it. Beside merges. */
+enum err_code table_checkpoint(struct table *table, int64_t now_ms,
+                               struct delta_checkpoint_result *result_out,
+                               struct err *err) MUST_USE;
+
+/* For metrics and readiness. Any thread, no lock. */
+struct table_statistics {
+    int64_t version;
+    int64_t rows_count;        /* live; -1 = a foreign file does not say */
+    int64_t dead_rows_count;   /* marked in deletion vectors */
+    int64_t files_count;
+    int64_t files_bytes;
+    int64_t tombstones_count;  /* keys deleted and still remembered */
+    int64_t index_runs_count;  /* of the kind that has most */
+    int64_t index_entries_count; /* dead ones included, all kinds */
+    int64_t index_bytes;
+    int64_t images_bytes;
+    int64_t duplicates_count;  /* keys met with several live rows since open */
+    int64_t log_bytes;         /* since the last checkpoint */
+};
+void table_statistics_get(struct table *table, struct table_statistics *statistics_out);
