@@ -1,7 +1,10 @@
 /*
  * JSON documents: definitions, log entries, API bodies other than records.
- * The only file that includes jansson; the rest of the house sees `struct json`.
  * Record bodies do not come here: they have a schema-driven decoder in columns/.
+ *
+ * Decision: a parser of our own. Delta logs are replayed through it, and jansson
+ * reads a tenth as fast, refuses integers beyond 64 bits (decimal statistics have
+ * them) and forgets how a number was written.
  *
  * Values are borrowed from their document unless said otherwise and live until
  * json_free of the root they hang on.
@@ -32,15 +35,19 @@ enum json_kind {
 enum { JSON_DEPTH_MAX = 32 };
 
 /*
- * Parse one document. Duplicate names, depth over JSON_DEPTH_MAX, invalid UTF-8
- * and trailing text are refused; the message has line and column, never content.
+ * Parse one document. Duplicate names, depth over JSON_DEPTH_MAX, invalid UTF-8,
+ * a NUL in a name, numbers beyond double and trailing text are refused; the
+ * message has line and column (in bytes), never content.
+ *
+ * A number without fraction and exponent that fits int64 is an integer; all
+ * others are reals that keep their text and are written back as they were.
  *
  * Memory:  root goes to the caller: json_free.
  * Errors:  ERR_INVALID.
  */
 enum err_code json_parse(struct span text, struct json **root_out, struct err *err) MUST_USE;
 
-/* Drops one reference; accepts NULL inside; nulls the caller's pointer. For CLEANUP too. */
+/* Frees a root and all below it; accepts NULL inside; nulls the pointer. For CLEANUP too. */
 void json_free(struct json **value);
 
 /* ---- reading; every function accepts NULL as "absent" ---- */
@@ -51,6 +58,8 @@ const struct json *json_at(const struct json *array, size_t index);
 bool json_string(const struct json *value, struct span *text_out);  /* false: not a string */
 bool json_integer(const struct json *value, int64_t *integer_out);  /* false: not an integer */
 bool json_real(const struct json *value, double *real_out);         /* integer or real */
+/* The digits of a real as written (decimals, integers beyond 64 bits); false: not a real. */
+bool json_real_text(const struct json *value, struct span *text_out);
 bool json_boolean(const struct json *value, bool *boolean_out);
 /* NUL-terminated text of a string value without embedded NUL, or NULL. */
 const char *json_text(const struct json *value);
@@ -82,6 +91,7 @@ void json_set_integer(struct json *object, const char *name, int64_t integer);
 void json_set_boolean(struct json *object, const char *name, bool boolean);
 void json_remove(struct json *object, const char *name);
 void json_append(struct json *array, struct json *value);
+/* Objects without regard to member order; numbers by kind and value. */
 bool json_equal(const struct json *a, const struct json *b);
 
 /* Compact text in member order; the buffer's ceiling applies. */
