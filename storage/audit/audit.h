@@ -43,19 +43,19 @@ enum audit_outcome {
 
 /* What is to be recorded; texts are borrowed for the call, NULL = absent. */
 struct audit_event {
-    const char *event;        /* "rows.read", "token.issue", "server.start"; required */
+    const char *event; /* "rows.read", "token.issue", "server.start"; required */
     const char *principal_id;
-    const char *token_id;     /* public id, never the token */
+    const char *token_id; /* public id, never the token */
     const char *request_id;
-    const char *action;       /* contract action that was decided */
-    const char *resource;     /* table name, batch id, … */
+    const char *action;   /* contract action that was decided */
+    const char *resource; /* table name, batch id, … */
     enum audit_outcome outcome;
-    int status;               /* HTTP status, 0 = none */
+    int status;                  /* HTTP status, 0 = none */
     const char *const *subjects; /* audit_subject texts */
-    size_t subjects_count;    /* <= AUDIT_SUBJECTS_MAX */
-    int64_t count;            /* records returned or accepted, -1 = none */
-    const char *remote;       /* address text */
-    const char *detail;       /* short reason without record contents */
+    size_t subjects_count;       /* <= AUDIT_SUBJECTS_MAX */
+    int64_t count;               /* records returned or accepted, -1 = none */
+    const char *remote;          /* address text */
+    const char *detail;          /* short reason without record contents */
 };
 
 enum { AUDIT_SUBJECT_BYTES = 33 }; /* 32 hexadecimal digits and NUL */
@@ -153,5 +153,5 @@ enum err_code audit_search(const char *folder, int64_t from_sequence, audit_visi
  *
  * Errors:  ERR_CORRUPT.
  */
-enum err_code audit_line_decode(struct span line, int64_t *sequence_out,
-                                uint8_t prev_out[32], struct err *err) MUST_USE;
+enum err_code audit_line_decode(struct span line, int64_t *sequence_out, uint8_t prev_out[32],
+                                struct err *err) MUST_USE;

@@ -17,7 +17,8 @@
 
 enum journal_kind {
     JOURNAL_FRAMES,       /* encoded frames; <data>/journal */
-    JOURNAL_DEAD_LETTERS, /* raw refused records, back to back, one log record a batch; <data>/dead-letters */
+    JOURNAL_DEAD_LETTERS, /* raw refused records, back to back, one log record a batch;
+                             <data>/dead-letters */
 };
 
 enum {

@@ -12,8 +12,8 @@
  *          nonce and the record's offset, so that neither an older file's bytes
  *          nor a payload that imitates a record is taken for one.
  * Torn tail: what a crash left half written is found at open by size and
- *          checksums and cut off; the log then goes on in a new segment, so that
- *          nothing is ever written behind a cut.
+ *          checksums, and everything behind the last whole record is zeroed and
+ *          synced before the log goes on there.
  * Thread:  all functions on an open log: any thread. Takes LOCK_RANK_JOURNAL.
  */
 #pragma once
@@ -53,7 +53,7 @@ struct segment_log;
 
 /*
  * Open or create the log in `folder`: reads the newest segment to its end, cuts
- * a torn tail, and starts the next segment at the first append.
+ * a torn tail, and goes on behind it.
  *
  *   recovery_out  may be NULL
  *
@@ -119,9 +119,9 @@ int64_t segments_tail(struct segment_log *log);
 
 struct segment_statistics {
     int64_t segments_count;
-    int64_t bytes;         /* preallocated and used */
-    int64_t appends_count; /* since open */
-    int64_t syncs_count;   /* fdatasyncs since open */
+    int64_t bytes;              /* preallocated and used */
+    int64_t appends_count;      /* since open */
+    int64_t syncs_count;        /* fdatasyncs since open */
     int64_t oldest_unsynced_us; /* monotonic time of the oldest append not yet durable, 0 = none */
 };
 void segments_statistics(struct segment_log *log, struct segment_statistics *statistics_out);

@@ -1,0 +1,898 @@
+/*
+ * The segment log. See segments.h for the file format and the contract.
+ *
+ * Records are written under the log's lock, so that the file never has a hole
+ * before a record that somebody has synced; the fdatasync itself runs outside it
+ * and serves every record written before it began.
+ */
+#include "storage/journal/segments.h"
+
+#include "storage/base/clock.h"
+#include "storage/base/cursor.h"
+#include "storage/base/fault.h"
+#include "storage/base/file.h"
+#include "storage/base/hash.h"
+#include "storage/base/lock.h"
+#include "storage/base/mem.h"
+#include "storage/base/secret.h"
+#include "storage/base/text.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+enum {
+    FORMAT_VERSION = 1,
+    KEY_NONE = 0, /* encryption key id: not encrypted */
+    ALIGNMENT = 8,
+    NAME_DIGITS = 12,
+    NAME_BYTES = 32,
+};
+
+static const uint32_t record_mark = 0x31435253; /* "SRC1" */
+static const char name_suffix[] = ".segment";
+static const char reserve_name[] = "reserve";
+
+/* One file of the log; guarded by the log's lock. */
+struct segment {
+    int64_t number;
+    uint64_t nonce;
+    int64_t allocated;  /* bytes of the file */
+    int64_t written_us; /* wall time of the last append, for the keep time */
+    int64_t pins;
+};
+
+struct segment_log {
+    char *folder; /* set once at open, like options */
+    char magic[SEGMENT_MAGIC_BYTES + 1];
+    struct segment_options options;
+
+    struct lock lock; /* guards everything below */
+    struct wake synced;
+    struct segment *segments; /* by number, the last one is written */
+    size_t segments_count;
+    size_t segments_capacity;
+    int fd;                  /* of the last segment */
+    int64_t tail;            /* where the next record goes in it */
+    struct location durable; /* what lies before it survives; offset is an end, size unused */
+    bool syncing;            /* a leader is in fdatasync, outside the lock */
+    bool has_reserve;
+    int64_t unsynced_since_us;
+    int64_t appends_count;
+    int64_t syncs_count;
+};
+
+/* ---- pure: headers ---- */
+
+static int64_t record_extent(size_t payload_size)
+{
+    int64_t bytes = SEGMENT_RECORD_HEADER_BYTES + (int64_t)payload_size;
+    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+static void encode_file_header(const char *magic, int64_t number, uint64_t nonce,
+                               struct buffer *bytes)
+{
+    buffer_append(bytes, magic, SEGMENT_MAGIC_BYTES);
+    buffer_append_u32(bytes, FORMAT_VERSION);
+    buffer_append_u32(bytes, 0);
+    buffer_append_u64(bytes, (uint64_t)number);
+    buffer_append_u64(bytes, nonce);
+    buffer_append_u64(bytes, (uint64_t)clock_wall_us());
+    buffer_append_u64(bytes, hash_checksum(buffer_span(bytes)));
+    assert(bytes->size == SEGMENT_HEADER_BYTES);
+}
+
+static enum err_code decode_file_header(struct span bytes, const char *magic, int64_t number,
+                                        uint64_t *nonce_out, struct err *err)
+{
+    struct cursor cursor = cursor_of(bytes);
+    struct span found_magic = cursor_bytes(&cursor, SEGMENT_MAGIC_BYTES);
+    uint32_t format = cursor_u32(&cursor);
+    cursor_skip(&cursor, 4);
+    uint64_t found_number = cursor_u64(&cursor);
+    uint64_t nonce = cursor_u64(&cursor);
+    cursor_skip(&cursor, 8);
+    size_t covered = cursor.position;
+    uint64_t checksum = cursor_u64(&cursor);
+    TRY(cursor_check(&cursor, "segment header", err));
+    if (!span_equal(found_magic, span_of(magic, SEGMENT_MAGIC_BYTES))) {
+        return err_set(err, ERR_CORRUPT, "segment header is not of a '%.8s' log", magic);
+    }
+    if (checksum != hash_checksum(span_of(bytes.data, covered))) {
+        return err_set(err, ERR_CORRUPT, "segment header fails its checksum");
+    }
+    if (format != FORMAT_VERSION) {
+        return err_set(err, ERR_UNSUPPORTED, "segment format %u is newer than this program",
+                       format);
+    }
+    if (found_number != (uint64_t)number) {
+        return err_set(err, ERR_CORRUPT, "segment header says number %" PRIu64, found_number);
+    }
+    *nonce_out = nonce;
+    return ERR_OK;
+}
+
+/* What a record's header checksum covers besides its own fields. */
+struct record_place {
+    int64_t number;
+    uint64_t nonce;
+    int64_t offset;
+};
+
+static uint64_t header_checksum(const uint8_t fields[24], const struct record_place *place)
+{
+    uint64_t covered[6];
+    memcpy(covered, fields, 24);
+    covered[3] = (uint64_t)place->number;
+    covered[4] = place->nonce;
+    covered[5] = (uint64_t)place->offset;
+    return hash_checksum(span_of(covered, sizeof covered));
+}
+
+static void encode_record_header(struct span payload, const struct record_place *place,
+                                 struct buffer *bytes)
+{
+    buffer_append_u32(bytes, record_mark);
+    buffer_append_u32(bytes, KEY_NONE);
+    buffer_append_u32(bytes, (uint32_t)payload.size);
+    buffer_append_u32(bytes, 0);
+    buffer_append_u64(bytes, hash_checksum(payload));
+    buffer_append_u64(bytes, header_checksum(bytes->data, place));
+    assert(bytes->size == SEGMENT_RECORD_HEADER_BYTES);
+}
+
+/* Size and payload checksum of a record's header; false when it is not one. */
+static bool decode_record_header(struct span bytes, const struct record_place *place,
+                                 uint32_t *size_out, uint64_t *checksum_out)
+{
+    struct cursor cursor = cursor_of(bytes);
+    uint32_t mark = cursor_u32(&cursor);
+    uint32_t key_id = cursor_u32(&cursor);
+    uint32_t size = cursor_u32(&cursor);
+    cursor_skip(&cursor, 4);
+    uint64_t payload_checksum = cursor_u64(&cursor);
+    uint64_t checksum = cursor_u64(&cursor);
+    if (cursor.failed || mark != record_mark || key_id != KEY_NONE ||
+        size > SEGMENT_RECORD_BYTES_MAX || checksum != header_checksum(bytes.data, place)) {
+        return false;
+    }
+    *size_out = size;
+    *checksum_out = payload_checksum;
+    return true;
+}
+
+enum err_code segment_decode(struct span file, const char *magic, int64_t number,
+                             segment_visit_fn *visit, void *arg, int64_t *end_out, struct err *err)
+{
+    struct record_place place = {.number = number};
+    TRY(decode_file_header(file, magic, number, &place.nonce, err));
+
+    size_t position = SEGMENT_HEADER_BYTES;
+    while (file.size - position >= SEGMENT_RECORD_HEADER_BYTES) {
+        struct span left = span_of(file.data + position, file.size - position);
+        uint32_t size = 0;
+        uint64_t checksum = 0;
+        place.offset = (int64_t)position;
+        if (!decode_record_header(left, &place, &size, &checksum) ||
+            (uint64_t)record_extent(size) > left.size) {
+            break;
+        }
+        struct span payload = span_of(left.data + SEGMENT_RECORD_HEADER_BYTES, size);
+        if (hash_checksum(payload) != checksum) {
+            break;
+        }
+        struct location location = {.segment = number, .offset = place.offset, .size = size};
+        position += (size_t)record_extent(size);
+        if (visit != NULL && !visit(arg, &location, payload)) {
+            break;
+        }
+    }
+    *end_out = (int64_t)position;
+    return ERR_OK;
+}
+
+/* ---- names ---- */
+
+static char *segment_path(const char *folder, int64_t number)
+{
+    char name[NAME_BYTES];
+    (void)snprintf(name, sizeof name, "%0*" PRId64 "%s", NAME_DIGITS, number,
+                   name_suffix); /* fits */
+    return file_join(folder, name);
+}
+
+/* False for names that are not segments. */
+static bool parse_name(const char *name, int64_t *number_out)
+{
+    struct span text = span_of_text(name);
+    size_t suffix = sizeof name_suffix - 1;
+    if (text.size != NAME_DIGITS + suffix || strcmp(name + NAME_DIGITS, name_suffix) != 0) {
+        return false;
+    }
+    return text_parse_int64(span_of(text.data, NAME_DIGITS), number_out) && *number_out > 0;
+}
+
+/* Numbers of the segments of a folder, rising. Memory: mem_free(*numbers_out). */
+static enum err_code list_numbers(const char *folder, int64_t **numbers_out, size_t *count_out,
+                                  struct err *err)
+{
+    CLEANUP(file_names_free) struct file_names names = {0};
+    TRY(file_list(folder, &names, err));
+    int64_t *numbers = mem_zeroed(names.count + 1, sizeof *numbers);
+    size_t count = 0;
+    for (size_t i = 0; i < names.count; i++) {
+        if (parse_name(names.names[i], &numbers[count])) {
+            count++;
+        }
+    }
+    *numbers_out = numbers;
+    *count_out = count;
+    return ERR_OK;
+}
+
+/* ---- files ---- */
+
+/* Reserve the blocks of a file and make the rest of it read as zeros. */
+static enum err_code preallocate(int fd, int64_t from, int64_t bytes, struct err *err)
+{
+    if (fallocate(fd, FALLOC_FL_ZERO_RANGE, from, bytes - from) == 0) {
+        return ERR_OK;
+    }
+    if (errno != EOPNOTSUPP) {
+        return err_set_errno(err, errno, "preallocate %" PRId64 " bytes", bytes);
+    }
+    /* File systems without it: the zeros come from the truncation, the blocks from the second call.
+     */
+    if (ftruncate(fd, from) != 0) {
+        return err_set_errno(err, errno, "truncate");
+    }
+    int failed = posix_fallocate(fd, 0, bytes);
+    return failed == 0 ? ERR_OK
+                       : err_set_errno(err, failed, "preallocate %" PRId64 " bytes", bytes);
+}
+
+static enum err_code create_file(const char *path, int64_t bytes, int *fd_out, struct err *err)
+{
+    CLEANUP(file_close) int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        return err_set_errno(err, errno, "create %s", path);
+    }
+    enum err_code code = preallocate(fd, 0, bytes, err);
+    if (code != ERR_OK) {
+        (void)unlink(path); /* it holds nothing; blocks go back */
+        return err_wrap(err, "%s", path);
+    }
+    *fd_out = fd;
+    fd = -1;
+    return ERR_OK;
+}
+
+/* Keep one more file's worth of blocks; not having them is no error. */
+static void replenish_reserve(struct segment_log *log)
+{
+    if (!log->options.keep_reserve || log->has_reserve) {
+        return;
+    }
+    struct err ignored = {0};
+    CLEANUP(mem_cleanup) char *path = file_join(log->folder, reserve_name);
+    CLEANUP(file_close) int fd = -1;
+    log->has_reserve = create_file(path, log->options.segment_bytes, &fd, &ignored) == ERR_OK &&
+                       file_sync_data(fd, &ignored) == ERR_OK;
+}
+
+/* A preallocated nameless-so-far file for a new segment: the reserve or a fresh one. */
+static enum err_code take_file(struct segment_log *log, int64_t bytes, int *fd_out, char **path_out,
+                               struct err *err)
+{
+    char *path = file_join(log->folder, "next");
+    int fd = -1;
+    enum err_code code = create_file(path, bytes, &fd, err);
+    if (code == ERR_NO_SPACE && log->has_reserve && bytes <= log->options.segment_bytes) {
+        mem_free(path);
+        path = file_join(log->folder, reserve_name);
+        fd = open(path, O_RDWR | O_CLOEXEC);
+        code = fd >= 0 ? ERR_OK : err_set_errno(err, errno, "open %s", path);
+        log->has_reserve = false;
+    }
+    if (code != ERR_OK) {
+        mem_free(path);
+        return code;
+    }
+    *fd_out = fd;
+    *path_out = path;
+    return ERR_OK;
+}
+
+static struct segment *add_segment(struct segment_log *log, const struct segment *segment)
+{
+    if (log->segments_count == log->segments_capacity) {
+        log->segments_capacity = log->segments_capacity == 0 ? 16 : log->segments_capacity * 2;
+        log->segments = mem_resize(log->segments, log->segments_capacity, sizeof *log->segments);
+    }
+    log->segments[log->segments_count] = *segment;
+    return &log->segments[log->segments_count++];
+}
+
+static struct segment *last_segment(struct segment_log *log)
+{
+    return log->segments_count == 0 ? NULL : &log->segments[log->segments_count - 1];
+}
+
+/* A durable new segment of at least `bytes`, named only when its header is on disk. */
+static enum err_code start_segment(struct segment_log *log, int64_t bytes, struct err *err)
+{
+    const struct segment *last = last_segment(log);
+    struct segment next = {.number = last == NULL ? 1 : last->number + 1,
+                           .allocated = bytes,
+                           .written_us = clock_wall_us()};
+    secret_random(&next.nonce, sizeof next.nonce);
+
+    CLEANUP(file_close) int fd = -1;
+    CLEANUP(mem_cleanup) char *draft = NULL;
+    TRY(take_file(log, bytes, &fd, &draft, err));
+
+    CLEANUP(buffer_deinit) struct buffer header;
+    buffer_init(&header, SEGMENT_HEADER_BYTES);
+    encode_file_header(log->magic, next.number, next.nonce, &header);
+    TRY(file_write_at(fd, 0, buffer_span(&header), err));
+    TRY(file_sync_data(fd, err));
+    CLEANUP(mem_cleanup) char *path = segment_path(log->folder, next.number);
+    if (rename(draft, path) != 0) {
+        return err_set_errno(err, errno, "name %s", path);
+    }
+    TRY(file_sync_directory(log->folder, err));
+
+    (void)add_segment(log, &next);
+    file_close(&log->fd);
+    log->fd = fd;
+    fd = -1;
+    log->tail = SEGMENT_HEADER_BYTES;
+    log->durable = (struct location){.segment = next.number, .offset = log->tail};
+    replenish_reserve(log);
+    return ERR_OK;
+}
+
+/* ---- syncing ---- */
+
+/* fdatasync, or the end of the process. The lock may be held. */
+static void sync_or_stop(const struct segment_log *log, int fd)
+{
+    struct err err = {0};
+    enum err_code code = log->options.sync_fault != NULL && FAULT(log->options.sync_fault)
+                             ? err_set_errno(&err, EIO, "injected")
+                             : file_sync_data(fd, &err);
+    if (code != ERR_OK) {
+        (void)err_wrap(&err, "sync of segment log %s", log->folder);
+        process_stop_after_io_error(&err);
+    }
+}
+
+static bool is_durable(const struct segment_log *log, int64_t segment, int64_t end)
+{
+    return segment < log->durable.segment ||
+           (segment == log->durable.segment && end <= log->durable.offset);
+}
+
+/* Lead one sync for everything written so far. The lock is held, and given up meanwhile. */
+static void lead_sync(struct segment_log *log)
+{
+    assert(!log->syncing);
+    log->syncing = true;
+    int fd = log->fd;
+    struct location upto = {.segment = last_segment(log)->number, .offset = log->tail};
+    int64_t started_us = clock_monotonic_us();
+    lock_drop(&log->lock);
+
+    sync_or_stop(log, fd);
+
+    lock_take(&log->lock);
+    log->syncing = false;
+    log->syncs_count++;
+    log->durable = upto;
+    log->unsynced_since_us = log->tail > upto.offset ? started_us : 0;
+    wake_all(&log->synced);
+}
+
+static void sync_until(struct segment_log *log, int64_t segment, int64_t end)
+{
+    while (!is_durable(log, segment, end)) {
+        if (log->syncing) {
+            wake_wait(&log->synced, &log->lock);
+        } else {
+            lead_sync(log);
+        }
+    }
+}
+
+void segments_sync(struct segment_log *log, const struct location *location)
+{
+    assert(location_is_set(location));
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&log->lock);
+    sync_until(log, location->segment, location->offset + record_extent((size_t)location->size));
+}
+
+void segments_sync_all(struct segment_log *log)
+{
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&log->lock);
+    if (log->segments_count > 0) {
+        sync_until(log, last_segment(log)->number, log->tail);
+    }
+}
+
+/* ---- appending ---- */
+
+/* Make room for `extent` bytes at the tail: the next segment when this one is full. */
+static enum err_code make_room(struct segment_log *log, int64_t extent, struct err *err)
+{
+    while (log->syncing) { /* its file must stay open until the leader is back */
+        wake_wait(&log->synced, &log->lock);
+    }
+    struct segment *last = last_segment(log);
+    if (last != NULL && extent <= last->allocated - log->tail) {
+        return ERR_OK; /* somebody else rolled while we waited */
+    }
+    int64_t needed = SEGMENT_HEADER_BYTES + extent;
+    int64_t bytes = needed > log->options.segment_bytes ? needed : log->options.segment_bytes;
+    if (last == NULL) {
+        return start_segment(log, bytes, err);
+    }
+    if (!is_durable(log, last->number, log->tail)) {
+        sync_or_stop(log, log->fd);
+        log->syncs_count++;
+        log->durable.offset = log->tail;
+        log->unsynced_since_us = 0;
+        wake_all(&log->synced);
+    }
+    int left_fd = dup(log->fd); /* start_segment closes ours only when it succeeds */
+    int64_t left_tail = log->tail;
+    TRY(start_segment(log, bytes, err));
+    if (left_fd >= 0) {
+        struct segment *left = &log->segments[log->segments_count - 2];
+        left->allocated = ftruncate(left_fd, left_tail) == 0 ? left_tail : left->allocated;
+        file_close(&left_fd);
+    }
+    return ERR_OK;
+}
+
+static enum err_code write_record(struct segment_log *log, struct span payload, int64_t extent,
+                                  struct err *err)
+{
+    static const uint8_t zeros[ALIGNMENT];
+    struct record_place place = {.number = last_segment(log)->number,
+                                 .nonce = last_segment(log)->nonce,
+                                 .offset = log->tail};
+    CLEANUP(buffer_deinit) struct buffer header;
+    buffer_init(&header, SEGMENT_RECORD_HEADER_BYTES);
+    encode_record_header(payload, &place, &header);
+
+    size_t padding = (size_t)extent - SEGMENT_RECORD_HEADER_BYTES - payload.size;
+    struct iovec parts[3] = {
+        {.iov_base = header.data, .iov_len = header.size},
+        {.iov_base = (void *)(uintptr_t)payload.data, .iov_len = payload.size},
+        {.iov_base = (void *)(uintptr_t)zeros, .iov_len = padding},
+    };
+    ssize_t written = pwritev(log->fd, parts, 3, log->tail);
+    if (written == extent) {
+        return ERR_OK;
+    }
+    if (written < 0 && errno != EINTR) {
+        return err_set_errno(err, errno, "write to segment %" PRId64, place.number);
+    }
+    /* A short or interrupted write: once more, part by part, each to its end. */
+    TRY(file_write_at(log->fd, log->tail, buffer_span(&header), err));
+    int64_t payload_at = log->tail + SEGMENT_RECORD_HEADER_BYTES;
+    TRY(file_write_at(log->fd, payload_at, payload, err));
+    return file_write_at(log->fd, payload_at + (int64_t)payload.size, span_of(zeros, padding), err);
+}
+
+static enum err_code append_locked(struct segment_log *log, struct span payload,
+                                   struct location *location_out, struct err *err)
+{
+    int64_t extent = record_extent(payload.size);
+    const struct segment *last = last_segment(log);
+    if (last == NULL || extent > last->allocated - log->tail) {
+        TRY(make_room(log, extent, err));
+    }
+    TRY(write_record(log, payload, extent, err));
+
+    struct segment *segment = last_segment(log);
+    *location_out = (struct location){
+        .segment = segment->number, .offset = log->tail, .size = (int64_t)payload.size};
+    log->tail += extent;
+    log->appends_count++;
+    segment->pins++;
+    segment->written_us = clock_wall_us();
+    if (log->unsynced_since_us == 0) {
+        log->unsynced_since_us = clock_monotonic_us();
+    }
+    return ERR_OK;
+}
+
+enum err_code segments_append(struct segment_log *log, struct span payload,
+                              struct location *location_out, struct err *err)
+{
+    if (payload.size > (size_t)log->options.record_bytes_max) {
+        return err_set(err, ERR_TOO_LARGE, "a record of %zu bytes is over the limit of %" PRId64,
+                       payload.size, log->options.record_bytes_max);
+    }
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&log->lock);
+    enum err_code code = append_locked(log, payload, location_out, err);
+    if (code != ERR_OK) {
+        (void)err_wrap(err, "segment log %s", log->folder);
+        if (code != ERR_NO_SPACE) {
+            process_stop_after_io_error(err);
+        }
+    }
+    return code;
+}
+
+/* ---- reading ---- */
+
+static struct segment *find_segment(struct segment_log *log, int64_t number)
+{
+    for (size_t i = log->segments_count; i > 0; i--) {
+        if (log->segments[i - 1].number == number) {
+            return &log->segments[i - 1];
+        }
+    }
+    return NULL;
+}
+
+static enum err_code read_nonce(int fd, const char *magic, int64_t number, uint64_t *nonce_out,
+                                struct err *err)
+{
+    uint8_t bytes[SEGMENT_HEADER_BYTES];
+    TRY(file_read_at(fd, 0, bytes, sizeof bytes, err));
+    return decode_file_header(span_of(bytes, sizeof bytes), magic, number, nonce_out, err);
+}
+
+static enum err_code read_record(int fd, const struct record_place *place, int64_t size,
+                                 struct buffer *payload_out, struct err *err)
+{
+    uint8_t header[SEGMENT_RECORD_HEADER_BYTES];
+    TRY(file_read_at(fd, place->offset, header, sizeof header, err));
+    uint32_t found_size = 0;
+    uint64_t checksum = 0;
+    if (!decode_record_header(span_of(header, sizeof header), place, &found_size, &checksum) ||
+        found_size != (uint64_t)size) {
+        return err_set(err, ERR_CORRUPT, "no record of %" PRId64 " bytes here", size);
+    }
+    if (found_size == 0) {
+        return ERR_OK;
+    }
+    uint8_t *payload = buffer_reserve(payload_out, found_size);
+    if (payload == NULL) {
+        return buffer_check(payload_out, "a record of the segment log", err);
+    }
+    TRY(file_read_at(fd, place->offset + SEGMENT_RECORD_HEADER_BYTES, payload, found_size, err));
+    if (hash_checksum(span_of(payload, found_size)) != checksum) {
+        return err_set(err, ERR_CORRUPT, "the record fails its checksum");
+    }
+    buffer_advance(payload_out, found_size);
+    return ERR_OK;
+}
+
+static enum err_code read_at_location(const char *folder, const char *magic,
+                                      const struct location *location, struct buffer *payload_out,
+                                      struct err *err)
+{
+    CLEANUP(mem_cleanup) char *path = segment_path(folder, location->segment);
+    CLEANUP(file_close) int fd = -1;
+    int64_t size = 0;
+    TRY(file_open_read(path, &fd, &size, err));
+    struct record_place place = {.number = location->segment, .offset = location->offset};
+    enum err_code code = read_nonce(fd, magic, location->segment, &place.nonce, err);
+    if (code == ERR_OK) {
+        code = read_record(fd, &place, location->size, payload_out, err);
+    }
+    if (code != ERR_OK) {
+        (void)err_wrap(err, "%s at %" PRId64, path, location->offset);
+    }
+    return code;
+}
+
+enum err_code segments_read(struct segment_log *log, const struct location *location,
+                            struct buffer *payload_out, struct err *err)
+{
+    return read_at_location(log->folder, log->magic, location, payload_out, err);
+}
+
+enum err_code segments_read_closed(const char *folder, const char *magic,
+                                   const struct location *location, struct buffer *payload_out,
+                                   struct err *err)
+{
+    return read_at_location(folder, magic, location, payload_out, err);
+}
+
+/* ---- walking ---- */
+
+struct walk {
+    const struct location *from;
+    segment_visit_fn *visit;
+    void *arg;
+    bool stopped;
+};
+
+static bool visit_from(void *arg, const struct location *location, struct span payload)
+{
+    struct walk *walk = arg;
+    if (walk->from != NULL && location_compare(location, walk->from) < 0) {
+        return true;
+    }
+    walk->stopped = !walk->visit(walk->arg, location, payload);
+    return !walk->stopped;
+}
+
+/* Offset behind the last byte that is not zero, at least `from`. */
+static int64_t zeros_start(struct span file, int64_t from)
+{
+    size_t end = file.size;
+    while (end > (size_t)from && file.data[end - 1] == 0) {
+        end--;
+    }
+    return (int64_t)end;
+}
+
+static enum err_code walk_segment(const char *folder, const char *magic, int64_t number,
+                                  bool newest, struct walk *walk, int64_t *torn_out,
+                                  struct err *err)
+{
+    CLEANUP(mem_cleanup) char *path = segment_path(folder, number);
+    CLEANUP(file_unmap) struct span file = {0};
+    TRY(file_map(path, &file, err));
+    int64_t end = 0;
+    if (segment_decode(file, magic, number, visit_from, walk, &end, err) != ERR_OK) {
+        return err_wrap(err, "%s", path);
+    }
+    if (walk->stopped) {
+        return ERR_OK;
+    }
+    *torn_out = zeros_start(file, end) - end;
+    if (*torn_out > 0 && !newest) {
+        return err_set(err, ERR_CORRUPT, "%s at %" PRId64 ": no whole record here", path, end);
+    }
+    return ERR_OK;
+}
+
+enum err_code segments_walk(const char *folder, const char *magic, const struct location *from,
+                            segment_visit_fn *visit, void *arg, int64_t *torn_out, struct err *err)
+{
+    CLEANUP(mem_cleanup) int64_t *numbers = NULL;
+    size_t count = 0;
+    TRY(list_numbers(folder, &numbers, &count, err));
+    struct walk walk = {.from = from, .visit = visit, .arg = arg};
+    int64_t torn = 0;
+    for (size_t i = 0; i < count && !walk.stopped; i++) {
+        if (i > 0 && numbers[i] != numbers[i - 1] + 1) {
+            return err_set(err, ERR_CORRUPT, "segment log %s: segment %" PRId64 " is missing",
+                           folder, numbers[i - 1] + 1);
+        }
+        if (from != NULL && numbers[i] < from->segment) {
+            continue;
+        }
+        TRY(walk_segment(folder, magic, numbers[i], i + 1 == count, &walk, &torn, err));
+    }
+    if (torn_out != NULL) {
+        *torn_out = torn;
+    }
+    return ERR_OK;
+}
+
+/* ---- opening ---- */
+
+static bool count_record(void *arg, const struct location *location, struct span payload)
+{
+    (void)payload;
+    struct segment_recovery *recovery = arg;
+    recovery->records_count++;
+    recovery->last = *location;
+    return true;
+}
+
+/* Find the end of the newest segment and what lies torn behind it. */
+static enum err_code scan_newest(const char *path, struct segment_log *log,
+                                 struct segment_recovery *recovery, struct err *err)
+{
+    CLEANUP(file_unmap) struct span file = {0};
+    TRY(file_map(path, &file, err));
+    TRY(segment_decode(file, log->magic, last_segment(log)->number, count_record, recovery,
+                       &log->tail, err));
+    recovery->cut_bytes = zeros_start(file, log->tail) - log->tail;
+    return ERR_OK;
+}
+
+/*
+ * Zero what lies behind the last whole record and make that durable, so that no
+ * later record can ever join up with it. A full disk keeps the file's old size.
+ */
+static enum err_code resume_newest(struct segment_log *log, struct segment_recovery *recovery,
+                                   struct err *err)
+{
+    struct segment *last = last_segment(log);
+    CLEANUP(mem_cleanup) char *path = segment_path(log->folder, last->number);
+    TRY(scan_newest(path, log, recovery, err));
+    log->fd = open(path, O_RDWR | O_CLOEXEC);
+    if (log->fd < 0) {
+        return err_set_errno(err, errno, "open %s", path);
+    }
+    int64_t bytes =
+        last->allocated > log->options.segment_bytes ? last->allocated : log->options.segment_bytes;
+    struct err full = {0};
+    if (log->tail < bytes && preallocate(log->fd, log->tail, bytes, &full) == ERR_OK) {
+        last->allocated = bytes;
+    } else {
+        if (ftruncate(log->fd, log->tail) != 0) {
+            return err_set_errno(err, errno, "truncate %s", path);
+        }
+        last->allocated = log->tail;
+    }
+    sync_or_stop(log, log->fd);
+    log->durable = (struct location){.segment = last->number, .offset = log->tail};
+    return ERR_OK;
+}
+
+static enum err_code load_segments(struct segment_log *log, struct err *err)
+{
+    CLEANUP(mem_cleanup) int64_t *numbers = NULL;
+    size_t count = 0;
+    TRY(list_numbers(log->folder, &numbers, &count, err));
+    for (size_t i = 0; i < count; i++) {
+        CLEANUP(mem_cleanup) char *path = segment_path(log->folder, numbers[i]);
+        CLEANUP(file_close) int fd = -1;
+        struct segment segment = {.number = numbers[i]};
+        TRY(file_open_read(path, &fd, &segment.allocated, err));
+        if (read_nonce(fd, log->magic, numbers[i], &segment.nonce, err) != ERR_OK) {
+            return err_wrap(err, "%s", path);
+        }
+        int64_t modified_ms = 0;
+        TRY(file_stat(path, &segment.allocated, &modified_ms, err));
+        segment.written_us = modified_ms * 1000;
+        (void)add_segment(log, &segment);
+    }
+    return ERR_OK;
+}
+
+/* Blocks of a start that did not finish; the reserve is taken over when it is whole. */
+static enum err_code sort_out_drafts(struct segment_log *log, struct err *err)
+{
+    CLEANUP(mem_cleanup) char *next = file_join(log->folder, "next");
+    TRY(file_remove(next, err));
+    CLEANUP(mem_cleanup) char *reserve = file_join(log->folder, reserve_name);
+    int64_t size = 0;
+    int64_t modified_ms = 0;
+    struct err absent = {0};
+    log->has_reserve = file_stat(reserve, &size, &modified_ms, &absent) == ERR_OK &&
+                       size == log->options.segment_bytes;
+    replenish_reserve(log);
+    return ERR_OK;
+}
+
+static void check_options(const struct segment_options *options)
+{
+    assert(strlen(options->magic) == SEGMENT_MAGIC_BYTES);
+    assert(options->segment_bytes > SEGMENT_HEADER_BYTES);
+    assert(options->record_bytes_max > 0);
+    assert(options->record_bytes_max <= SEGMENT_RECORD_BYTES_MAX);
+}
+
+enum err_code segments_open(const char *folder, const struct segment_options *options,
+                            struct segment_log **log_out, struct segment_recovery *recovery_out,
+                            struct err *err)
+{
+    check_options(options);
+    TRY(file_make_directory(folder, err));
+    CLEANUP(segments_close) struct segment_log *log = mem_zeroed(1, sizeof *log);
+    log->fd = -1;
+    log->folder = mem_copy_text(folder);
+    log->options = *options;
+    memcpy(log->magic, options->magic, SEGMENT_MAGIC_BYTES);
+    log->options.magic = log->magic;
+    lock_init(&log->lock, LOCK_RANK_JOURNAL);
+    wake_init(&log->synced);
+
+    struct segment_recovery recovery = {0};
+    TRY(load_segments(log, err));
+    if (log->segments_count > 0) {
+        TRY(resume_newest(log, &recovery, err));
+    }
+    TRY(sort_out_drafts(log, err));
+    recovery.segments_count = (int64_t)log->segments_count;
+    if (recovery_out != NULL) {
+        *recovery_out = recovery;
+    }
+    *log_out = log;
+    log = NULL;
+    return ERR_OK;
+}
+
+void segments_close(struct segment_log **log_pointer)
+{
+    struct segment_log *log = *log_pointer;
+    if (log == NULL) {
+        return;
+    }
+    if (log->fd >= 0) {
+        segments_sync_all(log);
+        file_close(&log->fd);
+    }
+    wake_deinit(&log->synced);
+    lock_deinit(&log->lock);
+    mem_free(log->segments);
+    mem_free(log->folder);
+    mem_free(log);
+    *log_pointer = NULL;
+}
+
+/* ---- keeping house ---- */
+
+void segments_unpin(struct segment_log *log, const struct location *location)
+{
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&log->lock);
+    struct segment *segment = find_segment(log, location->segment);
+    assert(segment != NULL); /* a pinned segment is not removed */
+    assert(segment->pins > 0);
+    segment->pins--;
+}
+
+/* Take the oldest removable segment off the list; 0 when there is none. */
+static int64_t take_removable(struct segment_log *log, int64_t below, int64_t keep_us)
+{
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&log->lock);
+    if (log->segments_count < 2) {
+        return 0;
+    }
+    const struct segment oldest = log->segments[0];
+    if (oldest.number >= below || oldest.pins > 0 ||
+        clock_wall_us() - oldest.written_us < keep_us) {
+        return 0;
+    }
+    log->segments_count--;
+    memmove(log->segments, log->segments + 1, log->segments_count * sizeof *log->segments);
+    return oldest.number;
+}
+
+enum err_code segments_remove_below(struct segment_log *log, int64_t segment, int64_t keep_us,
+                                    int64_t *removed_out, struct err *err)
+{
+    int64_t removed = 0;
+    for (;;) {
+        /* Oldest first and one by one: a gap in the numbers would look like a loss. */
+        int64_t number = take_removable(log, segment, keep_us);
+        if (number == 0) {
+            break;
+        }
+        CLEANUP(mem_cleanup) char *path = segment_path(log->folder, number);
+        TRY(file_remove(path, err));
+        removed++;
+    }
+    *removed_out = removed;
+    return ERR_OK;
+}
+
+int64_t segments_tail(struct segment_log *log)
+{
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&log->lock);
+    return log->segments_count == 0 ? 1 : last_segment(log)->number;
+}
+
+void segments_statistics(struct segment_log *log, struct segment_statistics *statistics_out)
+{
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&log->lock);
+    struct segment_statistics statistics = {
+        .segments_count = (int64_t)log->segments_count,
+        .appends_count = log->appends_count,
+        .syncs_count = log->syncs_count,
+        .oldest_unsynced_us = log->unsynced_since_us,
+    };
+    for (size_t i = 0; i < log->segments_count; i++) {
+        statistics.bytes += log->segments[i].allocated;
+    }
+    *statistics_out = statistics;
+}
