@@ -33,6 +33,13 @@ enum err_code file_make_directory(const char *path, struct err *err) MUST_USE;
 enum err_code file_sync_directory(const char *path, struct err *err) MUST_USE;
 
 /*
+ * Write back everything of the file system that holds `path`. Once at start: what a
+ * killed predecessor wrote but did not sync yet is visible now and will be built
+ * upon, so it must be durable before anything is acknowledged.
+ */
+enum err_code file_sync_file_system(const char *path, struct err *err) MUST_USE;
+
+/*
  * Write a new file that must not exist, fsync it. Its *name* survives only after
  * file_sync_directory of its folder.
  * Errors:  ERR_EXISTS, ERR_NO_SPACE, ERR_IO; a failed file is removed.
