@@ -101,7 +101,8 @@ void buffer_append_format(struct buffer *buffer, const char *format, ...)
     /* vsnprintf also writes a NUL, which needs room but is not kept */
     uint8_t *target = buffer_reserve(buffer, (size_t)length + 1);
     if (target != NULL) {
-        (void)vsnprintf((char *)target, (size_t)length + 1, format, again); /* same length as above */
+        (void)vsnprintf((char *)target, (size_t)length + 1, format,
+                        again); /* same length as above */
         buffer->size += (size_t)length;
     }
     va_end(again);
@@ -141,7 +142,8 @@ void buffer_append_varint(struct buffer *buffer, uint64_t value)
 enum err_code buffer_check(const struct buffer *buffer, const char *what, struct err *err)
 {
     if (buffer->overflowed) {
-        return err_set(err, ERR_TOO_LARGE, "%s is over its limit of %zu bytes", what, buffer->size_max);
+        return err_set(err, ERR_TOO_LARGE, "%s is over its limit of %zu bytes", what,
+                       buffer->size_max);
     }
     return ERR_OK;
 }

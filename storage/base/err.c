@@ -37,7 +37,8 @@ static enum err_code set_va(struct err *err, enum err_code code, int sys, const 
     assert(code != ERR_OK);
     err->code = code;
     err->sys = sys;
-    (void)vsnprintf(err->msg, sizeof err->msg, format, arguments); /* a cut message is still useful */
+    (void)vsnprintf(err->msg, sizeof err->msg, format,
+                    arguments); /* a cut message is still useful */
     return code;
 }
 

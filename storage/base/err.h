@@ -82,12 +82,12 @@ const char *err_code_name(enum err_code code);
  * Return the code of a failed call to our caller. The only macro of the code
  * base that hides a return; it stands alone on its line.
  */
-#define TRY(call)                         \
-    do {                                  \
-        enum err_code try_code_ = (call); \
-        if (try_code_ != ERR_OK) {        \
-            return try_code_;             \
-        }                                 \
+#define TRY(call)                                                                                  \
+    do {                                                                                           \
+        enum err_code try_code_ = (call);                                                          \
+        if (try_code_ != ERR_OK) {                                                                 \
+            return try_code_;                                                                      \
+        }                                                                                          \
     } while (0)
 
 /* Run fn(&variable) when the variable leaves its scope. */

@@ -48,8 +48,8 @@ static const char *action_at(const char *point)
     for (size_t i = 0; i < faults_count; i++) {
         if (strcmp(faults[i].point, point) == 0) {
             faults[i].passed++;
-            bool every_later = strcmp(faults[i].action, "abort") == 0 ||
-                               strcmp(faults[i].action, "skip") == 0;
+            bool every_later =
+                strcmp(faults[i].action, "abort") == 0 || strcmp(faults[i].action, "skip") == 0;
             if (faults[i].passed == faults[i].at ||
                 (every_later && faults[i].passed > faults[i].at)) {
                 action = faults[i].action;

@@ -354,8 +354,8 @@ enum err_code file_read_at(int fd, int64_t offset, void *bytes_out, size_t size,
 {
     size_t done = 0;
     while (done < size) {
-        ssize_t got = pread(fd, (uint8_t *)bytes_out + done, size - done,
-                            (off_t)(offset + (int64_t)done));
+        ssize_t got =
+            pread(fd, (uint8_t *)bytes_out + done, size - done, (off_t)(offset + (int64_t)done));
         if (got < 0 && errno != EINTR) {
             return err_set_errno(err, errno, "read at offset %lld", (long long)offset);
         }
@@ -381,8 +381,7 @@ enum err_code file_stat(const char *path, int64_t *size_out, int64_t *modified_m
         return err_set_errno(err, errno, "look at %s", path);
     }
     *size_out = status.st_size;
-    *modified_ms_out =
-        (int64_t)status.st_mtim.tv_sec * 1000 + status.st_mtim.tv_nsec / 1000000;
+    *modified_ms_out = (int64_t)status.st_mtim.tv_sec * 1000 + status.st_mtim.tv_nsec / 1000000;
     return ERR_OK;
 }
 
@@ -417,7 +416,8 @@ void file_unmap(struct span *mapping)
 {
     if (mapping->data != NULL) {
         /* the mapping is ours alone: giving it back is the one use of it that is not const */
-        (void)munmap((void *)(uintptr_t)mapping->data, mapping->size); /* cannot fail for a mapping */
+        (void)munmap((void *)(uintptr_t)mapping->data,
+                     mapping->size); /* cannot fail for a mapping */
     }
     *mapping = (struct span){0};
 }

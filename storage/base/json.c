@@ -127,8 +127,8 @@ const struct json *json_get(const struct json *object, const char *name)
 
 size_t json_count(const struct json *array_or_object)
 {
-    bool has_children = is_kind(array_or_object, JSON_ARRAY) ||
-                        is_kind(array_or_object, JSON_OBJECT);
+    bool has_children =
+        is_kind(array_or_object, JSON_ARRAY) || is_kind(array_or_object, JSON_OBJECT);
     return has_children ? array_or_object->children.count : 0;
 }
 

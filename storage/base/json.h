@@ -51,13 +51,13 @@ enum err_code json_parse(struct span text, struct json **root_out, struct err *e
 void json_free(struct json **value);
 
 /* ---- reading; every function accepts NULL as "absent" ---- */
-enum json_kind json_kind(const struct json *value); /* NULL is JSON_NULL */
+enum json_kind json_kind(const struct json *value);                       /* NULL is JSON_NULL */
 const struct json *json_get(const struct json *object, const char *name); /* NULL when absent */
 size_t json_count(const struct json *array_or_object);
 const struct json *json_at(const struct json *array, size_t index);
-bool json_string(const struct json *value, struct span *text_out);  /* false: not a string */
-bool json_integer(const struct json *value, int64_t *integer_out);  /* false: not an integer */
-bool json_real(const struct json *value, double *real_out);         /* integer or real */
+bool json_string(const struct json *value, struct span *text_out); /* false: not a string */
+bool json_integer(const struct json *value, int64_t *integer_out); /* false: not an integer */
+bool json_real(const struct json *value, double *real_out);        /* integer or real */
 /* The digits of a real as written (decimals, integers beyond 64 bits); false: not a real. */
 bool json_real_text(const struct json *value, struct span *text_out);
 bool json_boolean(const struct json *value, bool *boolean_out);

@@ -68,7 +68,8 @@ static inline size_t json_plain_run(const uint8_t *data, size_t size)
         uint64_t backslash = word ^ ones * '\\';
         /* the lowest flag is exact; higher ones may be borrowed from it */
         uint64_t flags = (((word - ones * 0x20) & ~word) | ((quote - ones) & ~quote) |
-                          ((backslash - ones) & ~backslash) | word) & tops;
+                          ((backslash - ones) & ~backslash) | word) &
+                         tops;
         if (flags != 0) {
             return at + (size_t)__builtin_ctzll(flags) / 8;
         }

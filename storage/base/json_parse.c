@@ -414,8 +414,7 @@ static bool parse_document(struct parser *parser)
     return parser->at == parser->size || refuse(parser, "text after the end of the document");
 }
 
-static enum err_code refuse_at(struct span text, size_t offset, const char *reason,
-                               struct err *err)
+static enum err_code refuse_at(struct span text, size_t offset, const char *reason, struct err *err)
 {
     size_t line = 1;
     size_t line_start = 0;

@@ -13,8 +13,8 @@
 static void write_escape(struct buffer *buffer, uint8_t c)
 {
     static const char short_escapes[][3] = {
-        ['\b'] = "\\b", ['\t'] = "\\t", ['\n'] = "\\n",
-        ['\f'] = "\\f", ['\r'] = "\\r", ['"'] = "\\\"", ['\\'] = "\\\\",
+        ['\b'] = "\\b", ['\t'] = "\\t", ['\n'] = "\\n",  ['\f'] = "\\f",
+        ['\r'] = "\\r", ['"'] = "\\\"", ['\\'] = "\\\\",
     };
     if (c < sizeof short_escapes / sizeof short_escapes[0] && short_escapes[c][0] != '\0') {
         buffer_append_text(buffer, short_escapes[c]);

@@ -33,7 +33,8 @@ void lock_deinit(struct lock *lock)
 void lock_take(struct lock *lock)
 {
     if ((held_ranks >> lock->rank) != 0) {
-        (void)fprintf(stderr, "{\"level\":\"error\",\"msg\":\"lock of rank %d taken out of order\"}\n",
+        (void)fprintf(stderr,
+                      "{\"level\":\"error\",\"msg\":\"lock of rank %d taken out of order\"}\n",
                       (int)lock->rank); /* about to stop */
         abort();
     }

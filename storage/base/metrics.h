@@ -23,12 +23,15 @@ struct metric; /* one time series; lives until the process ends */
 struct metric *metric_register(enum metric_kind kind, const char *name, const char *labels,
                                const char *help);
 
-void metric_add(struct metric *metric, int64_t amount);       /* counter */
-void metric_set(struct metric *metric, int64_t value);        /* gauge */
+void metric_add(struct metric *metric, int64_t amount); /* counter up; gauge up or down */
+void metric_set(struct metric *metric, int64_t value);  /* gauge */
 void metric_observe_us(struct metric *metric, int64_t microseconds); /* histogram */
-int64_t metric_value(const struct metric *metric);            /* counter or gauge */
+int64_t metric_value(const struct metric *metric);                   /* counter or gauge */
 
-/* Drop all series whose labels equal `labels` (a deleted table). */
+/*
+ * Hide all series whose labels equal `labels` (a deleted table). Their pointers
+ * stay valid; registering one again shows it again, from zero.
+ */
 void metric_forget(const char *labels);
 
 /* Prometheus text format 0.0.4, sorted by name. */

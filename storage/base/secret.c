@@ -144,8 +144,8 @@ static enum err_code check_private(const char *path, struct err *err)
         return err_set_errno(err, errno, "look at %s", path);
     }
     if ((status.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-        return err_set(err, ERR_FORBIDDEN,
-                       "%s can be read by other users; run: chmod 600 %s", path, path);
+        return err_set(err, ERR_FORBIDDEN, "%s can be read by other users; run: chmod 600 %s", path,
+                       path);
     }
     return ERR_OK;
 }
@@ -224,9 +224,9 @@ void secret_seal(const struct secret_keys *keys, enum secret_purpose purpose, st
         return;
     }
     secret_random(out, NONCE_BYTES);
-    int result = crypto_aead_xchacha20poly1305_ietf_encrypt(
-        out + NONCE_BYTES, NULL, plain.data, plain.size, context.data, context.size, NULL, out,
-        secret_key(keys, purpose));
+    int result = crypto_aead_xchacha20poly1305_ietf_encrypt(out + NONCE_BYTES, NULL, plain.data,
+                                                            plain.size, context.data, context.size,
+                                                            NULL, out, secret_key(keys, purpose));
     assert(result == 0);
     buffer_advance(sealed, plain.size + SECRET_SEAL_OVERHEAD_BYTES);
 }

@@ -13,12 +13,12 @@
 #include <string.h>
 
 enum {
-    DAYS_PER_ERA = 146097,        /* 400 years */
-    DAYS_TO_EPOCH = 719468,       /* 0000-03-01 to 1970-01-01 */
-    DAYS_MIN = -719162,           /* 0001-01-01 */
-    DAYS_MAX = 2932896,           /* 9999-12-31 */
-    DATE_SIZE = 10,               /* YYYY-MM-DD */
-    TIME_SIZE = 8,                /* hh:mm:ss */
+    DAYS_PER_ERA = 146097,  /* 400 years */
+    DAYS_TO_EPOCH = 719468, /* 0000-03-01 to 1970-01-01 */
+    DAYS_MIN = -719162,     /* 0001-01-01 */
+    DAYS_MAX = 2932896,     /* 9999-12-31 */
+    DATE_SIZE = 10,         /* YYYY-MM-DD */
+    TIME_SIZE = 8,          /* hh:mm:ss */
     FRACTION_DIGITS = 6,
     YEAR_MAX = 9999,
 };
@@ -47,8 +47,9 @@ static struct civil civil_from_days(int64_t days)
     int64_t shifted = days + DAYS_TO_EPOCH;
     int64_t era = (shifted >= 0 ? shifted : shifted - (DAYS_PER_ERA - 1)) / DAYS_PER_ERA;
     int64_t day_of_era = shifted - era * DAYS_PER_ERA;
-    int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 -
-                           day_of_era / (DAYS_PER_ERA - 1)) / 365;
+    int64_t year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / (DAYS_PER_ERA - 1)) /
+        365;
     int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     int64_t month_from_march = (5 * day_of_year + 2) / 153;
     int month = (int)(month_from_march < 10 ? month_from_march + 3 : month_from_march - 9);

@@ -11,16 +11,16 @@ static const char base64url_alphabet[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /* The value of each character of the two alphabets plus one; 0 for strangers. */
-#define LETTER_VALUES                                                                            \
-    ['A'] = 1, ['B'] = 2, ['C'] = 3, ['D'] = 4, ['E'] = 5, ['F'] = 6, ['G'] = 7, ['H'] = 8,      \
-    ['I'] = 9, ['J'] = 10, ['K'] = 11, ['L'] = 12, ['M'] = 13, ['N'] = 14, ['O'] = 15,           \
-    ['P'] = 16, ['Q'] = 17, ['R'] = 18, ['S'] = 19, ['T'] = 20, ['U'] = 21, ['V'] = 22,          \
-    ['W'] = 23, ['X'] = 24, ['Y'] = 25, ['Z'] = 26, ['a'] = 27, ['b'] = 28, ['c'] = 29,          \
-    ['d'] = 30, ['e'] = 31, ['f'] = 32, ['g'] = 33, ['h'] = 34, ['i'] = 35, ['j'] = 36,          \
-    ['k'] = 37, ['l'] = 38, ['m'] = 39, ['n'] = 40, ['o'] = 41, ['p'] = 42, ['q'] = 43,          \
-    ['r'] = 44, ['s'] = 45, ['t'] = 46, ['u'] = 47, ['v'] = 48, ['w'] = 49, ['x'] = 50,          \
-    ['y'] = 51, ['z'] = 52, ['0'] = 53, ['1'] = 54, ['2'] = 55, ['3'] = 56, ['4'] = 57,          \
-    ['5'] = 58, ['6'] = 59, ['7'] = 60, ['8'] = 61, ['9'] = 62
+#define LETTER_VALUES                                                                              \
+    ['A'] = 1, ['B'] = 2, ['C'] = 3, ['D'] = 4, ['E'] = 5, ['F'] = 6, ['G'] = 7, ['H'] = 8,        \
+    ['I'] = 9, ['J'] = 10, ['K'] = 11, ['L'] = 12, ['M'] = 13, ['N'] = 14, ['O'] = 15, ['P'] = 16, \
+    ['Q'] = 17, ['R'] = 18, ['S'] = 19, ['T'] = 20, ['U'] = 21, ['V'] = 22, ['W'] = 23,            \
+    ['X'] = 24, ['Y'] = 25, ['Z'] = 26, ['a'] = 27, ['b'] = 28, ['c'] = 29, ['d'] = 30,            \
+    ['e'] = 31, ['f'] = 32, ['g'] = 33, ['h'] = 34, ['i'] = 35, ['j'] = 36, ['k'] = 37,            \
+    ['l'] = 38, ['m'] = 39, ['n'] = 40, ['o'] = 41, ['p'] = 42, ['q'] = 43, ['r'] = 44,            \
+    ['s'] = 45, ['t'] = 46, ['u'] = 47, ['v'] = 48, ['w'] = 49, ['x'] = 50, ['y'] = 51,            \
+    ['z'] = 52, ['0'] = 53, ['1'] = 54, ['2'] = 55, ['3'] = 56, ['4'] = 57, ['5'] = 58,            \
+    ['6'] = 59, ['7'] = 60, ['8'] = 61, ['9'] = 62
 
 static const uint8_t base64_values[256] = {LETTER_VALUES, ['+'] = 63, ['/'] = 64};
 static const uint8_t base64url_values[256] = {LETTER_VALUES, ['-'] = 63, ['_'] = 64};
@@ -35,8 +35,7 @@ static void encode_group(const uint8_t *in, const char *alphabet, uint8_t *out)
 }
 
 /* spec: RFC 4648 4 — groups of three bytes; a rest of n bytes gives n + 1 characters */
-static void base64_encode(struct span bytes, const char *alphabet, bool padded,
-                          struct buffer *text)
+static void base64_encode(struct span bytes, const char *alphabet, bool padded, struct buffer *text)
 {
     size_t groups = bytes.size / 3;
     size_t rest = bytes.size % 3;
@@ -64,8 +63,7 @@ static void base64_encode(struct span bytes, const char *alphabet, bool padded,
 }
 
 /* Up to four characters to three bytes; returns how many bytes, 0 for a malformed group. */
-static size_t decode_group(const uint8_t *in, size_t size, const uint8_t values[256],
-                           uint8_t *out)
+static size_t decode_group(const uint8_t *in, size_t size, const uint8_t values[256], uint8_t *out)
 {
     uint32_t bits = 0;
     for (size_t i = 0; i < size; i++) {

@@ -16,12 +16,12 @@
 #include <string.h>
 
 enum {
-    INT64_DIGITS_MAX = 19,    /* digits that always fit uint64_t */
-    EXACT_POWER_MAX = 22,     /* 10^22 is the largest power of ten a double holds exactly */
-    DECIMAL_DIGITS_MAX = 38,  /* digits of a 128-bit decimal */
-    EXPONENT_MAX = 1000000,   /* larger ones saturate; no double and no decimal gets there */
-    DOUBLE_TEXT_STACK = 128,  /* longer number texts are copied to the heap for strtod */
-    SHORT_FRACTION_MAX = 6,   /* fraction digits tried without the C library */
+    INT64_DIGITS_MAX = 19,   /* digits that always fit uint64_t */
+    EXACT_POWER_MAX = 22,    /* 10^22 is the largest power of ten a double holds exactly */
+    DECIMAL_DIGITS_MAX = 38, /* digits of a 128-bit decimal */
+    EXPONENT_MAX = 1000000,  /* larger ones saturate; no double and no decimal gets there */
+    DOUBLE_TEXT_STACK = 128, /* longer number texts are copied to the heap for strtod */
+    SHORT_FRACTION_MAX = 6,  /* fraction digits tried without the C library */
 };
 
 static const uint64_t exact_integer_max = 1ULL << 53; /* below it every integer is a double */
@@ -155,8 +155,8 @@ static bool exact_double(const struct number *number, double *value_out)
     if (digits > exact_integer_max || power < -EXACT_POWER_MAX || power > EXACT_POWER_MAX) {
         return false;
     }
-    double value = power < 0 ? (double)digits / powers_of_ten[-power]
-                             : (double)digits * powers_of_ten[power];
+    double value =
+        power < 0 ? (double)digits / powers_of_ten[-power] : (double)digits * powers_of_ten[power];
     *value_out = number->negative ? -value : value;
     return true;
 }
