@@ -41,11 +41,14 @@ struct route {
     const char *path;       /* "/v1/tables/{table}/batches" */
     const char *action;     /* x-permission action, e.g. "batch.post"; NULL = public */
     const char *resource;   /* path parameter that names the table, or NULL */
+    size_t resource_index;  /* its place among the path parameters */
     bool reads_phi;         /* x-phi: the answer needs an audit record before it leaves */
     bool never_blocks;      /* x-inline: runs on the network thread */
+    bool body_required;     /* 411 without one */
     int64_t body_bytes_max; /* x-body-limit; 0 = no body allowed */
     int64_t arena_bytes_max;
     const char *const *query_names;   /* allowed query parameters, NULL-terminated */
+    uint64_t query_repeatable;        /* bit i: the i-th name may be given several times */
     const char *const *content_types; /* accepted request types, NULL-terminated; NULL = none */
     handler_fn *handler;
 };
