@@ -1,0 +1,439 @@
+/*
+ * Merging a lane. See merge.h for the contract.
+ *
+ * The order of the promises: attempt noted (catalog) → commit (the table's log)
+ * → outcome noted (catalog) → waiters told. A crash between any two is made good
+ * by the next step: what is in the table already is left out by its txn, and its
+ * outcome is read back from the log.
+ */
+#include "workers/merge.h"
+
+#include "storage/base/arena.h"
+#include "storage/base/buffer.h"
+#include "storage/base/clock.h"
+#include "storage/base/fault.h"
+#include "storage/base/file.h"
+#include "storage/base/log.h"
+#include "storage/base/mem.h"
+#include "storage/base/metrics.h"
+#include "storage/catalog/batches.h"
+#include "storage/columns/encode_json.h"
+#include "storage/columns/frame.h"
+#include "storage/journal/journal.h"
+#include "storage/snapshot/snapshot.h"
+#include "storage/snapshot/table.h"
+#include "storage/snapshot/tables.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+enum {
+    STEP_ARENA_BYTES = 64 << 20,
+    PAYLOADS_BYTES_MAX = JOURNAL_RECORD_BYTES_MAX, /* dead letters of one batch found at merge */
+    ROW_BYTES_MAX = 64 << 20,                      /* one row as JSON */
+};
+
+/* One step's work; everything it owns is freed by deinit. */
+struct step {
+    const struct merge_services *services;
+    struct table *table;
+    struct arena arena;
+    struct batch *batches; /* in the arena */
+    size_t count;
+    bool more;
+    struct frame **frames;        /* `count`; NULL = not readable, see failures */
+    struct merge_input *inputs;   /* of the readable ones */
+    size_t *input_batch;          /* inputs → batches */
+    size_t inputs_count;
+    struct batch_outcome *outcomes; /* `count`, in the arena */
+    struct merge_outcome merged;
+};
+
+static void step_deinit(struct step *step)
+{
+    if (step->frames != NULL) {
+        for (size_t i = 0; i < step->count; i++) {
+            frame_free(&step->frames[i]);
+        }
+    }
+    merge_outcome_deinit(&step->merged);
+    table_release(&step->table);
+    arena_deinit(&step->arena);
+}
+
+static bool is_suspect(const struct batch *batch)
+{
+    return batch->crashes > 0 || batch->interruptions > 0;
+}
+
+/*
+ * How many of the queued batches go together: all, but a suspect goes alone, and
+ * those before a suspect go without it.
+ */
+static size_t group_size(const struct batch *batches, size_t count)
+{
+    if (count > 0 && is_suspect(&batches[0])) {
+        return 1;
+    }
+    for (size_t i = 1; i < count; i++) {
+        if (is_suspect(&batches[i])) {
+            return i;
+        }
+    }
+    return count;
+}
+
+static enum err_code load_queue(struct step *step, const struct id *lane, struct err *err)
+{
+    const struct merge_services *services = step->services;
+    size_t count = 0;
+    TRY(batches_queued(services->catalog, lane, 0, (size_t)services->commit_batches_max,
+                       services->commit_bytes_max, &step->arena, &step->batches, &count, err));
+    step->count = group_size(step->batches, count);
+    step->frames = arena_alloc(&step->arena, (step->count + 1) * sizeof(struct frame *));
+    step->inputs = arena_alloc(&step->arena, (step->count + 1) * sizeof *step->inputs);
+    step->input_batch = arena_alloc(&step->arena, (step->count + 1) * sizeof *step->input_batch);
+    step->outcomes = arena_alloc(&step->arena, (step->count + 1) * sizeof *step->outcomes);
+    if (step->arena.overflowed) {
+        return err_set(err, ERR_TOO_LARGE, "the queue's batches need more than %d bytes to plan",
+                       STEP_ARENA_BYTES);
+    }
+    for (size_t i = 0; i < step->count; i++) {
+        step->outcomes[i] = (struct batch_outcome){
+            .id = step->batches[i].id,
+            .piece = step->batches[i].piece,
+            .version = -1,
+        };
+    }
+    return ERR_OK;
+}
+
+/*
+ * Give a batch up: its frame goes to the dead letters whole, so that nothing that
+ * was accepted is lost. `code` and `reason` are what its dead letter says.
+ */
+static enum err_code fail_batch(struct step *step, size_t index, const char *code,
+                                const char *reason, struct err *err)
+{
+    const struct batch *batch = &step->batches[index];
+    struct batch_outcome *outcome = &step->outcomes[index];
+    struct buffer frame;
+    buffer_init(&frame, JOURNAL_RECORD_BYTES_MAX);
+    struct err unread = {0};
+    enum err_code result = ERR_OK;
+    if (journal_read(step->services->journal, &batch->frame, &frame, &unread) == ERR_OK) {
+        result = journal_append(step->services->dead_letters, buffer_span(&frame),
+                                &outcome->payloads, err);
+        if (result == ERR_OK) {
+            journal_sync(step->services->dead_letters, &outcome->payloads);
+        }
+    }
+    buffer_deinit(&frame);
+    TRY(result);
+    outcome->state = BATCH_FAILED;
+    outcome->failure = code;
+    outcome->failure_message = arena_text(&step->arena, span_of_text(reason));
+
+    struct log_line line;
+    log_begin(&line, LOG_ERROR, "a batch could not be applied and is now a dead letter");
+    log_text(&line, LOG_TABLE, table_name(step->table));
+    log_text(&line, LOG_BATCH, batch->id.text);
+    log_text(&line, LOG_CODE, code);
+    log_text(&line, LOG_ERROR_TEXT, reason);
+    log_end(&line);
+    return ERR_OK;
+}
+
+/* Does this reason stay the same however often one tries? */
+static bool is_deterministic(enum err_code code)
+{
+    return code == ERR_INVALID || code == ERR_UNSUPPORTED || code == ERR_CORRUPT ||
+           code == ERR_TOO_LARGE;
+}
+
+static enum err_code read_frame(struct step *step, size_t index, struct err *err)
+{
+    struct schema *schema = table_schema(step->table);
+    struct buffer bytes;
+    buffer_init(&bytes, JOURNAL_RECORD_BYTES_MAX);
+    enum err_code code =
+        journal_read(step->services->journal, &step->batches[index].frame, &bytes, err);
+    if (code == ERR_OK) {
+        code = frame_decode(buffer_span(&bytes), schema, &step->frames[index], err);
+    }
+    buffer_deinit(&bytes);
+    schema_release(&schema);
+    return code;
+}
+
+/* Read the frames of the group; one that cannot be read or is poison fails alone. */
+static enum err_code read_frames(struct step *step, struct err *err)
+{
+    for (size_t i = 0; i < step->count; i++) {
+        const struct batch *batch = &step->batches[i];
+        if (batch->crashes >= MERGE_CRASHES_MAX || batch->interruptions >= MERGE_INTERRUPTIONS_MAX) {
+            TRY(fail_batch(step, i, "poison",
+                           "merging it ended the process again and again; look at the log of "
+                           "those moments, correct the batch, and replay it",
+                           err));
+            continue;
+        }
+        struct err unread = {0};
+        enum err_code code = read_frame(step, i, &unread);
+        if (code == ERR_CORRUPT || code == ERR_NOT_FOUND) {
+            TRY(fail_batch(step, i, "unreadable", unread.msg, err));
+            continue;
+        }
+        if (code != ERR_OK) {
+            *err = unread;
+            return code;
+        }
+        step->input_batch[step->inputs_count] = i;
+        step->inputs[step->inputs_count++] = (struct merge_input){
+            .frame = step->frames[i],
+            .batch = batch->id,
+            .position = batch->position,
+            .order_position = batch->order_position,
+            .forced = batch->forced,
+        };
+    }
+    return ERR_OK;
+}
+
+/* The records that the merge refused, as errors and as payloads for their dead letters. */
+static enum err_code collect_rejections(struct step *step, size_t index,
+                                        const struct merge_batch_outcome *merged,
+                                        struct batch_outcome *outcome, struct err *err)
+{
+    const struct frame *frame = step->frames[index];
+    struct record_error *errors =
+        arena_alloc(&step->arena, (merged->rejections_count + 1) * sizeof *errors);
+    if (errors == NULL) {
+        return err_set(err, ERR_TOO_LARGE, "too many records were refused at merge");
+    }
+    struct buffer payloads;
+    buffer_init(&payloads, PAYLOADS_BYTES_MAX);
+    for (size_t i = 0; i < merged->rejections_count; i++) {
+        const struct merge_rejection *rejection = &merged->rejections[i];
+        size_t start = payloads.size;
+        encode_json_row(frame, rejection->row, NULL, &payloads);
+        const char *pointer = "";
+        if (rejection->code == MERGE_REQUIRED) {
+            int field = schema_field_index_by_id(frame->schema, rejection->field_id);
+            pointer = field >= 0 ? arena_format(&step->arena, "/%s",
+                                                frame->schema->fields[field].name)
+                                 : "";
+        }
+        errors[i] = (struct record_error){
+            .line = frame->lines != NULL ? frame->lines[rejection->row] : rejection->row + 1,
+            .pointer = span_of_text(pointer),
+            .code = span_of_text(merge_code_name(rejection->code)),
+            .message = span_of_text(
+                rejection->code == MERGE_KEY_EXISTS
+                    ? "a row with this key is there already; post it as upsert to replace it"
+                    : "there is no row with this key to patch, and the record lacks a field that "
+                      "must have a value"),
+            .payload_start = (int64_t)start,
+            .payload_size = (int64_t)(payloads.size - start),
+        };
+    }
+    enum err_code code = buffer_check(&payloads, "the records refused at merge", err);
+    if (code == ERR_OK) {
+        code = journal_append(step->services->dead_letters, buffer_span(&payloads),
+                              &outcome->payloads, err);
+    }
+    if (code == ERR_OK) {
+        journal_sync(step->services->dead_letters, &outcome->payloads);
+    }
+    buffer_deinit(&payloads);
+    outcome->errors = errors;
+    outcome->errors_count = merged->rejections_count;
+    return code;
+}
+
+static enum err_code collect_outcomes(struct step *step, struct err *err)
+{
+    for (size_t i = 0; i < step->inputs_count; i++) {
+        size_t index = step->input_batch[i];
+        const struct merge_batch_outcome *merged = &step->merged.batches[i];
+        struct batch_outcome *outcome = &step->outcomes[index];
+        outcome->state = BATCH_INDEXED; /* table_merge publishes before it returns */
+        outcome->version = merged->version >= 0 ? merged->version : step->merged.version;
+        outcome->applied = merged->applied;
+        outcome->superseded = merged->superseded;
+        outcome->rejected_at_merge = (int64_t)merged->rejections_count;
+        if (merged->rejections_count > 0) {
+            TRY(collect_rejections(step, index, merged, outcome, err));
+        }
+    }
+    return ERR_OK;
+}
+
+/* Payloads written for outcomes are referred to by the catalog now, or never will be. */
+static void settle_payloads(struct step *step)
+{
+    for (size_t i = 0; i < step->count; i++) {
+        if (location_is_set(&step->outcomes[i].payloads)) {
+            journal_settle(step->services->dead_letters, &step->outcomes[i].payloads);
+        }
+    }
+}
+
+static void observe(const struct step *step)
+{
+    char labels[160];
+    (void)snprintf(labels, sizeof labels, "table=\"%s\"", table_name(step->table)); /* fits */
+    metric_add(metric_register(METRIC_COUNTER, "sluice_commits_total", labels,
+                               "Versions committed by merges."),
+               step->merged.committed ? 1 : 0);
+    metric_observe_us(metric_register(METRIC_HISTOGRAM, "sluice_merge_seconds", labels,
+                                      "Time of one merge from plan to published snapshot."),
+                      step->merged.plan_us + step->merged.write_us + step->merged.commit_us +
+                          step->merged.publish_us);
+    metric_observe_us(metric_register(METRIC_HISTOGRAM, "sluice_commit_seconds", labels,
+                                      "Time of the put of a commit, its fsyncs included."),
+                      step->merged.commit_us);
+    int64_t records = 0;
+    for (size_t i = 0; i < step->inputs_count; i++) {
+        records += step->frames[step->input_batch[i]]->rows_count;
+    }
+    metric_add(metric_register(METRIC_COUNTER, "sluice_records_merged_total", labels,
+                               "Records that merges have dealt with."),
+               records);
+}
+
+static void log_merge(const struct step *step, int attempt, int64_t duration_us)
+{
+    struct log_line line;
+    log_begin(&line, LOG_INFO, "merged");
+    log_text(&line, LOG_TASK, "merge");
+    log_text(&line, LOG_TABLE, table_name(step->table));
+    log_integer(&line, LOG_ATTEMPT, attempt);
+    log_integer(&line, LOG_COUNT_OF, (int64_t)step->inputs_count);
+    log_integer(&line, LOG_RECORDS, step->merged.rows_added);
+    log_integer(&line, LOG_VERSION, step->merged.version);
+    log_integer(&line, LOG_DURATION_US, duration_us);
+    log_end(&line);
+}
+
+/*
+ * Another engine overwrote commits of ours: the lane's batches from there on are
+ * durable again and come back at their positions.
+ */
+static enum err_code follow_foreign_commits(struct step *step, const struct id *lane,
+                                            struct err *err)
+{
+    struct table_refresh_result refreshed = {0};
+    TRY(table_refresh(step->table, &refreshed, err));
+    if (refreshed.overwritten_from < 0) {
+        return ERR_OK;
+    }
+    int64_t requeued = 0;
+    TRY(batches_requeue(step->services->catalog, lane, refreshed.overwritten_from, &requeued, err));
+    struct log_line line;
+    log_begin(&line, LOG_ERROR,
+              "another engine overwrote commits of ours; their batches are merged again");
+    log_text(&line, LOG_TABLE, table_name(step->table));
+    log_integer(&line, LOG_VERSION, refreshed.overwritten_from);
+    log_integer(&line, LOG_COUNT_OF, requeued);
+    log_end(&line);
+    return ERR_OK;
+}
+
+/*
+ * The merge of the whole group failed for a reason that will stay: when it was
+ * one batch it fails, else the next step tries the first one alone.
+ */
+static enum err_code judge_failure(struct step *step, int attempt, enum err_code code,
+                                   struct err *err)
+{
+    if (!is_deterministic(code) || attempt < MERGE_FAILURES_MAX) {
+        return code;
+    }
+    assert(step->inputs_count == 1); /* group_size: after a failure batches go alone */
+    struct err reason = *err;
+    return fail_batch(step, step->input_batch[0], "unmergeable", reason.msg, err);
+}
+
+static enum err_code merge_group(struct step *step, const struct id *lane, int attempt,
+                                 struct err *err)
+{
+    const struct merge_services *services = step->services;
+    if (step->inputs_count == 0) {
+        return ERR_OK;
+    }
+    TRY(batches_begin_attempt(services->catalog, lane, step->inputs[0].position,
+                              step->inputs[step->inputs_count - 1].position, err));
+    if (FAULT("merge.poison")) { /* a planted crash of the merge itself */
+        return err_set(err, ERR_IO, "planted failure");
+    }
+    enum err_code code =
+        table_merge(step->table, step->inputs, step->inputs_count, &step->merged, err);
+    if (code == ERR_IO) {
+        process_stop_after_io_error(err);
+    }
+    if (code != ERR_OK) {
+        struct err merge_error = *err;
+        struct err unbound = {0};
+        err_ignore(batches_end_attempt(services->catalog, lane, &unbound)); /* the cause counts */
+        if (code == ERR_CONFLICT) {
+            TRY(follow_foreign_commits(step, lane, err));
+        }
+        *err = merge_error;
+        return judge_failure(step, attempt, code, err);
+    }
+    observe(step);
+    return collect_outcomes(step, err);
+}
+
+static enum err_code run_step(struct step *step, const struct id *lane, int attempt,
+                              struct err *err)
+{
+    TRY(load_queue(step, lane, err));
+    if (step->count == 0) {
+        return ERR_OK;
+    }
+    if (attempt > 1) {
+        step->count = 1; /* whoever fails again fails alone */
+    }
+    int64_t started_us = clock_monotonic_us();
+    TRY(read_frames(step, err));
+    enum err_code code = merge_group(step, lane, attempt, err);
+    if (code == ERR_OK) {
+        code = batches_finish(step->services->catalog, lane, step->outcomes, step->count, err);
+    }
+    settle_payloads(step);
+    TRY(code);
+    if (step->inputs_count > 0 && step->merged.batches != NULL) {
+        log_merge(step, attempt, clock_monotonic_us() - started_us);
+    }
+    step->services->progress(step->services->progress_arg, lane);
+    return ERR_OK;
+}
+
+/* Is anything queued behind what this step took? */
+static bool more_is_queued(const struct merge_services *services, const struct id *lane)
+{
+    struct lane_statistics statistics;
+    struct err ignored = {0};
+    return lane_statistics(services->catalog, lane, &statistics, &ignored) == ERR_OK &&
+           statistics.queued_count > 0;
+}
+
+enum err_code merge_step(const struct merge_services *services, const struct id *lane, int attempt,
+                         bool *more_out, struct err *err)
+{
+    CLEANUP(step_deinit) struct step step = {.services = services};
+    arena_init(&step.arena, STEP_ARENA_BYTES);
+    if (tables_find_by_uuid(services->tables, lane, &step.table, err) != ERR_OK) {
+        return err->code == ERR_NOT_FOUND ? err_set(err, ERR_CANCELLED, "the table is gone")
+                                          : err->code;
+    }
+    enum err_code code = run_step(&step, lane, attempt, err);
+    if (code != ERR_OK) {
+        return err_wrap(err, "merge into table '%s'", table_name(step.table));
+    }
+    *more_out = more_is_queued(services, lane);
+    return ERR_OK;
+}

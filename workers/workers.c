@@ -1,0 +1,209 @@
+/*
+ * Mergers, maintenance and the clock that wakes them. See workers.h.
+ */
+#include "workers/workers.h"
+
+#include "storage/base/arena.h"
+#include "storage/base/clock.h"
+#include "storage/base/lock.h"
+#include "storage/base/log.h"
+#include "storage/base/mem.h"
+#include "storage/catalog/batches.h"
+#include "storage/snapshot/table.h"
+#include "storage/snapshot/tables.h"
+#include "workers/lanes.h"
+#include "workers/maintenance.h"
+#include "workers/merge.h"
+
+#include <assert.h>
+#include <pthread.h>
+
+enum {
+    ROUND_INTERVAL_US = 60000000,      /* journals, pieces, dropped tables */
+    JOURNAL_KEEP_US = 600000000,       /* for re-applying after a foreign overwrite */
+    RECOVERY_ARENA_BYTES = 16 << 20,
+    MAINTENANCE_THREADS = 1,
+};
+
+struct workers {
+    struct workers_options options;
+    struct merge_services merge;
+    struct maintenance_services maintenance;
+    struct lanes *merge_lanes;
+    struct lanes *maintenance_lanes;
+    bool stopping; /* read by compactions while they work */
+    struct lock lock; /* guards `closing` */
+    struct wake wake;
+    bool closing;
+    pthread_t ticker;
+};
+
+static enum err_code run_merge(void *arg, const struct id *lane, int attempt, bool *more_out,
+                               struct err *err)
+{
+    struct workers *workers = arg;
+    TRY(merge_step(&workers->merge, lane, attempt, more_out, err));
+    lanes_wake(workers->maintenance_lanes, lane);
+    return ERR_OK;
+}
+
+static enum err_code run_maintenance(void *arg, const struct id *lane, int attempt, bool *more_out,
+                                     struct err *err)
+{
+    (void)attempt; /* nothing here is given up */
+    struct workers *workers = arg;
+    return maintenance_step(&workers->maintenance, lane, more_out, err);
+}
+
+static void wake_merge(void *arg, const struct id *table)
+{
+    struct workers *workers = arg;
+    lanes_wake(workers->merge_lanes, table);
+}
+
+static void pass_progress(void *arg, const struct id *table)
+{
+    struct workers *workers = arg;
+    workers->options.progress(workers->options.progress_arg, table);
+}
+
+static void wake_all_maintenance(struct workers *workers)
+{
+    struct tables_list list;
+    tables_list_get(workers->options.tables, &list);
+    for (size_t i = 0; i < list.count; i++) {
+        lanes_wake(workers->maintenance_lanes, table_uuid(list.items[i]));
+    }
+    tables_list_free(&list);
+}
+
+static void run_round(struct workers *workers)
+{
+    struct err err = {0};
+    if (maintenance_round(&workers->maintenance, &err) != ERR_OK) {
+        struct log_line line;
+        log_begin(&line, LOG_WARN, "housekeeping failed and will be tried again");
+        log_text(&line, LOG_TASK, "housekeeping");
+        log_err(&line, &err);
+        log_end(&line);
+    }
+}
+
+/* Wakes maintenance every refresh interval, runs a housekeeping round every minute. */
+static void *ticker_main(void *arg)
+{
+    struct workers *workers = arg;
+    int64_t next_round_us = clock_monotonic_us() + ROUND_INTERVAL_US;
+    lock_take(&workers->lock);
+    while (!workers->closing) {
+        int64_t next_us = clock_monotonic_us() + workers->options.refresh_interval_us;
+        (void)wake_wait_until(&workers->wake, &workers->lock, next_us); /* woken only to close */
+        if (workers->closing) {
+            break;
+        }
+        lock_drop(&workers->lock);
+        wake_all_maintenance(workers);
+        maintenance_observe(&workers->maintenance);
+        if (clock_monotonic_us() >= next_round_us) {
+            run_round(workers);
+            next_round_us = clock_monotonic_us() + ROUND_INTERVAL_US;
+        }
+        lock_take(&workers->lock);
+    }
+    lock_drop(&workers->lock);
+    return NULL;
+}
+
+/* Lanes that have work from before the start. */
+static enum err_code wake_old_work(struct workers *workers, struct err *err)
+{
+    struct arena arena;
+    arena_init(&arena, RECOVERY_ARENA_BYTES);
+    struct id *lanes = NULL;
+    size_t count = 0;
+    enum err_code code = lanes_with_work(workers->options.catalog, &arena, &lanes, &count, err);
+    for (size_t i = 0; code == ERR_OK && i < count; i++) {
+        lanes_wake(workers->merge_lanes, &lanes[i]);
+    }
+    arena_deinit(&arena);
+    return code;
+}
+
+enum err_code workers_start(const struct workers_options *options, struct workers **workers_out,
+                            struct err *err)
+{
+    struct workers *workers = mem_zeroed(1, sizeof *workers);
+    workers->options = *options;
+    workers->merge = (struct merge_services){
+        .catalog = options->catalog,
+        .journal = options->journal,
+        .dead_letters = options->dead_letters,
+        .tables = options->tables,
+        .progress = options->progress,
+        .progress_arg = options->progress_arg,
+        .commit_batches_max = options->commit_batches_max,
+        .commit_bytes_max = options->commit_bytes_max,
+    };
+    workers->maintenance = (struct maintenance_services){
+        .catalog = options->catalog,
+        .journal = options->journal,
+        .dead_letters = options->dead_letters,
+        .tables = options->tables,
+        .stop = &workers->stopping,
+        .wake_merge = wake_merge,
+        .progress = pass_progress,
+        .arg = workers,
+        .dropped_retention_us = options->dropped_retention_us,
+        .journal_keep_us = JOURNAL_KEEP_US,
+    };
+    lock_init(&workers->lock, LOCK_RANK_SERVICE);
+    wake_init(&workers->wake);
+    workers->maintenance_lanes = lanes_open(&(struct lanes_options){
+        .name = "maintenance",
+        .threads_count = MAINTENANCE_THREADS,
+        .interval_us = 0,
+        .step = run_maintenance,
+        .arg = workers,
+    });
+    workers->merge_lanes = lanes_open(&(struct lanes_options){
+        .name = "merge",
+        .threads_count = options->merge_threads,
+        .interval_us = options->commit_interval_us,
+        .step = run_merge,
+        .arg = workers,
+    });
+    int result = pthread_create(&workers->ticker, NULL, ticker_main, workers);
+    assert(result == 0);
+    if (wake_old_work(workers, err) != ERR_OK) {
+        workers_stop(&workers);
+        return err->code;
+    }
+    *workers_out = workers;
+    return ERR_OK;
+}
+
+void workers_stop(struct workers **workers)
+{
+    if (*workers == NULL) {
+        return;
+    }
+    struct workers *stopped = *workers;
+    __atomic_store_n(&stopped->stopping, true, __ATOMIC_RELAXED);
+    lock_take(&stopped->lock);
+    stopped->closing = true;
+    wake_all(&stopped->wake);
+    lock_drop(&stopped->lock);
+    int result = pthread_join(stopped->ticker, NULL);
+    assert(result == 0);
+    lanes_close(&stopped->merge_lanes); /* wakes maintenance, so it goes first */
+    lanes_close(&stopped->maintenance_lanes);
+    wake_deinit(&stopped->wake);
+    lock_deinit(&stopped->lock);
+    mem_free(stopped);
+    *workers = NULL;
+}
+
+void workers_wake(struct workers *workers, const struct id *table)
+{
+    lanes_wake(workers->merge_lanes, table);
+}
