@@ -96,7 +96,7 @@ $(call lib,$(1)): $(call obj,$(1))
 endef
 $(foreach r,$(ROOMS),$(eval $(call room_rules,$(r))))
 
-# ---- the contract: openapi.yaml → route table, JSON and page ---------------
+# ---- the contract: openapi.yaml → route table, prototypes, JSON and page ----
 GENERATOR := $(BUILD)/openapi-generate
 GENERATED := $(OUT)/generated
 $(GENERATOR): $(wildcard openapi/*.c) $(addprefix storage/base/,err.c mem.c buffer.c) $(wildcard openapi/*.h)
@@ -104,13 +104,15 @@ $(GENERATOR): $(wildcard openapi/*.c) $(addprefix storage/base/,err.c mem.c buff
 	gcc -std=gnu11 -O1 -g -D_GNU_SOURCE $(WARNINGS) $(WERROR) -I. -include storage/base/banned.h \
 	    -o $@ $(filter %.c,$^) -lyaml
 
-$(GENERATED)/routes.c $(GENERATED)/contract.c &: openapi/openapi.yaml $(GENERATOR)
+$(GENERATED)/routes.c $(GENERATED)/operations.h $(GENERATED)/contract.c &: openapi/openapi.yaml $(GENERATOR)
 	@mkdir -p $(GENERATED)
 	$(GENERATOR) $< $(GENERATED)
 
 $(GENERATED)/%.o: $(GENERATED)/%.c
 	$(CC) $(CFLAGS) -c $< -o $@
 
+$(call obj,handlers) $(call obj,server): | $(GENERATED)/operations.h
+$(GENERATED)/routes.o: $(GENERATED)/operations.h
 $(call lib,server): $(GENERATED)/routes.o
 $(call lib,handlers): $(GENERATED)/contract.o
 

@@ -1,8 +1,8 @@
 /* Serves the contract as YAML, JSON and a page, with entity tags. */
 #include "handlers/contract.h"
 
+#include "generated/operations.h"
 #include "handlers/exchange.h"
-#include "handlers/handlers.h"
 #include "storage/base/hash.h"
 
 #include <inttypes.h>

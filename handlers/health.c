@@ -1,8 +1,8 @@
 /* Liveness, readiness and metrics: cheap, from memory, never blocking. */
 #include "handlers/health.h"
 
+#include "generated/operations.h"
 #include "handlers/exchange.h"
-#include "handlers/handlers.h"
 #include "handlers/problem.h"
 #include "storage/base/metrics.h"
 

@@ -1,8 +1,8 @@
 /*
- * openapi-generate: contract → route table, JSON and page.
+ * openapi-generate: contract → route table, prototypes, JSON and page.
  *
  *   openapi-generate --lint FILE
- *   openapi-generate FILE FOLDER   writes FOLDER/{routes.c,contract.c}
+ *   openapi-generate FILE FOLDER   writes FOLDER/{routes.c,operations.h,contract.c}
  */
 #include "openapi/generate.h"
 
@@ -32,16 +32,19 @@ static void write_everything(struct document *document, const struct operations 
     struct buffer json;
     struct buffer docs;
     struct buffer routes;
+    struct buffer prototypes;
     struct buffer contract;
     buffer_init(&json, OUTPUT_BYTES_MAX);
     buffer_init(&docs, OUTPUT_BYTES_MAX);
     buffer_init(&routes, OUTPUT_BYTES_MAX);
+    buffer_init(&prototypes, OUTPUT_BYTES_MAX);
     buffer_init(&contract, OUTPUT_BYTES_MAX);
 
     write_json(document, document_root(document), &json);
     buffer_append_text(&json, "\n");
     write_docs(document, operations, &docs);
     write_routes(document, operations, &routes);
+    write_prototypes(operations, &prototypes);
     buffer_append_text(&contract, "/* Generated from openapi/openapi.yaml. */\n"
                                   "#include \"handlers/contract.h\"\n");
     write_bytes("contract_yaml", buffer_span(&document->text), &contract);
@@ -50,9 +53,11 @@ static void write_everything(struct document *document, const struct operations 
 
     if (document->faults == 0) {
         write_file(folder, "routes.c", &routes);
+        write_file(folder, "operations.h", &prototypes);
         write_file(folder, "contract.c", &contract);
     }
     buffer_deinit(&contract);
+    buffer_deinit(&prototypes);
     buffer_deinit(&routes);
     buffer_deinit(&docs);
     buffer_deinit(&json);

@@ -1,6 +1,6 @@
 /*
- * What is made of the contract: the route table, the JSON form, the
- * page to read. Each writer appends to a buffer and reports faults of
+ * What is made of the contract: the route table and its prototypes, the JSON
+ * form, the page to read. Each writer appends to a buffer and reports faults of
  * the contract through document_fault.
  */
 #pragma once
@@ -47,6 +47,7 @@ void lint_check(struct document *document, const struct operations *operations);
 
 void write_routes(struct document *document, const struct operations *operations,
                   struct buffer *text);
+void write_prototypes(const struct operations *operations, struct buffer *text);
 void write_json(struct document *document, node value, struct buffer *text);
 void write_docs(struct document *document, const struct operations *operations,
                 struct buffer *text);

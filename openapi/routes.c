@@ -1,4 +1,4 @@
-/* Writes the route table, byte arrays and the JSON form. */
+/* Writes the route table, handler prototypes, byte arrays and the JSON form. */
 #include "openapi/generate.h"
 
 #include <ctype.h>
@@ -57,6 +57,15 @@ void write_bytes(const char *name, struct span bytes, struct buffer *text)
         buffer_append_format(text, "%s%u,", i % 24 == 0 ? "\n    " : "", bytes.data[i]);
     }
     buffer_append_format(text, "\n};\nconst size_t %s_size = %zu;\n", name, bytes.size);
+}
+
+void write_prototypes(const struct operations *operations, struct buffer *text)
+{
+    buffer_append_text(text, "/* Generated from openapi/openapi.yaml: one handler an operation. */\n"
+                             "#pragma once\n\n#include \"handlers/exchange.h\"\n\n");
+    for (size_t i = 0; i < operations->count; i++) {
+        buffer_append_format(text, "handler_fn handle_%s;\n", operations->items[i].id);
+    }
 }
 
 /*
@@ -194,7 +203,7 @@ void write_routes(struct document *document, const struct operations *operations
     qsort(sorted, operations->count, sizeof sorted[0], compare_operations);
     buffer_append_text(text, "/* Generated from openapi/openapi.yaml. */\n"
                              "#include \"server/routes.h\"\n\n"
-                             "#include \"handlers/handlers.h\"\n");
+                             "#include \"generated/operations.h\"\n");
     for (size_t i = 0; i < operations->count; i++) {
         write_names(document, sorted[i], text);
     }
