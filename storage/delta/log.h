@@ -50,7 +50,7 @@ struct delta_protocol {
     const char **reader_features;
     size_t writer_features_count; /* names only when writer_version is 7 */
     const char **writer_features;
-    int references; /* atomic; private to log.c */
+    int references; /* atomic; private to actions.c */
 };
 
 const struct delta_protocol *delta_protocol_acquire(const struct delta_protocol *protocol);
@@ -92,7 +92,7 @@ struct delta_metadata {
     size_t format_options_count;
     const struct delta_pair *format_options;
     int64_t created_ms; /* -1 = absent */
-    int references;     /* atomic; private to log.c */
+    int references;     /* atomic; private to actions.c */
 };
 
 const struct delta_metadata *delta_metadata_acquire(const struct delta_metadata *metadata);
@@ -152,7 +152,7 @@ struct delta_file {
     int64_t default_row_commit_version; /* -1 = absent */
     bool removed; /* a remove action */
     bool data_change;
-    int references; /* atomic; private to log.c */
+    int references; /* atomic; private to actions.c */
 };
 
 /* Deep copy of a caller's struct into one allocation; one reference. rows_count is read from stats. */
@@ -177,7 +177,7 @@ struct delta_txn {
     const char *app_id;
     int64_t version;
     int64_t updated_ms; /* -1 = absent */
-    int references;     /* atomic; private to log.c */
+    int references;     /* atomic; private to actions.c */
 };
 const struct delta_txn *delta_txn_new(const char *app_id, int64_t version, int64_t updated_ms);
 const struct delta_txn *delta_txn_acquire(const struct delta_txn *txn);
@@ -187,7 +187,7 @@ struct delta_domain {
     const char *domain;
     const char *configuration;
     bool removed;
-    int references; /* atomic; private to log.c */
+    int references; /* atomic; private to actions.c */
 };
 const struct delta_domain *delta_domain_new(const char *domain, const char *configuration,
                                             bool removed);
@@ -202,6 +202,7 @@ struct delta_commit {
     uint64_t hash;      /* of the file's bytes, for overwrite detection */
     const char *txn_id; /* commitInfo.txnId or NULL */
     int64_t in_commit_timestamp_ms; /* commitInfo.inCommitTimestamp; -1 = absent */
+    int64_t bytes_count;            /* of the file */
     const struct json *info;        /* commitInfo or NULL; borrowed from the commit */
     const struct delta_protocol *protocol; /* NULL = absent */
     const struct delta_metadata *metadata; /* NULL = absent */
@@ -211,8 +212,9 @@ struct delta_commit {
     size_t txns_count;
     const struct delta_domain **domains;
     size_t domains_count;
-    size_t cdc_count; /* change data files; not kept */
-    int references;   /* atomic; private to log.c */
+    size_t cdc_count;       /* change data files; not kept */
+    struct json *info_root; /* private: owns info */
+    int references;         /* atomic; private to commit.c */
 };
 
 /*
@@ -250,8 +252,5 @@ void delta_domain_encode(const struct delta_domain *domain, struct buffer *line)
 /* "_delta_log/00000000000000000007.json" */
 void delta_log_commit_name(int64_t version, char name_out[DELTA_LOG_NAME_BYTES]);
 
-/*
- * List the log from `from_version` on: names sorted, as object_list gives them.
- * delta_log_parse_commit says whether a listed name is a commit file.
- */
+/* Is this object name a commit file? */
 bool delta_log_parse_commit(const char *name, int64_t *version_out);

@@ -1,0 +1,296 @@
+/*
+ * The protocol gates and the table properties that decide how we behave.
+ * Source: delta PROTOCOL.md "Table Features", "Protocol Evolution"; reference section 4.
+ */
+#include "storage/delta/log.h"
+
+#include "storage/base/buffer.h"
+#include "storage/base/text.h"
+
+#include <assert.h>
+#include <string.h>
+
+enum { MESSAGE_NAMES_BYTES = 256 };
+
+static const char *const readable_features[] = {
+    "deletionVectors", "v2Checkpoint", "timestampNtz", "vacuumProtocolCheck", NULL};
+static const char *const writable_features[] = {"deletionVectors", "appendOnly", "invariants",
+                                                NULL};
+
+/* What each legacy writer version asks of a writer beyond version 2. */
+static const char *const legacy_writer_needs[] = {
+    [3] = "checkConstraints",
+    [4] = "checkConstraints, changeDataFeed, generatedColumns",
+    [5] = "checkConstraints, changeDataFeed, generatedColumns, columnMapping",
+    [6] = "checkConstraints, changeDataFeed, generatedColumns, columnMapping, identityColumns",
+};
+
+static bool is_listed(const char *const *names, const char *name)
+{
+    for (; *names != NULL; names++) {
+        if (strcmp(*names, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Column mapping is switched by a property; listed but off it means nothing. */
+static bool maps_columns(const struct delta_metadata *metadata)
+{
+    const char *mode =
+        metadata != NULL ? delta_metadata_property(metadata, "delta.columnMapping.mode") : NULL;
+    return mode != NULL && strcmp(mode, "none") != 0;
+}
+
+/* Every name that is not in `known`, joined for a message; empty when all are known. */
+static void list_strangers(const char *const *names, size_t count, const char *const *known,
+                           bool ignore_column_mapping, struct buffer *strangers)
+{
+    for (size_t i = 0; i < count; i++) {
+        bool ignored = ignore_column_mapping && strcmp(names[i], "columnMapping") == 0;
+        if (!ignored && !is_listed(known, names[i])) {
+            buffer_append_text(strangers, strangers->size > 0 ? ", " : "");
+            buffer_append_text(strangers, names[i]);
+        }
+    }
+}
+
+static enum err_code refuse_strangers(const struct buffer *strangers, const char *verb,
+                                      struct err *err)
+{
+    if (strangers->size == 0 && !strangers->overflowed) {
+        return ERR_OK;
+    }
+    return err_set(err, ERR_UNSUPPORTED, "the table needs features we cannot %s: %.*s%s", verb,
+                   (int)strangers->size, (const char *)strangers->data,
+                   strangers->overflowed ? " …" : "");
+}
+
+enum err_code delta_protocol_check_read(const struct delta_protocol *protocol,
+                                        const struct delta_metadata *metadata, struct err *err)
+{
+    bool mapped = maps_columns(metadata);
+    if (protocol->reader_version < 1 || protocol->reader_version > 3) {
+        return err_set(err, ERR_UNSUPPORTED,
+                       "the table needs reader version %d; versions 1 to 3 are supported",
+                       protocol->reader_version);
+    }
+    if (mapped) {
+        return err_set(err, ERR_UNSUPPORTED,
+                       "the table needs a feature we cannot read: columnMapping (mode '%s')",
+                       delta_metadata_property(metadata, "delta.columnMapping.mode"));
+    }
+    CLEANUP(buffer_deinit) struct buffer strangers = {0};
+    buffer_init(&strangers, MESSAGE_NAMES_BYTES);
+    if (protocol->reader_version == 3) {
+        list_strangers(protocol->reader_features, protocol->reader_features_count,
+                       readable_features, true, &strangers);
+    }
+    return refuse_strangers(&strangers, "read", err);
+}
+
+static enum err_code check_writer_version(const struct delta_protocol *protocol, struct err *err)
+{
+    if (protocol->writer_version == 1 || protocol->writer_version == 2) {
+        return ERR_OK;
+    }
+    if (protocol->writer_version >= 3 && protocol->writer_version <= 6) {
+        return err_set(err, ERR_UNSUPPORTED,
+                       "the table has writer version %d, which asks for features we cannot write: "
+                       "%s",
+                       protocol->writer_version, legacy_writer_needs[protocol->writer_version]);
+    }
+    if (protocol->writer_version != 7) {
+        return err_set(err, ERR_UNSUPPORTED,
+                       "the table needs writer version %d; versions 1, 2 and 7 are supported",
+                       protocol->writer_version);
+    }
+    CLEANUP(buffer_deinit) struct buffer strangers = {0};
+    buffer_init(&strangers, MESSAGE_NAMES_BYTES);
+    list_strangers(protocol->writer_features, protocol->writer_features_count, writable_features,
+                   false, &strangers);
+    return refuse_strangers(&strangers, "write", err);
+}
+
+enum err_code delta_protocol_check_write(const struct delta_protocol *protocol,
+                                         const struct delta_metadata *metadata, struct err *err)
+{
+    TRY(delta_protocol_check_read(protocol, metadata, err));
+    TRY(check_writer_version(protocol, err));
+    /*
+     * Looking for the key as text may refuse a table with a column of that name,
+     * but never lets an expression pass that we would have to evaluate.
+     */
+    if (metadata != NULL && strstr(metadata->schema_string, "\"delta.invariants\"") != NULL) {
+        return err_set(err, ERR_UNSUPPORTED,
+                       "a column carries delta.invariants, an expression we cannot evaluate");
+    }
+    return ERR_OK;
+}
+
+const struct delta_protocol *delta_protocol_new_for(bool deletion_vectors)
+{
+    static const char *reader_features[] = {"deletionVectors"};
+    static const char *writer_features[] = {"deletionVectors", "appendOnly", "invariants"};
+    const struct delta_protocol plain = {.reader_version = 1, .writer_version = 2};
+    const struct delta_protocol vectors = {
+        .reader_version = 3,
+        .writer_version = 7,
+        .reader_features = reader_features,
+        .reader_features_count = sizeof reader_features / sizeof *reader_features,
+        .writer_features = writer_features,
+        .writer_features_count = sizeof writer_features / sizeof *writer_features,
+    };
+    return delta_protocol_new(deletion_vectors ? &vectors : &plain);
+}
+
+bool delta_protocol_has_writer_feature(const struct delta_protocol *protocol, const char *name)
+{
+    for (size_t i = 0; i < protocol->writer_features_count; i++) {
+        if (strcmp(protocol->writer_features[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- properties ---- */
+
+const char *delta_metadata_property(const struct delta_metadata *metadata, const char *name)
+{
+    for (size_t i = 0; i < metadata->configuration_count; i++) {
+        if (strcmp(metadata->configuration[i].name, name) == 0) {
+            return metadata->configuration[i].value;
+        }
+    }
+    return NULL;
+}
+
+bool delta_metadata_flag(const struct delta_metadata *metadata, const char *name, bool otherwise)
+{
+    const char *value = delta_metadata_property(metadata, name);
+    if (value != NULL && strcasecmp(value, "true") == 0) {
+        return true;
+    }
+    if (value != NULL && strcasecmp(value, "false") == 0) {
+        return false;
+    }
+    return otherwise;
+}
+
+int64_t delta_metadata_integer(const struct delta_metadata *metadata, const char *name,
+                               int64_t otherwise)
+{
+    const char *value = delta_metadata_property(metadata, name);
+    int64_t integer = 0;
+    return value != NULL && text_parse_int64(span_of_text(value), &integer) ? integer : otherwise;
+}
+
+static const struct {
+    const char *name; /* singular; a plural 's' is accepted */
+    int64_t us;
+} interval_units[] = {
+    {"microsecond", 1},
+    {"millisecond", 1000},
+    {"second", 1000000},
+    {"minute", 60 * 1000000LL},
+    {"hour", 3600 * 1000000LL},
+    {"day", 86400 * 1000000LL},
+    {"week", 7 * 86400 * 1000000LL},
+};
+
+static bool find_unit(struct span word, int64_t *us_out)
+{
+    if (word.size > 0 && (word.data[word.size - 1] | 0x20) == 's') {
+        word.size--;
+    }
+    for (size_t i = 0; i < sizeof interval_units / sizeof *interval_units; i++) {
+        const char *name = interval_units[i].name;
+        if (word.size == strlen(name) &&
+            strncasecmp((const char *)word.data, name, word.size) == 0) {
+            *us_out = interval_units[i].us;
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct span next_word(const char **text)
+{
+    *text += strspn(*text, " \t");
+    size_t size = strcspn(*text, " \t");
+    struct span word = span_of(*text, size);
+    *text += size;
+    return word;
+}
+
+/* "interval 1 week 2 days" in microseconds; months and years have no fixed length: refused. */
+static bool parse_interval(const char *text, int64_t *us_out)
+{
+    int64_t total = 0;
+    size_t pairs = 0;
+    struct span word = next_word(&text);
+    if (word.size == 8 && strncasecmp((const char *)word.data, "interval", 8) == 0) {
+        word = next_word(&text);
+    }
+    for (; word.size > 0; word = next_word(&text)) {
+        int64_t amount = 0;
+        int64_t unit = 0;
+        int64_t product = 0;
+        if (!text_parse_int64(word, &amount) || amount < 0 || !find_unit(next_word(&text), &unit) ||
+            __builtin_mul_overflow(amount, unit, &product) ||
+            __builtin_add_overflow(total, product, &total)) {
+            return false;
+        }
+        pairs++;
+    }
+    *us_out = total;
+    return pairs > 0;
+}
+
+int64_t delta_metadata_interval_ms(const struct delta_metadata *metadata, const char *name,
+                                   int64_t otherwise_ms)
+{
+    const char *value = delta_metadata_property(metadata, name);
+    int64_t us = 0;
+    return value != NULL && parse_interval(value, &us) ? us / 1000 : otherwise_ms;
+}
+
+static bool texts_equal(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+/* Same keys with the same values in any order; names in one map are unique. */
+static bool configurations_equal(const struct delta_metadata *a, const struct delta_metadata *b)
+{
+    if (a->configuration_count != b->configuration_count) {
+        return false;
+    }
+    for (size_t i = 0; i < a->configuration_count; i++) {
+        const struct delta_pair *pair = &a->configuration[i];
+        const char *other = delta_metadata_property(b, pair->name);
+        if (other == NULL || !texts_equal(pair->value, other)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool delta_metadata_equal(const struct delta_metadata *a, const struct delta_metadata *b)
+{
+    if (a == b) {
+        return true;
+    }
+    if (strcmp(a->id, b->id) != 0 || strcmp(a->schema_string, b->schema_string) != 0 ||
+        a->partition_columns_count != b->partition_columns_count) {
+        return false;
+    }
+    for (size_t i = 0; i < a->partition_columns_count; i++) {
+        if (strcmp(a->partition_columns[i], b->partition_columns[i]) != 0) {
+            return false;
+        }
+    }
+    return configurations_equal(a, b);
+}
