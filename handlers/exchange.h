@@ -122,6 +122,12 @@ enum err_code exchange_query_integer(struct exchange *exchange, const char *name
 enum err_code exchange_query_boolean(struct exchange *exchange, const char *name,
                                      bool *value_out) MUST_USE;
 
+/*
+ * Does If-None-Match hold `etag` (quoted, without a comma)? Then the answer is 304.
+ * Source: RFC 9110 section 13.1.2.
+ */
+bool exchange_is_current(const struct exchange *exchange, const char *etag);
+
 /* Answer side. A header set twice keeps the last value; `name` must be static. */
 void exchange_set_header(struct exchange *exchange, const char *name, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

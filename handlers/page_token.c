@@ -8,7 +8,6 @@
 #include "storage/catalog/access.h"
 
 #include <assert.h>
-#include <inttypes.h>
 
 enum { STATE_BYTES_MAX = 2048, TOKEN_BYTES_MAX = 4096 };
 
@@ -73,19 +72,5 @@ enum err_code page_token_open(struct services *services, struct exchange *exchan
         return err_wrap(&exchange->err,
                         "page_token: use next_page_token of the page before, with the same filters");
     }
-    return ERR_OK;
-}
-
-enum err_code page_limit(struct exchange *exchange, int64_t default_limit, int64_t maximum,
-                         int64_t *limit_out)
-{
-    struct span text = exchange_query(exchange, "limit");
-    int64_t limit = default_limit;
-    if (text.data != NULL &&
-        (!text_parse_int64(text, &limit) || limit < 1 || limit > maximum)) {
-        return err_set(&exchange->err, ERR_INVALID, "limit: give a number from 1 to %" PRId64,
-                       maximum);
-    }
-    *limit_out = limit;
     return ERR_OK;
 }

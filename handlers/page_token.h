@@ -24,10 +24,3 @@ const char *page_token_seal(struct services *services, struct exchange *exchange
  */
 enum err_code page_token_open(struct services *services, struct exchange *exchange,
                               struct span token, struct json **state_out) MUST_USE;
-
-/*
- * The query's `limit`, `default_limit` without one; the contract's range was checked
- * by the server. Errors: ERR_INVALID in exchange->err.
- */
-enum err_code page_limit(struct exchange *exchange, int64_t default_limit, int64_t maximum,
-                         int64_t *limit_out) MUST_USE;

@@ -1,7 +1,7 @@
 /*
  * Principals and their roles: /v1/principals, /v1/roles, /v1/access/explain.
  */
-#include "handlers/handlers.h"
+#include "generated/operations.h"
 
 #include "handlers/access_audit.h"
 #include "handlers/page_token.h"
@@ -207,8 +207,8 @@ enum handler_result handle_principal_roles_put(struct services *services,
 static enum err_code list_principals(struct services *services, struct exchange *exchange,
                                      struct json **answer_out)
 {
-    int64_t limit = 0;
-    TRY(page_limit(exchange, 100, 10000, &limit));
+    int64_t limit = 100;
+    TRY(exchange_query_integer(exchange, "limit", 1, 10000, &limit));
     CLEANUP(json_free) struct json *state = NULL;
     TRY(page_token_open(services, exchange, exchange_query(exchange, "page_token"), &state));
     struct principal_record *records = NULL;

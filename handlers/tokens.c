@@ -1,7 +1,7 @@
 /*
  * Tokens: /v1/tokens. The text of a token is in one answer only.
  */
-#include "handlers/handlers.h"
+#include "generated/operations.h"
 
 #include "handlers/access_audit.h"
 #include "handlers/page_token.h"
@@ -128,7 +128,7 @@ enum handler_result handle_token_revoke(struct services *services, struct exchan
         access_audit_change(services, exchange, "token.revoke", id.text) != ERR_OK) {
         return problem_err(exchange);
     }
-    exchange->status = 204;
+    exchange_answer_empty(exchange, 204);
     return HANDLER_DONE;
 }
 
@@ -152,8 +152,8 @@ static enum err_code filter_principal(struct services *services, struct exchange
 static enum err_code list_tokens(struct services *services, struct exchange *exchange,
                                  struct json **answer_out)
 {
-    int64_t limit = 0;
-    TRY(page_limit(exchange, 100, 10000, &limit));
+    int64_t limit = 100;
+    TRY(exchange_query_integer(exchange, "limit", 1, 10000, &limit));
     struct id principal;
     const struct id *filter = NULL;
     TRY(filter_principal(services, exchange, &principal, &filter));
