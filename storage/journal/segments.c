@@ -320,16 +320,23 @@ static struct segment *add_segment(struct segment_log *log, const struct segment
     return &log->segments[log->segments_count++];
 }
 
+/* The segment being written; there is one after the first append. */
 static struct segment *last_segment(struct segment_log *log)
 {
-    return log->segments_count == 0 ? NULL : &log->segments[log->segments_count - 1];
+    assert(log->segments_count > 0);
+    return &log->segments[log->segments_count - 1];
+}
+
+/* Does a record of `extent` bytes fit behind the last one? */
+static bool has_room(struct segment_log *log, int64_t extent)
+{
+    return log->segments_count > 0 && extent <= last_segment(log)->allocated - log->tail;
 }
 
 /* A durable new segment of at least `bytes`, named only when its header is on disk. */
 static enum err_code start_segment(struct segment_log *log, int64_t bytes, struct err *err)
 {
-    const struct segment *last = last_segment(log);
-    struct segment next = {.number = last == NULL ? 1 : last->number + 1,
+    struct segment next = {.number = log->segments_count == 0 ? 1 : last_segment(log)->number + 1,
                            .allocated = bytes,
                            .written_us = clock_wall_us()};
     secret_random(&next.nonce, sizeof next.nonce);
@@ -434,16 +441,15 @@ static enum err_code make_room(struct segment_log *log, int64_t extent, struct e
     while (log->syncing) { /* its file must stay open until the leader is back */
         wake_wait(&log->synced, &log->lock);
     }
-    struct segment *last = last_segment(log);
-    if (last != NULL && extent <= last->allocated - log->tail) {
+    if (has_room(log, extent)) {
         return ERR_OK; /* somebody else rolled while we waited */
     }
     int64_t needed = SEGMENT_HEADER_BYTES + extent;
     int64_t bytes = needed > log->options.segment_bytes ? needed : log->options.segment_bytes;
-    if (last == NULL) {
+    if (log->segments_count == 0) {
         return start_segment(log, bytes, err);
     }
-    if (!is_durable(log, last->number, log->tail)) {
+    if (!is_durable(log, last_segment(log)->number, log->tail)) {
         sync_or_stop(log, log->fd);
         log->syncs_count++;
         log->durable.offset = log->tail;
@@ -496,8 +502,7 @@ static enum err_code append_locked(struct segment_log *log, struct span payload,
                                    struct location *location_out, struct err *err)
 {
     int64_t extent = record_extent(payload.size);
-    const struct segment *last = last_segment(log);
-    if (last == NULL || extent > last->allocated - log->tail) {
+    if (!has_room(log, extent)) {
         TRY(make_room(log, extent, err));
     }
     TRY(write_record(log, payload, extent, err));
@@ -804,6 +809,7 @@ enum err_code segments_open(const char *folder, const struct segment_options *op
     }
     TRY(sort_out_drafts(log, err));
     recovery.segments_count = (int64_t)log->segments_count;
+    recovery.newest = log->segments_count == 0 ? 0 : last_segment(log)->number;
     if (recovery_out != NULL) {
         *recovery_out = recovery;
     }

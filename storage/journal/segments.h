@@ -44,6 +44,7 @@ struct segment_options {
 /* What open found; for the log line of the start. */
 struct segment_recovery {
     int64_t segments_count;
+    int64_t newest;        /* its number, 0 = none */
     int64_t records_count; /* of the newest segment only: older ones are not walked */
     int64_t cut_bytes;     /* 0 = the tail was whole */
     struct location last;  /* the last whole record; segment 0 = none */
