@@ -1,0 +1,311 @@
+/*
+ * Frames to Parquet files. See writer.h for the contract. Cuts row groups; the
+ * work on values is chunk_writer.c's, the file around them file_writer.c's.
+ */
+#include "storage/parquet/writer.h"
+
+#include "storage/base/mem.h"
+#include "storage/parquet/chunk_writer.h"
+#include "storage/parquet/file_writer.h"
+
+#include <assert.h>
+#include <string.h>
+
+enum {
+    ROWS_MULTIPLE = 8, /* row groups start at whole bytes of the validity bitmap */
+    COPY_ROWS = 8192,  /* of an append at a time */
+};
+
+struct parquet_writer {
+    struct file_writer file;
+    struct schema *schema; /* a reference */
+    struct parquet_write_options options;
+    size_t *fields;     /* of each leaf, its field */
+    const char **names; /* of each leaf; paths point here */
+    struct parquet_column_statistics *statistics; /* a field each */
+    struct frame *pending; /* rows appended but not yet in a row group; NULL = none yet */
+    int64_t rows_count;
+    bool finished;
+};
+
+static bool is_written(const struct parquet_write_options *options, size_t field)
+{
+    return options->columns == NULL || options->columns[field];
+}
+
+static void write_schema(struct parquet_writer *writer)
+{
+    const struct schema *schema = writer->schema;
+    const struct parquet_write_options *options = &writer->options;
+    size_t count = 0;
+    for (size_t i = 0; i < schema->fields_count; i++) {
+        count += is_written(options, i);
+    }
+    file_writer_root(&writer->file, count);
+    size_t leaf = 0;
+    for (size_t i = 0; i < schema->fields_count; i++) {
+        if (!is_written(options, i)) {
+            continue;
+        }
+        const struct field *field = &schema->fields[i];
+        writer->fields[leaf] = i;
+        writer->names[leaf] = options->names != NULL ? options->names[i] : field->name;
+        file_writer_leaf(&writer->file, writer->names[leaf], PARQUET_OPTIONAL, field->type,
+                         field->precision, field->scale, &writer->names[leaf], 1);
+        leaf++;
+    }
+}
+
+static void writer_init(struct parquet_writer *writer, struct parquet_writer_context *context,
+                        const struct schema *schema, const struct parquet_write_options *options,
+                        const struct parquet_sink *sink)
+{
+    *writer = (struct parquet_writer){.schema = schema_acquire(schema)};
+    if (options != NULL) {
+        writer->options = *options;
+    }
+    writer->fields = mem_zeroed(schema->fields_count, sizeof *writer->fields);
+    writer->names = mem_zeroed(schema->fields_count, sizeof *writer->names);
+    writer->statistics = mem_zeroed(schema->fields_count, sizeof *writer->statistics);
+    file_writer_init(&writer->file, context, sink, schema->fields_count);
+    write_schema(writer);
+}
+
+static void writer_deinit(struct parquet_writer *writer)
+{
+    file_writer_deinit(&writer->file);
+    frame_free(&writer->pending);
+    schema_release(&writer->schema);
+    mem_free(writer->fields);
+    mem_free((void *)writer->names);
+    mem_free(writer->statistics);
+    *writer = (struct parquet_writer){0};
+}
+
+/* Rows of a frame to write: all from `start`, or those of `order`. */
+struct rows {
+    const int64_t *order;
+    int64_t start;
+    int64_t count;
+};
+
+static enum err_code write_row_group(struct parquet_writer *writer, const struct frame *frame,
+                                     const struct rows *rows, struct err *err)
+{
+    struct file_writer *file = &writer->file;
+    const bool *statistics = writer->options.statistics;
+    struct chunk_result *results = file_writer_add_row_group(file, rows->count);
+    for (size_t leaf = 0; leaf < file->leaves_count; leaf++) {
+        size_t field = writer->fields[leaf];
+        const struct chunk_input input = {
+            .column = &frame->columns[field],
+            .order = rows->order,
+            .start = rows->start,
+            .count = rows->count,
+            .definition_max = 1,
+            .wants_bounds = statistics == NULL || statistics[field],
+            .wants_indexes = true,
+        };
+        enum err_code code = chunk_write(file, &file->leaves[leaf].type, &input, &results[leaf],
+                                         &writer->statistics[field], err);
+        if (code != ERR_OK) {
+            return err_wrap(err, "column '%s'", writer->names[leaf]);
+        }
+    }
+    return ERR_OK;
+}
+
+/* Bytes of the values a frame holds. */
+static int64_t frame_bytes(const struct frame *frame)
+{
+    int64_t bytes = 0;
+    for (size_t i = 0; i < frame->schema->fields_count; i++) {
+        const struct column *column = &frame->columns[i];
+        size_t slot = column_type_slot_bytes(column->type);
+        bytes += column->rows_count * (int64_t)(slot > 0 ? slot : sizeof(uint32_t));
+        bytes += (int64_t)column->bytes_size;
+    }
+    return bytes;
+}
+
+/* Rows of the frame that make a row group within both limits. */
+static int64_t group_rows_of(const struct frame *frame)
+{
+    if (frame->rows_count == 0) {
+        return PARQUET_WRITE_ROW_GROUP_ROWS_MAX;
+    }
+    int64_t row_bytes = frame_bytes(frame) / frame->rows_count + 1;
+    int64_t rows = PARQUET_WRITE_ROW_GROUP_BYTES_MAX / row_bytes / ROWS_MULTIPLE * ROWS_MULTIPLE;
+    rows = rows < ROWS_MULTIPLE ? ROWS_MULTIPLE : rows;
+    return rows < PARQUET_WRITE_ROW_GROUP_ROWS_MAX ? rows : PARQUET_WRITE_ROW_GROUP_ROWS_MAX;
+}
+
+/* Write the rows straight from the frame, in as many row groups as they need. */
+static enum err_code write_rows(struct parquet_writer *writer, const struct frame *frame,
+                                const int64_t *order, int64_t count, struct err *err)
+{
+    int64_t step = group_rows_of(frame);
+    for (int64_t start = 0; start < count; start += step) {
+        int64_t left = count - start;
+        const struct rows rows = {.order = order != NULL ? order + start : NULL,
+                                  .start = order != NULL ? 0 : start,
+                                  .count = left < step ? left : step};
+        TRY(write_row_group(writer, frame, &rows, err));
+    }
+    return ERR_OK;
+}
+
+/* Bounds are measured as the file stores them; decimals are promised unscaled in i128. */
+static void widen_decimal(const struct field *field, struct parquet_column_statistics *statistics)
+{
+    enum leaf_kind kind = leaf_type_of(field->type, field->precision).kind;
+    if (field->type == COLUMN_DECIMAL && kind != LEAF_FIXED) {
+        statistics->min.i128 = statistics->min.i64;
+        statistics->max.i128 = statistics->max.i64;
+    }
+}
+
+static enum err_code finish(struct parquet_writer *writer, struct parquet_written *written_out,
+                            struct err *err)
+{
+    TRY(file_writer_finish(&writer->file, err));
+    for (size_t i = 0; i < writer->schema->fields_count; i++) {
+        widen_decimal(&writer->schema->fields[i], &writer->statistics[i]);
+    }
+    *written_out = (struct parquet_written){
+        .rows_count = writer->rows_count,
+        .file_bytes = writer->file.position,
+        .columns_count = writer->schema->fields_count,
+        .columns = writer->statistics,
+    };
+    writer->statistics = NULL;
+    writer->finished = true;
+    return ERR_OK;
+}
+
+void parquet_written_deinit(struct parquet_written *written)
+{
+    mem_free(written->columns);
+    *written = (struct parquet_written){0};
+}
+
+enum err_code parquet_write_frame(struct parquet_writer_context *context, const struct frame *frame,
+                                  const struct parquet_write_options *options,
+                                  const struct parquet_sink *sink,
+                                  struct parquet_written *written_out, struct err *err)
+{
+    CLEANUP(writer_deinit) struct parquet_writer writer;
+    writer_init(&writer, context, frame->schema, options, sink);
+    const int64_t *order = writer.options.row_order;
+    int64_t count = order != NULL ? writer.options.row_order_count : frame->rows_count;
+    TRY(write_rows(&writer, frame, order, count, err));
+    writer.rows_count = count;
+    return finish(&writer, written_out, err);
+}
+
+enum err_code parquet_writer_open(struct parquet_writer_context *context,
+                                  const struct schema *schema,
+                                  const struct parquet_write_options *options,
+                                  const struct parquet_sink *sink,
+                                  struct parquet_writer **writer_out, struct err *err)
+{
+    (void)err; /* nothing is written before the first row group */
+    struct parquet_writer *writer = mem_alloc(sizeof *writer);
+    writer_init(writer, context, schema, options, sink);
+    *writer_out = writer;
+    return ERR_OK;
+}
+
+static enum err_code flush_pending(struct parquet_writer *writer, struct err *err)
+{
+    struct frame *pending = writer->pending;
+    if (pending == NULL || pending->rows_count == 0) {
+        return ERR_OK;
+    }
+    TRY(write_rows(writer, pending, NULL, pending->rows_count, err));
+    frame_reset(pending);
+    return ERR_OK;
+}
+
+/* Copy rows first … first + count - 1 of the selection to the pending frame. */
+static void copy_rows(struct parquet_writer *writer, const struct frame *frame,
+                      const int64_t *order, int64_t first, int64_t count)
+{
+    if (order != NULL) {
+        frame_append_rows(writer->pending, frame, order + first, count);
+        return;
+    }
+    int64_t rows[COPY_ROWS];
+    for (int64_t i = 0; i < count; i++) {
+        rows[i] = first + i;
+    }
+    frame_append_rows(writer->pending, frame, rows, count);
+}
+
+static enum err_code append_copied(struct parquet_writer *writer, const struct frame *frame,
+                                   const int64_t *order, int64_t count, struct err *err)
+{
+    if (writer->pending == NULL) {
+        writer->pending = frame_new(writer->schema);
+    }
+    int64_t first = 0;
+    while (first < count) {
+        int64_t room = PARQUET_WRITE_ROW_GROUP_ROWS_MAX - writer->pending->rows_count;
+        int64_t left = count - first;
+        int64_t step = left < COPY_ROWS ? left : COPY_ROWS;
+        step = step < room ? step : room;
+        copy_rows(writer, frame, order, first, step);
+        first += step;
+        if (writer->pending->rows_count == PARQUET_WRITE_ROW_GROUP_ROWS_MAX) {
+            TRY(flush_pending(writer, err));
+        }
+    }
+    if (frame_bytes(writer->pending) >= PARQUET_WRITE_ROW_GROUP_BYTES_MAX) {
+        TRY(flush_pending(writer, err));
+    }
+    return ERR_OK;
+}
+
+enum err_code parquet_writer_append(struct parquet_writer *writer, const struct frame *frame,
+                                    const int64_t *row_order, int64_t row_order_count,
+                                    struct err *err)
+{
+    assert(!writer->finished);
+    int64_t count = row_order != NULL ? row_order_count : frame->rows_count;
+    if (frame_bytes(frame) < PARQUET_WRITE_ROW_GROUP_BYTES_MAX) {
+        TRY(append_copied(writer, frame, row_order, count, err));
+    } else { /* too large to gather: its rows are row groups of their own */
+        TRY(flush_pending(writer, err));
+        TRY(write_rows(writer, frame, row_order, count, err));
+    }
+    writer->rows_count += count;
+    return ERR_OK;
+}
+
+int64_t parquet_writer_rows_count(const struct parquet_writer *writer)
+{
+    return writer->rows_count;
+}
+
+int64_t parquet_writer_bytes_count(const struct parquet_writer *writer)
+{
+    return writer->file.position - (int64_t)writer->file.context->out.size;
+}
+
+enum err_code parquet_writer_finish(struct parquet_writer *writer,
+                                    struct parquet_written *written_out, struct err *err)
+{
+    assert(!writer->finished);
+    TRY(flush_pending(writer, err));
+    return finish(writer, written_out, err);
+}
+
+void parquet_writer_close(struct parquet_writer **writer)
+{
+    if (*writer == NULL) {
+        return;
+    }
+    writer_deinit(*writer);
+    mem_free(*writer);
+    *writer = NULL;
+}
