@@ -187,12 +187,25 @@ size_t frame_memory_bytes(const struct frame *frame);
 void frame_check(const struct frame *frame);
 
 /*
- * Bytes for the journal: header (format version, key id 0, schema version, field
- * ids), columns, operations, lines; zstd level 1 when it pays. Decode is the
- * trust boundary: every length, count, type, bit and UTF-8 obeyed or ERR_CORRUPT.
- * Fields the frame does not know (added since) decode as null.
+ * Bytes for the journal: header (format version, key id 0, schema version),
+ * columns by field id, operations, lines; zstd level 1 when it pays. Decode is
+ * the trust boundary: every length, count, type, bit and UTF-8 obeyed or
+ * ERR_CORRUPT. Fields the frame does not know (added since) decode as null.
+ * Layout: frame_codec.c.
  */
+enum {
+    FRAME_PLAIN_BYTES_MAX = 1 << 30,      /* of an encoded frame before compression */
+    FRAME_COMPRESS_BYTES_MIN = 4096,      /* smaller bodies are stored as they are */
+    FRAME_HEADER_BYTES = 40,
+};
+
+/* A frame over FRAME_PLAIN_BYTES_MAX overflows the buffer, whatever its ceiling: buffer_check. */
 void frame_encode(const struct frame *frame, struct buffer *bytes);
+
+/*
+ * Errors:  ERR_CORRUPT; ERR_UNSUPPORTED a format version or encryption key of a
+ *          later release, or fields of a later schema version than `schema`.
+ */
 enum err_code frame_decode(struct span bytes, const struct schema *schema, struct frame **frame_out,
                            struct err *err) MUST_USE;
 
@@ -202,6 +215,9 @@ enum err_code frame_decode(struct span bytes, const struct schema *schema, struc
  * statistics. Key columns must be non-null.
  */
 void frame_key(const struct frame *frame, int64_t row, struct buffer *key);
+
+/* The same for one non-null value of any column but double and binary: lookup columns. */
+void frame_column_key(const struct frame *frame, size_t column, int64_t row, struct buffer *key);
 
 /* One value as sequence number: integer, long, date and timestamp columns. */
 int64_t frame_sequence(const struct frame *frame, int64_t row);

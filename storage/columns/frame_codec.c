@@ -1,0 +1,624 @@
+/*
+ * Frames as the journal keeps them. All integers little endian.
+ *
+ *   header, FRAME_HEADER_BYTES
+ *     magic           4   "SLFR"
+ *     format version  1
+ *     compression     1   0 none, 1 zstd
+ *     parts           1   bit 0 operations follow the columns, bit 1 lines do
+ *     zero            1
+ *     encryption key  4   id, 0 = none
+ *     schema version  4
+ *     rows            8
+ *     columns         4
+ *     zero            4
+ *     plain size      8   bytes of the body before compression
+ *   body
+ *     columns         each: field id 4, type 1, precision 1, scale 1, parts 1
+ *                     (bit 0 validity bits follow, bit 1 present bits do), then
+ *                     the bits, ⌈rows / 8⌉ bytes each, then the values
+ *     operations      a byte a row
+ *     lines           packed
+ *   values
+ *     integers, dates, timestamps, decimals   packed
+ *     string, binary  lengths packed; size 4; the contents
+ *     boolean         a byte a row
+ *     double, float   8 bytes a row
+ *   packed            see packed.h
+ *
+ * A null has a zero slot, here as in memory.
+ */
+#include "storage/columns/frame.h"
+
+#include "storage/base/cursor.h"
+#include "storage/base/mem.h"
+#include "storage/base/text.h"
+#include "storage/columns/packed.h"
+
+#include <assert.h>
+#include <zstd.h>
+
+enum {
+    FORMAT_VERSION = 1,
+    COMPRESSION_NONE = 0,
+    COMPRESSION_ZSTD = 1,
+    PART_OPERATIONS = 1,
+    PART_LINES = 2,
+    PART_VALIDITY = 1,
+    PART_PRESENT = 2,
+    ZSTD_LEVEL = 1,
+};
+static const uint8_t magic[4] = {'S', 'L', 'F', 'R'};
+
+static bool has_bytes(enum column_type type)
+{
+    return type == COLUMN_STRING || type == COLUMN_BINARY;
+}
+
+static size_t bits_bytes(int64_t rows)
+{
+    return ((size_t)rows + 7) / 8;
+}
+
+/* ---- encoding --------------------------------------------------------------------- */
+
+static void encode_values(const struct column *column, struct buffer *body)
+{
+    int64_t rows = column->rows_count;
+    switch (column->type) {
+    case COLUMN_STRING:
+    case COLUMN_BINARY:
+        packed_store_lengths(column->values.ends, rows, body);
+        buffer_append_u32(body, (uint32_t)column->bytes_size);
+        buffer_append(body, column->bytes, column->bytes_size);
+        break;
+    case COLUMN_INTEGER:
+    case COLUMN_DATE:
+    case COLUMN_BYTE:
+    case COLUMN_SHORT:
+        packed_store_i32(column->values.i32, rows, body);
+        break;
+    case COLUMN_LONG:
+    case COLUMN_TIMESTAMP:
+    case COLUMN_TIMESTAMP_NTZ:
+        packed_store_i64(column->values.i64, rows, body);
+        break;
+    case COLUMN_DECIMAL:
+        packed_store_i128(column->values.i128, rows, body);
+        break;
+    case COLUMN_BOOLEAN:
+    case COLUMN_DOUBLE:
+    case COLUMN_FLOAT:
+        buffer_append(body, column->values.slots,
+                      (size_t)rows * column_type_slot_bytes(column->type));
+        break;
+    case COLUMN_TYPE_COUNT:
+        assert(!"a type of the enum");
+    }
+}
+
+static void encode_column(const struct field *field, const struct column *column,
+                          struct buffer *body)
+{
+    bool validity = column->nulls_count > 0;
+    bool present = column->present != NULL;
+    buffer_append_u32(body, (uint32_t)field->id);
+    buffer_append_byte(body, (uint8_t)column->type);
+    buffer_append_byte(body, (uint8_t)field->precision);
+    buffer_append_byte(body, (uint8_t)field->scale);
+    buffer_append_byte(body,
+                       (uint8_t)((validity ? PART_VALIDITY : 0) | (present ? PART_PRESENT : 0)));
+    if (column->rows_count == 0) {
+        return;
+    }
+    if (validity) {
+        buffer_append(body, column->validity, bits_bytes(column->rows_count));
+    }
+    if (present) {
+        buffer_append(body, column->present, bits_bytes(column->rows_count));
+    }
+    encode_values(column, body);
+}
+
+static void encode_body(const struct frame *frame, struct buffer *body)
+{
+    for (size_t i = 0; i < frame->schema->fields_count; i++) {
+        encode_column(&frame->schema->fields[i], &frame->columns[i], body);
+    }
+    if (frame->operations != NULL) {
+        buffer_append(body, frame->operations, (size_t)frame->rows_count);
+    }
+    if (frame->lines != NULL && frame->rows_count > 0) {
+        packed_store_i64(frame->lines, frame->rows_count, body);
+    }
+}
+
+static void encode_header(const struct frame *frame, int compression, size_t plain_size,
+                          struct buffer *bytes)
+{
+    size_t start = bytes->size;
+    int parts =
+        (frame->operations != NULL ? PART_OPERATIONS : 0) | (frame->lines != NULL ? PART_LINES : 0);
+    buffer_append(bytes, magic, sizeof magic);
+    buffer_append_byte(bytes, FORMAT_VERSION);
+    buffer_append_byte(bytes, (uint8_t)compression);
+    buffer_append_byte(bytes, (uint8_t)parts);
+    buffer_append_byte(bytes, 0);
+    buffer_append_u32(bytes, 0); /* no encryption key */
+    buffer_append_u32(bytes, (uint32_t)frame->schema->version);
+    buffer_append_u64(bytes, (uint64_t)frame->rows_count);
+    buffer_append_u32(bytes, (uint32_t)frame->schema->fields_count);
+    buffer_append_u32(bytes, 0);
+    buffer_append_u64(bytes, plain_size);
+    assert(bytes->overflowed || bytes->size - start == FRAME_HEADER_BYTES);
+}
+
+/* Appends header and compressed body unless compression would save less than an eighth. */
+static bool encode_compressed(const struct frame *frame, struct span body, struct buffer *bytes)
+{
+    size_t worth_it = body.size - body.size / 8;
+    size_t start = bytes->size;
+    encode_header(frame, COMPRESSION_ZSTD, body.size, bytes);
+    uint8_t *target = buffer_reserve(bytes, worth_it);
+    if (target == NULL) {
+        return true; /* past the ceiling either way, and that is sticky */
+    }
+    /* a target too small for the result is an error to zstd: the cheap way to stop early */
+    size_t size = ZSTD_compress(target, worth_it, body.data, body.size, ZSTD_LEVEL);
+    if (ZSTD_isError(size)) {
+        bytes->size = start;
+        return false;
+    }
+    buffer_advance(bytes, size);
+    return true;
+}
+
+void frame_encode(const struct frame *frame, struct buffer *bytes)
+{
+    CLEANUP(buffer_deinit) struct buffer body;
+    buffer_init(&body, FRAME_PLAIN_BYTES_MAX);
+    encode_body(frame, &body);
+    if (body.overflowed) {
+        bytes->overflowed = true;
+        return;
+    }
+    if (body.size > FRAME_COMPRESS_BYTES_MIN &&
+        encode_compressed(frame, buffer_span(&body), bytes)) {
+        return;
+    }
+    encode_header(frame, COMPRESSION_NONE, body.size, bytes);
+    buffer_append_span(bytes, buffer_span(&body));
+}
+
+/* ---- decoding one column ------------------------------------------------------------- */
+
+/* What the header says; checked against its own limits only. */
+struct header {
+    int compression;
+    int parts;
+    int32_t schema_version;
+    int64_t rows_count;
+    size_t columns_count;
+    size_t plain_size;
+};
+
+static struct packed_limits integer_limits(enum column_type type)
+{
+    int64_t high = 0;
+    switch (type) {
+    case COLUMN_BYTE:
+        high = INT8_MAX;
+        break;
+    case COLUMN_SHORT:
+        high = INT16_MAX;
+        break;
+    case COLUMN_INTEGER:
+    case COLUMN_DATE:
+        high = INT32_MAX;
+        break;
+    default:
+        assert(column_type_slot_bytes(type) == sizeof(int64_t));
+        high = INT64_MAX;
+        break;
+    }
+    return (struct packed_limits){
+        .low = -(__int128)high - 1,
+        .high = high,
+        .width_max = (unsigned)column_type_slot_bytes(type),
+    };
+}
+
+static bool decode_integers(struct cursor *cursor, struct column *column, int64_t rows)
+{
+    struct packed_limits limits = integer_limits(column->type);
+    struct packed packed;
+    if (!packed_read(cursor, rows, &limits, &packed)) {
+        return false;
+    }
+    if (limits.width_max == sizeof(int32_t)) {
+        packed_load_i32(&packed, rows, column->values.i32);
+    } else {
+        packed_load_i64(&packed, rows, column->values.i64);
+    }
+    return true;
+}
+
+static bool decode_decimals(struct cursor *cursor, const struct field *field, struct column *column,
+                            int64_t rows)
+{
+    __int128 limit = 1;
+    for (int i = 0; i < field->precision; i++) {
+        limit *= 10;
+    }
+    struct packed_limits limits = {
+        .low = 1 - limit, .high = limit - 1, .width_max = sizeof(__int128)};
+    struct packed packed;
+    if (!packed_read(cursor, rows, &limits, &packed)) {
+        return false;
+    }
+    packed_load_i128(&packed, rows, column->values.i128);
+    return true;
+}
+
+/* The contents are well formed as a whole and no value starts inside a character. */
+static bool is_text(const struct column *column, int64_t rows)
+{
+    size_t bad = 0;
+    if (!text_is_utf8(span_of(column->bytes, column->bytes_size), &bad)) {
+        return false;
+    }
+    for (int64_t i = 0; i < rows; i++) {
+        uint32_t end = column->values.ends[i];
+        if (end < column->bytes_size && (column->bytes[end] & 0xc0) == 0x80) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Lengths to ends, in place; false when the contents would pass the limit. */
+static bool decode_ends(struct cursor *cursor, struct column *column, int64_t rows)
+{
+    static const struct packed_limits limits = {
+        .low = 0, .high = COLUMN_BYTES_MAX, .width_max = sizeof(uint32_t)};
+    _Static_assert(sizeof(int32_t) == sizeof *column->values.ends, "one array for both");
+    struct packed packed;
+    if (!packed_read(cursor, rows, &limits, &packed)) {
+        return false;
+    }
+    packed_load_i32(&packed, rows, column->values.i32);
+    uint64_t end = 0;
+    for (int64_t i = 0; i < rows; i++) {
+        end += column->values.ends[i];
+        if (end > COLUMN_BYTES_MAX) {
+            return false;
+        }
+        column->values.ends[i] = (uint32_t)end;
+    }
+    return true;
+}
+
+static bool decode_bytes(struct cursor *cursor, struct column *column, int64_t rows)
+{
+    if (!decode_ends(cursor, column, rows)) {
+        return false;
+    }
+    uint32_t size = cursor_u32(cursor);
+    struct span contents = cursor_bytes(cursor, size);
+    if (cursor->failed || size != column->values.ends[rows - 1]) {
+        return false;
+    }
+    if (size > 0) {
+        column_reserve_bytes(column, size);
+        memcpy(column->bytes, contents.data, size);
+    }
+    column->bytes_size = size;
+    return column->type != COLUMN_STRING || is_text(column, rows);
+}
+
+static bool decode_slots(struct cursor *cursor, struct column *column, int64_t rows)
+{
+    size_t size = (size_t)rows * column_type_slot_bytes(column->type);
+    struct span slots = cursor_bytes(cursor, size);
+    if (cursor->failed) {
+        return false;
+    }
+    for (size_t i = 0; column->type == COLUMN_BOOLEAN && i < size; i++) {
+        if (slots.data[i] > 1) {
+            return false;
+        }
+    }
+    memcpy(column->values.slots, slots.data, size);
+    return true;
+}
+
+static bool decode_values(struct cursor *cursor, const struct field *field, struct column *column,
+                          int64_t rows)
+{
+    switch (field->type) {
+    case COLUMN_STRING:
+    case COLUMN_BINARY:
+        return decode_bytes(cursor, column, rows);
+    case COLUMN_BOOLEAN:
+    case COLUMN_DOUBLE:
+    case COLUMN_FLOAT:
+        return decode_slots(cursor, column, rows);
+    case COLUMN_DECIMAL:
+        return decode_decimals(cursor, field, column, rows);
+    default:
+        return decode_integers(cursor, column, rows);
+    }
+}
+
+/* Bits for `rows` rows, all set when `follow` is false; the rest of the last byte must be zero. */
+static bool decode_bits(struct cursor *cursor, bool follow, int64_t rows, uint8_t *bits)
+{
+    size_t size = bits_bytes(rows);
+    uint8_t last = rows % 8 == 0 ? 0xff : (uint8_t)((1U << (rows % 8)) - 1);
+    if (!follow) {
+        memset(bits, 0xff, size);
+        bits[size - 1] = last;
+        return true;
+    }
+    struct span stored = cursor_bytes(cursor, size);
+    if (cursor->failed || (stored.data[size - 1] & ~last) != 0) {
+        return false;
+    }
+    memcpy(bits, stored.data, size);
+    return true;
+}
+
+static bool slot_is_zero(const struct column *column, int64_t row)
+{
+    static const uint8_t zeros[sizeof(__int128)] = {0};
+    if (has_bytes(column->type)) {
+        return column_bytes(column, row).size == 0;
+    }
+    size_t size = column_type_slot_bytes(column->type);
+    return memcmp((const uint8_t *)column->values.slots + (size_t)row * size, zeros, size) == 0;
+}
+
+/* Counts the nulls; false when a null holds a value or a value stands in an absent field. */
+static bool check_nulls(struct column *column, int64_t rows)
+{
+    for (int64_t row = 0; row < rows; row++) {
+        if (column_is_valid(column, row)) {
+            if (!column_is_present(column, row)) {
+                return false;
+            }
+            continue;
+        }
+        if (!slot_is_zero(column, row)) {
+            return false;
+        }
+        column->nulls_count++;
+    }
+    return true;
+}
+
+/* Fills an empty column from behind its head; false when anything is not as it must be. */
+static bool decode_column(struct cursor *cursor, const struct field *field, int parts, int64_t rows,
+                          struct column *column)
+{
+    if (rows == 0) {
+        return true;
+    }
+    column_reserve(column, rows);
+    if (!decode_bits(cursor, (parts & PART_VALIDITY) != 0, rows, column->validity)) {
+        return false;
+    }
+    if ((parts & PART_PRESENT) != 0) {
+        column->present = mem_zeroed((size_t)column->capacity_rows / 8, 1);
+        if (!decode_bits(cursor, true, rows, column->present)) {
+            return false;
+        }
+    }
+    if (!decode_values(cursor, field, column, rows)) {
+        return false;
+    }
+    column->rows_count = rows;
+    return parts == 0 || check_nulls(column, rows);
+}
+
+/* ---- decoding the frame --------------------------------------------------------------- */
+
+static enum err_code decode_header(struct cursor *cursor, struct header *header, struct err *err)
+{
+    struct span mark = cursor_bytes(cursor, sizeof magic);
+    uint8_t version = cursor_u8(cursor);
+    header->compression = cursor_u8(cursor);
+    header->parts = cursor_u8(cursor);
+    uint64_t zero = cursor_u8(cursor);
+    uint32_t key = cursor_u32(cursor);
+    uint32_t schema_version = cursor_u32(cursor);
+    uint64_t rows = cursor_u64(cursor);
+    header->columns_count = cursor_u32(cursor);
+    zero |= cursor_u32(cursor);
+    uint64_t plain_size = cursor_u64(cursor);
+    TRY(cursor_check(cursor, "frame header", err));
+    if (memcmp(mark.data, magic, sizeof magic) != 0) {
+        return err_set(err, ERR_CORRUPT, "not a frame");
+    }
+    if (version != FORMAT_VERSION || key != 0) {
+        return err_set(err, ERR_UNSUPPORTED, "frame of format version %u under encryption key %u",
+                       version, key);
+    }
+    if (zero != 0 || header->compression > COMPRESSION_ZSTD || schema_version < 1 ||
+        schema_version > INT32_MAX || header->parts > (PART_OPERATIONS | PART_LINES) ||
+        plain_size > FRAME_PLAIN_BYTES_MAX) {
+        return err_set(err, ERR_CORRUPT, "frame header holds impossible values");
+    }
+    /* every row has at least a bit in the body: what keeps a lying count from taking memory */
+    if (rows > plain_size * 8 || rows > FRAME_ROWS_MAX ||
+        header->columns_count > SCHEMA_FIELDS_MAX) {
+        return err_set(err, ERR_CORRUPT, "frame counts do not fit its size");
+    }
+    header->schema_version = (int32_t)schema_version;
+    header->rows_count = (int64_t)rows;
+    header->plain_size = (size_t)plain_size;
+    return ERR_OK;
+}
+
+/* The body of the frame: `stored` itself, or its contents in `plain`. */
+static enum err_code open_body(const struct header *header, struct span stored,
+                               struct buffer *plain, struct span *body_out, struct err *err)
+{
+    if (header->compression == COMPRESSION_NONE) {
+        if (stored.size != header->plain_size) {
+            return err_set(err, ERR_CORRUPT, "frame body has %zu bytes, its header says %zu",
+                           stored.size, header->plain_size);
+        }
+        *body_out = stored;
+        return ERR_OK;
+    }
+    /* the compressed form names its size too: no memory is taken on the header's word alone */
+    if (ZSTD_getFrameContentSize(stored.data, stored.size) != header->plain_size) {
+        return err_set(err, ERR_CORRUPT, "compressed frame body does not have its header's size");
+    }
+    uint8_t *target = buffer_reserve(plain, header->plain_size);
+    assert(target != NULL);
+    size_t size = ZSTD_decompress(target, header->plain_size, stored.data, stored.size);
+    if (ZSTD_isError(size) || size != header->plain_size) {
+        return err_set(err, ERR_CORRUPT, "compressed frame body is malformed");
+    }
+    buffer_advance(plain, size);
+    *body_out = buffer_span(plain);
+    return ERR_OK;
+}
+
+/* The head of a column, matched with the schema's field of that id. */
+static enum err_code decode_column_head(struct cursor *cursor, const struct header *header,
+                                        const struct schema *schema, int32_t id_before,
+                                        const struct field **field_out, int *parts_out,
+                                        struct err *err)
+{
+    uint32_t id = cursor_u32(cursor);
+    uint8_t type = cursor_u8(cursor);
+    uint8_t precision = cursor_u8(cursor);
+    uint8_t scale = cursor_u8(cursor);
+    int parts = cursor_u8(cursor);
+    TRY(cursor_check(cursor, "frame column", err));
+    if (id > INT32_MAX || (int32_t)id <= id_before || parts > (PART_VALIDITY | PART_PRESENT)) {
+        return err_set(err, ERR_CORRUPT, "frame column %u is out of order or malformed", id);
+    }
+    int index = schema_field_index_by_id(schema, (int32_t)id);
+    if (index < 0) {
+        enum err_code code =
+            header->schema_version > schema->version ? ERR_UNSUPPORTED : ERR_CORRUPT;
+        return err_set(err, code, "frame of schema version %d has field %u, unknown to version %d",
+                       header->schema_version, id, schema->version);
+    }
+    const struct field *field = &schema->fields[index];
+    if (type != (int)field->type || precision != field->precision || scale != field->scale) {
+        return err_set(err, ERR_CORRUPT, "frame column '%s' is not of its field's type",
+                       field->name);
+    }
+    *field_out = field;
+    *parts_out = parts;
+    return ERR_OK;
+}
+
+static void fill_null(struct column *column, int64_t rows)
+{
+    column_reserve(column, rows);
+    if (rows > 0) {
+        memset(column->values.slots, 0,
+               (size_t)rows * (has_bytes(column->type) ? sizeof(uint32_t)
+                                                       : column_type_slot_bytes(column->type)));
+    }
+    column->rows_count = rows;
+    column->nulls_count = rows;
+}
+
+static enum err_code decode_columns(struct cursor *cursor, const struct header *header,
+                                    struct frame *frame, struct err *err)
+{
+    int32_t id_before = 0;
+    for (size_t i = 0; i < header->columns_count; i++) {
+        const struct field *field = NULL;
+        int parts = 0;
+        TRY(decode_column_head(cursor, header, frame->schema, id_before, &field, &parts, err));
+        struct column *column = &frame->columns[field - frame->schema->fields];
+        if (!decode_column(cursor, field, parts, header->rows_count, column)) {
+            return err_set(err, ERR_CORRUPT, "frame column '%s' is malformed", field->name);
+        }
+        id_before = field->id;
+    }
+    for (size_t i = 0; i < frame->schema->fields_count; i++) {
+        if (frame->columns[i].rows_count != header->rows_count) {
+            fill_null(&frame->columns[i], header->rows_count);
+        }
+    }
+    return ERR_OK;
+}
+
+static bool decode_operations(struct cursor *cursor, const struct header *header,
+                              struct frame *frame)
+{
+    struct span operations = cursor_bytes(cursor, (size_t)header->rows_count);
+    if (cursor->failed) {
+        return false;
+    }
+    for (size_t i = 0; i < operations.size; i++) {
+        if (operations.data[i] >= FRAME_OPERATION_COUNT) {
+            return false;
+        }
+    }
+    frame->operations = mem_zeroed((size_t)frame->capacity_rows, 1);
+    if (operations.size > 0) {
+        memcpy(frame->operations, operations.data, operations.size);
+    }
+    return true;
+}
+
+static bool decode_lines(struct cursor *cursor, const struct header *header, struct frame *frame)
+{
+    static const struct packed_limits limits = {
+        .low = 0, .high = INT64_MAX, .width_max = sizeof(int64_t)};
+    frame->lines = mem_zeroed((size_t)frame->capacity_rows, sizeof *frame->lines);
+    if (header->rows_count == 0) {
+        return true;
+    }
+    struct packed packed;
+    if (!packed_read(cursor, header->rows_count, &limits, &packed)) {
+        return false;
+    }
+    packed_load_i64(&packed, header->rows_count, frame->lines);
+    return true;
+}
+
+static enum err_code decode_body(struct span body, const struct header *header, struct frame *frame,
+                                 struct err *err)
+{
+    struct cursor cursor = cursor_of(body);
+    TRY(decode_columns(&cursor, header, frame, err));
+    frame->capacity_rows = (header->rows_count + 63) / 64 * 64;
+    if ((header->parts & PART_OPERATIONS) != 0 && !decode_operations(&cursor, header, frame)) {
+        return err_set(err, ERR_CORRUPT, "frame operations are malformed");
+    }
+    if ((header->parts & PART_LINES) != 0 && !decode_lines(&cursor, header, frame)) {
+        return err_set(err, ERR_CORRUPT, "frame lines are malformed");
+    }
+    if (cursor_left(&cursor) > 0) {
+        return err_set(err, ERR_CORRUPT, "frame body has %zu bytes too many", cursor_left(&cursor));
+    }
+    frame->rows_count = header->rows_count;
+    return ERR_OK;
+}
+
+enum err_code frame_decode(struct span bytes, const struct schema *schema, struct frame **frame_out,
+                           struct err *err)
+{
+    struct cursor cursor = cursor_of(bytes);
+    struct header header = {0};
+    TRY(decode_header(&cursor, &header, err));
+    CLEANUP(buffer_deinit) struct buffer plain;
+    buffer_init(&plain, FRAME_PLAIN_BYTES_MAX);
+    struct span body = {0};
+    TRY(open_body(&header, cursor_bytes(&cursor, cursor_left(&cursor)), &plain, &body, err));
+    CLEANUP(frame_free) struct frame *frame = frame_new(schema);
+    TRY(decode_body(body, &header, frame, err));
+    *frame_out = frame;
+    frame = NULL;
+    return ERR_OK;
+}
