@@ -255,7 +255,7 @@ static char *point_before(char *end, uint64_t digits, int scale)
 static size_t format_short_double(double value, char *text_out)
 {
     double magnitude = fabs(value);
-    if (magnitude >= 1e15 || (magnitude < 1e-5 && magnitude != 0)) {
+    if (magnitude >= 1e15 || (magnitude < 1e-6 && magnitude != 0)) {
         return 0;
     }
     for (int scale = 0; scale <= SHORT_FRACTION_MAX; scale++) {
