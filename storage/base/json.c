@@ -18,13 +18,6 @@
 
 enum { CHILDREN_FIRST = 4 };
 
-struct json *json_node_new(enum json_kind kind)
-{
-    struct json *node = mem_zeroed(1, sizeof *node);
-    node->kind = kind;
-    return node;
-}
-
 struct json *json_node_new_text(enum json_kind kind, size_t size)
 {
     assert(size < SIZE_MAX - sizeof(struct json) - 1);
@@ -32,6 +25,11 @@ struct json *json_node_new_text(enum json_kind kind, size_t size)
     *node = (struct json){.kind = kind, .size = size};
     node->text[size] = '\0';
     return node;
+}
+
+struct json *json_node_new(enum json_kind kind)
+{
+    return json_node_new_text(kind, 0); /* so that every value is copied alike */
 }
 
 static void free_node(struct json *node)

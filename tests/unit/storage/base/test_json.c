@@ -1,0 +1,263 @@
+/*
+ * JSON values: reading what is there and what is not, building, comparing.
+ */
+#include "storage/base/json.h"
+
+#include <criterion/criterion.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#define COUNT(cases) (sizeof(cases) / sizeof(cases)[0])
+
+static struct json *parse(const char *text)
+{
+    struct json *root = NULL;
+    struct err err = {0};
+    cr_assert_eq(json_parse(span_of_text(text), &root, &err), ERR_OK, "%s", err.msg);
+    return root;
+}
+
+static bool writes_as(const struct json *value, const char *expected)
+{
+    CLEANUP(buffer_deinit) struct buffer text;
+    buffer_init(&text, 1 << 20);
+    json_write(value, &text);
+    return span_equal_text(buffer_span(&text), expected);
+}
+
+Test(json, absent_values_read_as_nothing)
+{
+    struct span text;
+    int64_t integer = 0;
+    double real = 0;
+    bool boolean = false;
+    size_t position = 0;
+    const char *name = NULL;
+    const struct json *value = NULL;
+    cr_expect_eq(json_kind(NULL), JSON_NULL);
+    cr_expect_null(json_get(NULL, "a"));
+    cr_expect_null(json_at(NULL, 0));
+    cr_expect_eq(json_count(NULL), 0);
+    cr_expect_not(json_string(NULL, &text));
+    cr_expect_not(json_integer(NULL, &integer));
+    cr_expect_not(json_real(NULL, &real));
+    cr_expect_not(json_real_text(NULL, &text));
+    cr_expect_not(json_boolean(NULL, &boolean));
+    cr_expect_null(json_text(NULL));
+    cr_expect_not(json_member(NULL, &position, &name, &value));
+    struct json *nothing = NULL;
+    json_free(&nothing);
+}
+
+Test(json, reads_by_kind_and_only_by_kind)
+{
+    CLEANUP(json_free)
+    struct json *root =
+        parse("{\"s\":\"x\",\"i\":7,\"r\":2.50,\"b\":true,\"n\":null,\"a\":[1],\"o\":{},"
+              "\"z\":\"a\\u0000b\",\"big\":18446744073709551616}");
+    struct span text;
+    int64_t integer = 0;
+    double real = 0;
+    bool boolean = false;
+    cr_expect(json_string(json_get(root, "s"), &text) && span_equal_text(text, "x"));
+    cr_expect(json_integer(json_get(root, "i"), &integer) && integer == 7);
+    cr_expect(json_real(json_get(root, "r"), &real) && real == 2.5);
+    cr_expect(json_real(json_get(root, "i"), &real) && real == 7.0);
+    cr_expect(json_boolean(json_get(root, "b"), &boolean) && boolean);
+    cr_expect_eq(json_kind(json_get(root, "n")), JSON_NULL);
+    cr_expect_eq(json_kind(json_get(root, "o")), JSON_OBJECT);
+    cr_expect_eq(json_count(json_get(root, "a")), 1);
+    cr_expect_null(json_at(json_get(root, "a"), 1));
+
+    cr_expect_not(json_integer(json_get(root, "r"), &integer));
+    cr_expect_not(json_integer(json_get(root, "s"), &integer));
+    cr_expect_not(json_string(json_get(root, "i"), &text));
+    cr_expect_not(json_boolean(json_get(root, "i"), &boolean));
+    cr_expect_null(json_get(json_get(root, "a"), "x"));
+    cr_expect_null(json_at(root, 0));
+
+    cr_expect_str_eq(json_text(json_get(root, "s")), "x");
+    cr_expect_null(json_text(json_get(root, "z")), "a NUL would cut it");
+    cr_expect(json_string(json_get(root, "z"), &text) && text.size == 3);
+
+    cr_expect(json_real_text(json_get(root, "r"), &text) && span_equal_text(text, "2.50"));
+    cr_expect_not(json_integer(json_get(root, "big"), &integer));
+    cr_expect(json_real_text(json_get(root, "big"), &text) &&
+              span_equal_text(text, "18446744073709551616"));
+}
+
+Test(json, members_come_in_document_order)
+{
+    CLEANUP(json_free) struct json *root = parse("{\"b\":1,\"a\":2,\"c\":3}");
+    size_t position = 0;
+    const char *name = NULL;
+    const struct json *value = NULL;
+    char names[8] = "";
+    while (json_member(root, &position, &name, &value)) {
+        names[position - 1] = name[0];
+    }
+    cr_expect_str_eq(names, "bac");
+    cr_expect_not(json_member(root, &position, &name, &value));
+}
+
+Test(json, check_names)
+{
+    static const char *const allowed[] = {"a", "b", NULL};
+    static const struct {
+        const char *text;
+        const char *message; /* NULL: fine */
+    } cases[] = {
+        {"{}", NULL},
+        {"{\"b\":1,\"a\":1}", NULL},
+        {"{\"a\":1,\"c\":1}", "/x/c is not a name that is known here"},
+        {"{\"a/b~c\":1}", "/x/a~1b~0c is not a name that is known here"},
+        {"[]", "/x must be an object"},
+        {"1", "/x must be an object"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        CLEANUP(json_free) struct json *root = parse(cases[i].text);
+        struct err err = {0};
+        enum err_code code = json_check_names(root, "/x", allowed, &err);
+        cr_expect_eq(code, cases[i].message == NULL ? ERR_OK : ERR_INVALID, "%s", cases[i].text);
+        cr_expect_str_eq(err.msg, cases[i].message == NULL ? "" : cases[i].message);
+    }
+    struct err err = {0};
+    cr_expect_eq(json_check_names(NULL, "", allowed, &err), ERR_INVALID);
+    cr_expect_str_eq(err.msg, "the document must be an object");
+}
+
+Test(json, builds_and_changes_objects)
+{
+    CLEANUP(json_free) struct json *root = json_new_object();
+    json_set_text(root, "text", "a\"b");
+    json_set_text(root, "nothing", NULL);
+    json_set_integer(root, "integer", INT64_MIN);
+    json_set_boolean(root, "no", false);
+    json_set(root, "real", json_new_real(0.5));
+    json_set(root, "null", NULL);
+    struct json *list = json_new_array();
+    json_append(list, json_new_integer(1));
+    json_append(list, NULL);
+    json_append(list, json_new_boolean(true));
+    json_set(root, "list", list);
+    cr_expect(writes_as(root, "{\"text\":\"a\\\"b\",\"nothing\":null,"
+                              "\"integer\":-9223372036854775808,\"no\":false,\"real\":0.5,"
+                              "\"null\":null,\"list\":[1,null,true]}"));
+
+    json_set_integer(root, "text", 1);
+    json_remove(root, "nothing");
+    json_remove(root, "list");
+    json_remove(root, "never there");
+    json_remove(root, "null");
+    cr_expect(writes_as(root, "{\"text\":1,\"integer\":-9223372036854775808,\"no\":false,"
+                              "\"real\":0.5}"));
+}
+
+/* Every name of 0…count-1 that is kept must be found, and no other. */
+static void expect_names(const struct json *root, int count, int step)
+{
+    for (int i = 0; i < count; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "k%d", i); /* fits */
+        int64_t value = -1;
+        bool found = json_integer(json_get(root, name), &value);
+        cr_assert_eq(found, i % step == 0, "%s", name);
+        cr_assert_eq(value, found ? i : -1);
+    }
+}
+
+Test(json, large_objects_grow_and_shrink)
+{
+    CLEANUP(json_free) struct json *root = json_new_object();
+    for (int i = 0; i < 300; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "k%d", i); /* fits */
+        json_set_integer(root, name, -i);
+        json_set_integer(root, name, i);
+        cr_assert_eq(json_count(root), (size_t)i + 1);
+    }
+    expect_names(root, 300, 1);
+    for (int i = 0; i < 300; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "k%d", i); /* fits */
+        if (i % 30 != 0) {
+            json_remove(root, name);
+        }
+    }
+    cr_expect_eq(json_count(root), 10);
+    expect_names(root, 300, 30);
+    json_set_integer(root, "k300", 300);
+    expect_names(root, 301, 30);
+}
+
+Test(json, strings_are_repaired_when_not_utf8)
+{
+    static const struct {
+        const char *bytes;
+        const char *text;
+    } cases[] = {
+        {"", "\"\""},
+        {"ok", "\"ok\""},
+        {"\xff", "\"\xef\xbf\xbd\""},
+        {"a\xc3", "\"a\xef\xbf\xbd\""},
+        {"\xc3\xa9\x80z", "\"\xc3\xa9\xef\xbf\xbdz\""},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        CLEANUP(json_free) struct json *value = json_new_text(cases[i].bytes);
+        cr_expect(writes_as(value, cases[i].text), "case %zu", i);
+    }
+    CLEANUP(json_free) struct json *empty = json_new_string((struct span){0});
+    cr_expect(writes_as(empty, "\"\""));
+}
+
+Test(json, copy_is_deep)
+{
+    static const char text[] = "{\"a\":[1,2.50,\"x\",null,true,{\"b\":{}}],\"c\":\"\"}";
+    CLEANUP(json_free) struct json *root = parse(text);
+    struct json *copy = json_copy(root);
+    cr_expect(json_equal(root, copy));
+    json_free(&root);
+    cr_expect(writes_as(copy, text));
+    json_free(&copy);
+    cr_expect_null(copy);
+    CLEANUP(json_free) struct json *null = json_copy(NULL);
+    cr_expect_eq(json_kind(null), JSON_NULL);
+}
+
+Test(json, equal)
+{
+    static const struct {
+        const char *a;
+        const char *b;
+        bool equal;
+    } cases[] = {
+        {"1", "1", true},
+        {"1", "2", false},
+        {"1", "1.0", false},
+        {"1.0", "1.00", true},
+        {"1.5", "2.5", false},
+        {"\"a\"", "\"a\"", true},
+        {"\"a\"", "\"b\"", false},
+        {"\"a\"", "\"a\\u0000\"", false},
+        {"null", "null", true},
+        {"null", "false", false},
+        {"true", "false", false},
+        {"[1,2]", "[1,2]", true},
+        {"[1,2]", "[2,1]", false},
+        {"[1,2]", "[1,2,3]", false},
+        {"{\"a\":1,\"b\":2}", "{\"b\":2,\"a\":1}", true},
+        {"{\"a\":1,\"b\":2}", "{\"a\":1,\"c\":2}", false},
+        {"{\"a\":1}", "{\"a\":1,\"b\":2}", false},
+        {"[]", "{}", false},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        CLEANUP(json_free) struct json *a = parse(cases[i].a);
+        CLEANUP(json_free) struct json *b = parse(cases[i].b);
+        cr_expect_eq(json_equal(a, b), cases[i].equal, "%s %s", cases[i].a, cases[i].b);
+        cr_expect_eq(json_equal(b, a), cases[i].equal, "%s %s", cases[i].b, cases[i].a);
+    }
+    CLEANUP(json_free) struct json *null = json_new_null();
+    cr_expect(json_equal(NULL, null));
+    cr_expect(json_equal(NULL, NULL));
+}

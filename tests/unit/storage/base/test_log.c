@@ -1,0 +1,166 @@
+/*
+ * Log lines: each is one line of valid JSON, whatever the values hold.
+ */
+#include "storage/base/log.h"
+
+#include "storage/base/clock.h"
+#include "storage/base/json.h"
+
+#include <criterion/criterion.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* End the line with stderr going into a pipe; returns what was written. */
+static size_t written(struct log_line *line, char *text, size_t size)
+{
+    int ends[2];
+    cr_assert_eq(pipe(ends), 0);
+    int saved = dup(STDERR_FILENO);
+    cr_assert_geq(dup2(ends[1], STDERR_FILENO), 0);
+    log_end(line);
+    cr_assert_geq(dup2(saved, STDERR_FILENO), 0);
+    (void)close(saved);   /* a copy */
+    (void)close(ends[1]); /* so that the read below ends */
+    ssize_t got = read(ends[0], text, size - 1);
+    (void)close(ends[0]); /* nothing more to read */
+    cr_assert_geq(got, 0);
+    text[got] = '\0';
+    return (size_t)got;
+}
+
+/* One line feed, at the end, behind a JSON object. */
+static struct json *parse_line(const char *text, size_t size)
+{
+    struct json *root = NULL;
+    struct err err = {0};
+    cr_assert_gt(size, 1);
+    cr_assert_eq(strchr(text, '\n'), text + size - 1, "%s", text);
+    cr_assert_eq(json_parse(span_of(text, size), &root, &err), ERR_OK, "%s in %s", err.msg, text);
+    cr_assert_eq(json_kind(root), JSON_OBJECT);
+    return root;
+}
+
+Test(log, line_is_json_in_a_fixed_order)
+{
+    struct log_line line;
+    char text[4096];
+    clock_freeze_wall(1709210096789012);
+    log_begin(&line, LOG_INFO, "request");
+    log_text(&line, LOG_METHOD, "POST");
+    log_integer(&line, LOG_STATUS, 202);
+    log_integer(&line, LOG_DURATION_US, -1);
+    log_text(&line, LOG_TABLE, NULL);
+    (void)written(&line, text, sizeof text);
+    cr_expect_str_eq(text, "{\"ts\":\"2024-02-29T12:34:56.789012Z\",\"level\":\"info\","
+                           "\"msg\":\"request\",\"method\":\"POST\",\"status\":202,"
+                           "\"duration_us\":-1}\n");
+}
+
+Test(log, every_key_has_a_name_of_its_own)
+{
+    struct log_line line;
+    char text[4096];
+    log_begin(&line, LOG_WARN, "all");
+    for (unsigned key = 0; key < LOG_KEY_COUNT; key++) {
+        log_integer(&line, key, (int64_t)key);
+    }
+    size_t size = written(&line, text, sizeof text);
+    /* the parser refuses a name that is there twice */
+    CLEANUP(json_free) struct json *root = parse_line(text, size);
+    cr_expect_eq(json_count(root), 3U + LOG_KEY_COUNT);
+}
+
+Test(log, hostile_values_stay_inside_their_string)
+{
+    static const char *const values[] = {
+        "\r\nHTTP/1.1 200 OK",
+        "\",\"level\":\"forged",
+        "\\",
+        "\x1b[31mred\x1b[0m\x07\b",
+        "\xff\xfe\xc3(",
+        "\xed\xa0\x80",
+        "\xe2\x80\xa8\xe2\x80\xa9",
+        "",
+    };
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        struct log_line line;
+        char text[4096];
+        const char *level = NULL;
+        log_begin(&line, LOG_ERROR, "x");
+        log_text(&line, LOG_PATH, values[i]);
+        size_t size = written(&line, text, sizeof text);
+        CLEANUP(json_free) struct json *root = parse_line(text, size);
+        cr_expect_eq(json_count(root), 4U, "%s", text);
+        level = json_text(json_get(root, "level"));
+        cr_expect_str_eq(level, "error");
+        for (size_t at = 0; at + 1 < size; at++) {
+            cr_expect_geq((unsigned char)text[at], 0x20, "%s", text);
+        }
+    }
+}
+
+Test(log, what_does_not_fit_is_left_out_and_said)
+{
+    static char value[8000];
+    for (size_t length = 1850; length < sizeof value; length += length < 2100 ? 1 : 1000) {
+        struct log_line line;
+        char text[4096];
+        memset(value, 'x', length);
+        value[length] = '\0';
+        log_begin(&line, LOG_ERROR, "long");
+        log_text(&line, LOG_PATH, value);
+        log_integer(&line, LOG_STATUS, 500);
+        size_t size = written(&line, text, sizeof text);
+        CLEANUP(json_free) struct json *root = parse_line(text, size);
+        bool cut = false;
+        bool complete = json_get(root, "path") != NULL && json_get(root, "status") != NULL;
+        cr_expect_eq(json_boolean(json_get(root, "cut"), &cut) && cut, !complete, "%zu", length);
+    }
+}
+
+Test(log, err_gives_code_and_message)
+{
+    struct log_line line;
+    char text[4096];
+    struct err err = {0};
+    log_begin(&line, LOG_ERROR, "task");
+    log_err(&line, &err);
+    (void)err_set(&err, ERR_CORRUPT, "footer \"x\" is cut"); /* the value is ERR_CORRUPT */
+    log_err(&line, &err);
+    size_t size = written(&line, text, sizeof text);
+    CLEANUP(json_free) struct json *root = parse_line(text, size);
+    cr_expect_str_eq(json_text(json_get(root, "code")), "corrupt");
+    cr_expect_str_eq(json_text(json_get(root, "error")), "footer \"x\" is cut");
+}
+
+Test(log, level_decides_what_is_written)
+{
+    static const struct {
+        enum log_level at;
+        enum log_level line;
+        bool written;
+    } cases[] = {
+        {LOG_INFO, LOG_DEBUG, false}, {LOG_INFO, LOG_INFO, true},   {LOG_INFO, LOG_ERROR, true},
+        {LOG_DEBUG, LOG_DEBUG, true}, {LOG_ERROR, LOG_WARN, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct log_line line;
+        char text[4096];
+        log_set_level(cases[i].at);
+        log_begin(&line, cases[i].line, "x");
+        cr_expect_eq(written(&line, text, sizeof text) > 0, cases[i].written, "case %zu", i);
+    }
+}
+
+Test(log, a_closed_stderr_is_no_reason_to_stop)
+{
+    struct log_line line;
+    int saved = dup(STDERR_FILENO);
+    (void)close(STDERR_FILENO); /* the point of the test */
+    log_begin(&line, LOG_ERROR, "nobody reads this");
+    log_end(&line);
+    cr_expect_geq(dup2(saved, STDERR_FILENO), 0);
+}
