@@ -97,6 +97,7 @@ struct exchange {
     int64_t log_version; /* -1 = none */
     const char *log_code; /* problem code of the answer, static; NULL = none */
 
+    void *parked; /* what a handler that answered HANDLER_WAIT remembers; in the arena */
     void *server; /* the adapter's own state */
 };
 

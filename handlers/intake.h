@@ -1,0 +1,93 @@
+/*
+ * Intake: the steps a posted body goes through until it is a durable batch. The
+ * handler of batch_post reads them in order; a replay of a dead letter uses the
+ * later ones.
+ */
+#pragma once
+
+#include "handlers/exchange.h"
+#include "handlers/receipt.h"
+#include "handlers/services.h"
+#include "storage/base/location.h"
+#include "storage/catalog/batches.h"
+#include "storage/columns/decode.h"
+#include "storage/columns/frame.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct table;
+
+/* One body on its way in. Lives on the handler's stack; intake_deinit. */
+struct intake {
+    struct services *services;
+    struct exchange *exchange;
+    struct table *table;   /* a reference */
+    struct schema *schema; /* a reference: the definition the body is judged by */
+    struct id batch;       /* of the batch that is being made */
+    int64_t received_at_us;
+    uint8_t body_sha256[BATCH_SHA256_BYTES];
+
+    /* what the request asked for */
+    struct decode_options decode;
+    struct receipt_wait wait;
+    bool strict;
+    bool dry_run;
+
+    /* idempotency */
+    bool has_key;
+    bool key_claimed;
+    struct idempotency_key key;
+
+    /* what became of the body */
+    int64_t memory_reserved;   /* of services->decode_memory_bytes_max */
+    struct buffer plain;       /* inflated body; unused for identity */
+    struct frame *frame;
+    struct decode_errors errors;
+
+    enum handler_result result; /* of an answer a step gave by itself */
+};
+
+void intake_init(struct intake *intake, struct services *services, struct exchange *exchange);
+/* Frees what the steps made and gives the idempotency key back. */
+void intake_deinit(struct intake *intake);
+
+/*
+ * Find the table of the first path parameter and check that its lane has room.
+ * Errors:  ERR_NOT_FOUND; ERR_BUSY the lane is full (Retry-After is set) or the
+ *          service cannot record audits.
+ */
+enum err_code intake_open_table(struct intake *intake) MUST_USE;
+
+/* Content type, encoding, operation, preferences. Errors: ERR_INVALID, ERR_UNSUPPORTED. */
+enum err_code intake_parse_options(struct intake *intake) MUST_USE;
+
+/*
+ * Hash the body and claim the Idempotency-Key. Gives the stored answer, 409, 422
+ * or 428 by itself (answered_out, intake->result).
+ */
+enum err_code intake_claim_key(struct intake *intake, bool *answered_out) MUST_USE;
+
+/*
+ * Inflate and decode within the memory budget. A body error is answered with 400
+ * (or 413) and remembered under the key. Errors: ERR_BUSY the budget is used up.
+ */
+enum err_code intake_decode(struct intake *intake, bool *answered_out) MUST_USE;
+
+/* Too many rejected, strict, dry run: answered here. */
+enum err_code intake_judge(struct intake *intake, bool *answered_out) MUST_USE;
+
+/*
+ * Make it durable: frame and refused records in their journals, batch in the
+ * catalog, audit record; then the lane is woken.
+ * Errors:  ERR_NO_SPACE, ERR_BUSY, ERR_NOT_FOUND (dropped meanwhile).
+ * Durable: the batch, when ERR_OK.
+ */
+enum err_code intake_accept(struct intake *intake) MUST_USE;
+
+/*
+ * As intake_accept for the replay of a dead letter: the batch takes a position
+ * but orders at the letter's own. The letter is marked in the same transaction.
+ */
+enum err_code intake_accept_replay(struct intake *intake, const struct id *letter,
+                                   bool forced) MUST_USE;
