@@ -90,7 +90,7 @@ const char *err_code_name(enum err_code code);
         }                                                                                          \
     } while (0)
 
-/* Run fn(&variable) when the variable leaves its scope. */
-#define CLEANUP(fn) __attribute__((cleanup(fn)))
+/* Run fn(&variable) when the variable leaves its scope, which may be its only use. */
+#define CLEANUP(fn) __attribute__((cleanup(fn), unused))
 
 #define MUST_USE __attribute__((warn_unused_result))
