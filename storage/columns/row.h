@@ -65,3 +65,6 @@ enum err_code row_reader_init(struct row_reader *reader, struct span image,
 /* False at the end or at a malformed value; row_reader_check tells them apart. */
 bool row_reader_next(struct row_reader *reader, struct row_value *value_out);
 enum err_code row_reader_check(const struct row_reader *reader, struct err *err) MUST_USE;
+
+/* Is the value one that `field` can hold: type, decimal precision, UTF-8? */
+bool row_value_fits(const struct row_value *value, const struct field *field);
