@@ -188,11 +188,11 @@ static enum parquet_converted converted_of(enum column_type type)
     return PARQUET_CONVERTED_NONE;
 }
 
-static void write_timestamp_type(struct buffer *out, bool is_utc)
+/* The fields of TimestampType. */
+static void write_timestamp_type(struct buffer *out, int *last, bool is_utc)
 {
-    int last = 0;
-    thrift_write_bool(out, &last, 1, is_utc);
-    thrift_write_struct(out, &last, 2);
+    thrift_write_bool(out, last, 1, is_utc);
+    thrift_write_struct(out, last, 2);
     int unit = 0;
     thrift_write_struct(out, &unit, PARQUET_UNIT_MICROS);
     thrift_write_stop(out);
@@ -220,7 +220,7 @@ static void write_logical(struct buffer *out, int *last, enum column_type type, 
     thrift_write_struct(out, &member, logical[type]);
     int inner = 0;
     if (logical[type] == PARQUET_LOGICAL_TIMESTAMP) {
-        write_timestamp_type(out, type == COLUMN_TIMESTAMP);
+        write_timestamp_type(out, &inner, type == COLUMN_TIMESTAMP);
     } else if (type == COLUMN_DECIMAL) {
         thrift_write_i32(out, &inner, 1, scale);
         thrift_write_i32(out, &inner, 2, precision);
@@ -228,9 +228,7 @@ static void write_logical(struct buffer *out, int *last, enum column_type type, 
         thrift_write_i8(out, &inner, 1, type == COLUMN_BYTE ? 8 : 16);
         thrift_write_bool(out, &inner, 2, true);
     }
-    if (logical[type] != PARQUET_LOGICAL_TIMESTAMP) {
-        thrift_write_stop(out);
-    }
+    thrift_write_stop(out);
     thrift_write_stop(out);
 }
 
