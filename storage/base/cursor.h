@@ -63,7 +63,7 @@ static inline uint8_t cursor_u8(struct cursor *cursor)
 static inline uint16_t cursor_u16(struct cursor *cursor)
 {
     struct span b = cursor_bytes(cursor, 2);
-    return b.size == 2 ? (uint16_t)(b.data[0] | b.data[1] << 8) : 0;
+    return b.size == 2 ? (uint16_t)((unsigned)b.data[0] | (unsigned)b.data[1] << 8) : (uint16_t)0;
 }
 
 static inline uint32_t cursor_u32(struct cursor *cursor)
