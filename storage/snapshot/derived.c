@@ -1,0 +1,217 @@
+/*
+ * Checksummed derived files. See derived.h; what is in their bodies is the
+ * business of index_run.c and images.c.
+ */
+#include "storage/snapshot/derived.h"
+
+#include "storage/base/cursor.h"
+#include "storage/base/file.h"
+#include "storage/base/hash.h"
+#include "storage/base/mem.h"
+#include "storage/object/object.h"
+
+#include <assert.h>
+
+void derived_deinit(struct derived *derived)
+{
+    if (derived->mapping.size > 0) {
+        file_unmap(&derived->mapping);
+    }
+    mem_free(derived->memory);
+    *derived = (struct derived){0};
+}
+
+/* ---- writing ---------------------------------------------------------------- */
+
+void derived_writer_init(struct derived_writer *writer, const char *folder,
+                         struct object_store *store, const char *name)
+{
+    *writer = (struct derived_writer){.folder = folder, .store = store};
+    (void)snprintf(writer->name, sizeof writer->name, "%s", name); /* names are ours and short */
+    buffer_init(&writer->chunk, DERIVED_BODY_BYTES_MAX);
+    buffer_init(&writer->sums, DERIVED_BODY_BYTES_MAX / DERIVED_BLOCK_BYTES * sizeof(uint64_t));
+}
+
+void derived_writer_deinit(struct derived_writer *writer)
+{
+    object_stream_abort(&writer->stream);
+    buffer_deinit(&writer->chunk);
+    buffer_deinit(&writer->sums);
+}
+
+/* Checksum the blocks of the chunk that are complete (or all that is left). */
+static void sum_blocks(struct derived_writer *writer, bool last)
+{
+    while (writer->chunk.size - writer->summed >= DERIVED_BLOCK_BYTES ||
+           (last && writer->summed < writer->chunk.size)) {
+        size_t left = writer->chunk.size - writer->summed;
+        size_t size = left < DERIVED_BLOCK_BYTES ? left : DERIVED_BLOCK_BYTES;
+        uint64_t sum = hash_checksum(span_of(writer->chunk.data + writer->summed, size));
+        buffer_append_u64(&writer->sums, sum);
+        writer->summed += size;
+    }
+}
+
+/* Give the checked part of the chunk to the stream and keep the rest. */
+static enum err_code spill(struct derived_writer *writer, struct err *err)
+{
+    if (writer->stream == NULL) {
+        TRY(object_stream_begin(writer->store, writer->name, &writer->stream, err));
+    }
+    sum_blocks(writer, false);
+    TRY(object_stream_append(writer->stream, span_of(writer->chunk.data, writer->summed), err));
+    size_t left = writer->chunk.size - writer->summed;
+    memmove(writer->chunk.data, writer->chunk.data + writer->summed, left);
+    writer->chunk.size = left;
+    writer->summed = 0;
+    return ERR_OK;
+}
+
+enum err_code derived_append(struct derived_writer *writer, const void *bytes, size_t size,
+                             struct err *err)
+{
+    assert(!writer->failed);
+    buffer_append(&writer->chunk, bytes, size);
+    writer->body_bytes += size;
+    if (writer->folder != NULL && writer->chunk.size >= DERIVED_STREAM_BYTES) {
+        writer->failed = true;
+        TRY(spill(writer, err));
+        writer->failed = false;
+    }
+    return buffer_check(&writer->chunk, "derived file", err);
+}
+
+enum err_code derived_align(struct derived_writer *writer, size_t alignment, struct err *err)
+{
+    static const uint8_t zeros[64];
+    assert(alignment <= sizeof zeros);
+    size_t over = writer->body_bytes % alignment;
+    return over == 0 ? ERR_OK : derived_append(writer, zeros, alignment - over, err);
+}
+
+static void encode_trailer(struct derived_writer *writer, uint64_t magic,
+                           const uint64_t numbers[DERIVED_NUMBERS])
+{
+    struct buffer *chunk = &writer->chunk;
+    size_t start = chunk->size;
+    buffer_append_u64(chunk, magic);
+    for (size_t i = 0; i < DERIVED_NUMBERS; i++) {
+        buffer_append_u64(chunk, numbers[i]);
+    }
+    buffer_append_u64(chunk, writer->body_bytes);
+    buffer_append_u64(chunk, hash_checksum(buffer_span(&writer->sums)));
+    buffer_append_u64(chunk, hash_checksum(span_of(chunk->data + start, chunk->size - start)));
+    assert(chunk->size - start == DERIVED_TRAILER_BYTES);
+}
+
+static enum err_code finish_stream(struct derived_writer *writer, uint64_t magic,
+                                   struct derived *derived_out, struct err *err)
+{
+    TRY(object_stream_append(writer->stream, buffer_span(&writer->chunk), err));
+    TRY(object_stream_finish(&writer->stream, err));
+    TRY(derived_open(writer->folder, writer->name, magic, false, derived_out, err));
+    derived_out->stored = true;
+    return ERR_OK;
+}
+
+/* A small file: try to store it; in memory it works as well until the next start. */
+static void finish_memory(struct derived_writer *writer, struct derived *derived)
+{
+    if (writer->folder != NULL) {
+        struct err ignored = {0};
+        char *path = file_join(writer->folder, writer->name);
+        derived->stored = file_write_derived(path, buffer_span(&writer->chunk), &ignored) == ERR_OK;
+        mem_free(path);
+    }
+    derived->body = span_of(writer->chunk.data, writer->body_bytes);
+    derived->memory = writer->chunk.data;
+    buffer_init(&writer->chunk, 0); /* the bytes have a new owner */
+}
+
+enum err_code derived_finish(struct derived_writer *writer, uint64_t magic,
+                             const uint64_t numbers[DERIVED_NUMBERS], struct derived *derived_out,
+                             struct err *err)
+{
+    assert(!writer->failed);
+    sum_blocks(writer, true);
+    encode_trailer(writer, magic, numbers);
+    TRY(buffer_check(&writer->chunk, "derived file", err));
+    struct derived derived = {0};
+    if (writer->stream != NULL) {
+        TRY(finish_stream(writer, magic, &derived, err));
+    } else {
+        finish_memory(writer, &derived);
+    }
+    memcpy(derived.numbers, numbers, sizeof derived.numbers);
+    *derived_out = derived;
+    return ERR_OK;
+}
+
+/* ---- reading ------------------------------------------------------------------ */
+
+static uint64_t sum_body(struct span body)
+{
+    struct buffer sums;
+    buffer_init(&sums, DERIVED_BODY_BYTES_MAX / DERIVED_BLOCK_BYTES * sizeof(uint64_t));
+    for (size_t at = 0; at < body.size; at += DERIVED_BLOCK_BYTES) {
+        size_t left = body.size - at;
+        size_t size = left < DERIVED_BLOCK_BYTES ? left : DERIVED_BLOCK_BYTES;
+        buffer_append_u64(&sums, hash_checksum(span_of(body.data + at, size)));
+    }
+    uint64_t sum = hash_checksum(buffer_span(&sums));
+    buffer_deinit(&sums);
+    return sum;
+}
+
+enum err_code derived_decode(struct span file, uint64_t magic, bool whole,
+                             struct derived *derived_out, struct err *err)
+{
+    if (file.size < DERIVED_TRAILER_BYTES) {
+        return err_set(err, ERR_CORRUPT, "derived file of %zu bytes has no trailer", file.size);
+    }
+    struct span trailer =
+        span_of(file.data + file.size - DERIVED_TRAILER_BYTES, DERIVED_TRAILER_BYTES);
+    struct cursor cursor = cursor_of(trailer);
+    struct derived derived = {0};
+    uint64_t magic_found = cursor_u64(&cursor);
+    for (size_t i = 0; i < DERIVED_NUMBERS; i++) {
+        derived.numbers[i] = cursor_u64(&cursor);
+    }
+    uint64_t body_bytes = cursor_u64(&cursor);
+    uint64_t body_sum = cursor_u64(&cursor);
+    uint64_t trailer_sum = cursor_u64(&cursor);
+    if (magic_found != magic ||
+        trailer_sum != hash_checksum(span_of(trailer.data, DERIVED_TRAILER_BYTES - 8))) {
+        return err_set(err, ERR_CORRUPT, "trailer is damaged or of another kind");
+    }
+    if (body_bytes != file.size - DERIVED_TRAILER_BYTES) {
+        return err_set(err, ERR_CORRUPT, "body of %zu bytes, the trailer says %llu",
+                       file.size - DERIVED_TRAILER_BYTES, (unsigned long long)body_bytes);
+    }
+    derived.body = span_of(file.data, (size_t)body_bytes);
+    if (whole && sum_body(derived.body) != body_sum) {
+        return err_set(err, ERR_CORRUPT, "body does not match its checksum");
+    }
+    *derived_out = derived;
+    return ERR_OK;
+}
+
+enum err_code derived_open(const char *folder, const char *name, uint64_t magic, bool whole,
+                           struct derived *derived_out, struct err *err)
+{
+    char *path = file_join(folder, name);
+    struct span mapping = {0};
+    enum err_code code = file_map(path, &mapping, err);
+    mem_free(path);
+    TRY(code);
+    struct derived derived = {0};
+    code = derived_decode(mapping, magic, whole, &derived, err);
+    if (code != ERR_OK) {
+        file_unmap(&mapping);
+        return err_wrap(err, "%s", name);
+    }
+    derived.mapping = mapping;
+    derived.stored = true;
+    *derived_out = derived;
+    return ERR_OK;
+}

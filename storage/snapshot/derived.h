@@ -1,0 +1,87 @@
+/*
+ * Derived files: what can be made again from the table, so it is never synced
+ * but always checked. One body and a trailer of 64 bytes: magic, four numbers of
+ * the kind's own, body size, checksums.
+ *
+ * The body's checksum is XXH3-64 over the XXH3-64 of its blocks of
+ * DERIVED_BLOCK_BYTES, so that a body of any size is written in pieces.
+ */
+#pragma once
+
+#include "storage/base/buffer.h"
+#include "storage/base/err.h"
+#include "storage/base/span.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct object_store;
+struct object_stream;
+
+enum {
+    DERIVED_BLOCK_BYTES = 1 << 20,
+    DERIVED_TRAILER_BYTES = 64,
+    DERIVED_NUMBERS = 4,
+    DERIVED_STREAM_BYTES = 8 << 20, /* larger bodies go to the file piece by piece */
+    DERIVED_NAME_BYTES = 64,
+};
+#define DERIVED_BODY_BYTES_MAX ((size_t)1 << 40)
+
+/* The bytes of one file: mapped, or in memory when it is small or could not be written. */
+struct derived {
+    struct span body;
+    uint64_t numbers[DERIVED_NUMBERS];
+    bool stored;         /* the file is there and whole */
+    struct span mapping; /* private */
+    uint8_t *memory;     /* private */
+};
+
+/* Frees memory or mapping; accepts a zeroed struct. The file stays. */
+void derived_deinit(struct derived *derived);
+
+/* Writes one body. Deinit with derived_writer_deinit, finished or not. */
+struct derived_writer {
+    const char *folder;         /* of the local file system, borrowed; NULL = memory only */
+    struct object_store *store; /* the same folder, for streaming; borrowed */
+    char name[DERIVED_NAME_BYTES];
+    struct buffer chunk; /* not yet given to the stream */
+    struct buffer sums;  /* checksums of finished blocks */
+    size_t summed;       /* bytes of `chunk` that are in `sums` */
+    size_t body_bytes;
+    struct object_stream *stream; /* NULL while everything is in `chunk` */
+    bool failed;                  /* a piece could not be written */
+};
+void derived_writer_init(struct derived_writer *writer, const char *folder,
+                         struct object_store *store, const char *name);
+void derived_writer_deinit(struct derived_writer *writer);
+
+/*
+ * Append to the body. A body over DERIVED_STREAM_BYTES starts to go to the file.
+ * Errors:  ERR_NO_SPACE, ERR_IO: only once a large body went to the file.
+ */
+enum err_code derived_append(struct derived_writer *writer, const void *bytes, size_t size,
+                             struct err *err) MUST_USE;
+/* Zero bytes up to a multiple of `alignment`. */
+enum err_code derived_align(struct derived_writer *writer, size_t alignment,
+                            struct err *err) MUST_USE;
+
+/*
+ * End the file. A small body that cannot be written stays in memory
+ * (derived_out->stored false): the index works on and is rebuilt at the next start.
+ */
+enum err_code derived_finish(struct derived_writer *writer, uint64_t magic,
+                             const uint64_t numbers[DERIVED_NUMBERS], struct derived *derived_out,
+                             struct err *err) MUST_USE;
+
+/*
+ * Map a file and check it.
+ *   whole  check the body's checksum too, else only size and trailer
+ * Errors:  ERR_NOT_FOUND; ERR_CORRUPT.
+ */
+enum err_code derived_open(const char *folder, const char *name, uint64_t magic, bool whole,
+                           struct derived *derived_out, struct err *err) MUST_USE;
+
+/* Check bytes in memory the same way (fuzzing, tests); `file` must outlive the result. */
+enum err_code derived_decode(struct span file, uint64_t magic, bool whole,
+                             struct derived *derived_out, struct err *err) MUST_USE;
