@@ -180,7 +180,7 @@ static enum err_code read_key(struct intake *intake, bool *answered_out)
     struct exchange *exchange = intake->exchange;
     struct span text = without_quotes(exchange_header(exchange, "idempotency-key"));
     if (text.data == NULL) {
-        if (intake->schema->merge == TABLE_APPEND && !intake->dry_run) {
+        if (intake->schema->merge == TABLE_APPEND && !intake->dry_run && !intake->key_is_optional) {
             intake->result = problem_answer(
                 exchange, 428, "idempotency_key_required",
                 "an append table cannot tell a retry from new records; send an Idempotency-Key");

@@ -35,6 +35,7 @@ struct intake {
     bool dry_run;
 
     /* idempotency */
+    bool key_is_optional; /* also on append tables: something else makes the request exactly once */
     bool has_key;
     bool key_claimed;
     struct idempotency_key key;

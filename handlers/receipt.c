@@ -158,6 +158,11 @@ enum err_code receipt_to_json(struct services *services, struct exchange *exchan
 static enum handler_result answer_now(struct services *services, struct exchange *exchange,
                                       const struct batch *batch, const struct receipt_wait *wait)
 {
+    if (wait->replay && batch->version >= 0 && batch->applied == 0 && batch->superseded > 0) {
+        return problem_answer(exchange, 409, "superseded",
+                              "the row has moved on since; replay with force to apply it all the "
+                              "same");
+    }
     CLEANUP(json_free) struct json *json = NULL;
     if (receipt_to_json(services, exchange, batch, &json) != ERR_OK) {
         return problem_err(exchange);

@@ -18,6 +18,7 @@ struct receipt_wait {
     int64_t seconds;         /* 0 = answer at once */
     enum batch_state rung;   /* that is waited for */
     bool asked;              /* Prefer: wait was there, so Preference-Applied says so */
+    bool replay;             /* of a dead letter: 409 when nothing was applied */
 };
 
 /*

@@ -1,0 +1,432 @@
+/*
+ * Dead letters: listed and shown without payload unless the caller may see it,
+ * replayed exactly once at their original position.
+ */
+#include "generated/operations.h"
+
+#include "handlers/access_audit.h"
+#include "handlers/intake.h"
+#include "handlers/page_token.h"
+#include "handlers/problem.h"
+#include "handlers/receipt.h"
+#include "handlers/times.h"
+#include "storage/base/text.h"
+#include "storage/catalog/access.h"
+#include "storage/catalog/dead_letters.h"
+#include "storage/catalog/tables.h"
+#include "storage/columns/frame.h"
+#include "storage/journal/journal.h"
+#include "storage/snapshot/lookup.h"
+#include "storage/snapshot/snapshot.h"
+#include "storage/snapshot/table.h"
+#include "storage/snapshot/tables.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+enum { LIST_DEFAULT = 100, LIST_MAX = 10000, PAYLOAD_SHOWN_BYTES_MAX = 16 << 20 };
+
+static struct json *letter_to_json(struct services *services, struct exchange *exchange,
+                                   const struct dead_letter *letter)
+{
+    struct json *json = json_new_object();
+    json_set_text(json, "dead_letter_id", letter->id.text);
+    json_set_text(json, "table", receipt_table_name(services, exchange, &letter->table));
+    json_set_text(json, "batch_id", letter->batch.text);
+    json_set(json, "line", letter->line > 0 ? json_new_integer(letter->line) : json_new_null());
+    json_set_text(json, "pointer", letter->pointer);
+    json_set_text(json, "code", letter->code);
+    json_set_text(json, "message", letter->message);
+    json_set_text(json, "state", dead_letter_state_name(letter->state));
+    json_set_text(json, "operation", frame_operation_name(letter->operation));
+    json_set_integer(json, "payload_bytes", letter->payload_size);
+    times_set(json, "created_at", letter->created_at_us);
+    times_set(json, "resolved_at", letter->resolved_at_us);
+    json_set_text(json, "replayed_by",
+                  letter->replay_batch.text[0] != '\0' ? letter->replay_batch.text : NULL);
+    struct json *links = json_new_object();
+    json_set_text(links, "self",
+                  arena_format(&exchange->arena, "/v1/dead-letters/%s", letter->id.text));
+    json_set_text(links, "batch",
+                  arena_format(&exchange->arena, "/v1/batches/%s", letter->batch.text));
+    json_set_text(links, "replay",
+                  arena_format(&exchange->arena, "/v1/dead-letters/%s/replay", letter->id.text));
+    json_set(json, "links", links);
+    return json;
+}
+
+/* The query's filters; a caller without batch.read_any for the table sees its own only. */
+static enum err_code parse_filter(struct services *services, struct exchange *exchange,
+                                  struct dead_letter_filter *filter_out)
+{
+    struct dead_letter_filter filter = {0};
+    const char *table_filter = NULL;
+    struct span text = exchange_query(exchange, "table");
+    if (text.data != NULL) {
+        struct catalog_table record;
+        table_filter = arena_text(&exchange->arena, text);
+        TRY(catalog_table_get(services->catalog, table_filter, &exchange->arena, &record,
+                              &exchange->err));
+        filter.table = record.uuid;
+    }
+    text = exchange_query(exchange, "batch");
+    if (text.data != NULL && !id_parse(text, &filter.batch)) {
+        return err_set(&exchange->err, ERR_INVALID, "batch: give the id of a batch");
+    }
+    text = exchange_query(exchange, "code");
+    filter.code = text.data != NULL ? arena_text(&exchange->arena, text) : NULL;
+    text = exchange_query(exchange, "state");
+    if (text.data != NULL) {
+        enum dead_letter_state state;
+        if (!dead_letter_state_parse(text, &state)) {
+            return err_set(&exchange->err, ERR_INVALID,
+                           "state: give pending, replaying, applied, superseded or discarded");
+        }
+        filter.state = (int)state;
+    }
+    if (!access_allows(exchange->principal, "batch.read_any", table_filter)) {
+        filter.principal = exchange->principal->id;
+    }
+    *filter_out = filter;
+    return ERR_OK;
+}
+
+static enum err_code list_letters(struct services *services, struct exchange *exchange,
+                                  struct json **answer_out)
+{
+    int64_t limit = LIST_DEFAULT;
+    TRY(exchange_query_integer(exchange, "limit", 1, LIST_MAX, &limit));
+    struct dead_letter_filter filter;
+    TRY(parse_filter(services, exchange, &filter));
+    CLEANUP(json_free) struct json *state = NULL;
+    TRY(page_token_open(services, exchange, exchange_query(exchange, "page_token"), &state));
+    struct id after = {0};
+    struct span after_text;
+    bool has_after = json_string(json_get(state, "after"), &after_text) &&
+                     id_parse(after_text, &after);
+    struct dead_letter *letters = NULL;
+    size_t count = 0;
+    TRY(dead_letter_list(services->catalog, &filter, has_after ? &after : NULL, (size_t)limit,
+                         &exchange->arena, &letters, &count, &exchange->err));
+
+    struct json *answer = json_new_object();
+    struct json *list = json_new_array();
+    for (size_t i = 0; i < count; i++) {
+        json_append(list, letter_to_json(services, exchange, &letters[i]));
+    }
+    json_set(answer, "dead_letters", list);
+    const char *next = NULL;
+    if (count == (size_t)limit) {
+        CLEANUP(json_free) struct json *next_state = json_new_object();
+        json_set_text(next_state, "after", letters[count - 1].id.text);
+        next = page_token_seal(services, exchange, &next_state);
+    }
+    json_set_text(answer, "next_page_token", next);
+    *answer_out = answer;
+    return ERR_OK;
+}
+
+enum handler_result handle_dead_letter_list(struct services *services, struct exchange *exchange)
+{
+    CLEANUP(json_free) struct json *answer = NULL;
+    if (list_letters(services, exchange, &answer) != ERR_OK) {
+        return problem_err(exchange);
+    }
+    exchange_answer_json(exchange, 200, &answer);
+    return HANDLER_DONE;
+}
+
+/* A letter the caller may see; others do not exist for it. */
+static enum err_code find_visible(struct services *services, struct exchange *exchange,
+                                  struct dead_letter *letter_out)
+{
+    struct id id;
+    if (!id_parse(exchange->parameters[0], &id)) {
+        return err_set(&exchange->err, ERR_NOT_FOUND, "there is no such dead letter");
+    }
+    TRY(dead_letter_get(services->catalog, &id, &exchange->arena, letter_out, &exchange->err));
+    if (strcmp(letter_out->principal.text, exchange->principal->id.text) != 0 &&
+        !access_allows(exchange->principal, "batch.read_any",
+                       receipt_table_name(services, exchange, &letter_out->table))) {
+        return err_set(&exchange->err, ERR_NOT_FOUND, "there is no such dead letter");
+    }
+    return ERR_OK;
+}
+
+/* The bytes of one letter, out of its batch's record. */
+static enum err_code read_payload(struct services *services, struct exchange *exchange,
+                                  const struct dead_letter *letter, struct buffer *record,
+                                  struct span *payload_out)
+{
+    if (!location_is_set(&letter->payload) || letter->payload_size < 0) {
+        return err_set(&exchange->err, ERR_NOT_FOUND, "the dead letter has no payload any more");
+    }
+    TRY(journal_read(services->dead_letters, &letter->payload, record, &exchange->err));
+    size_t start = (size_t)letter->payload_start;
+    if (letter->payload_start < 0 || start > record->size ||
+        (size_t)letter->payload_size > record->size - start) {
+        return err_set(&exchange->err, ERR_CORRUPT,
+                       "the dead letter's payload lies outside its record; run sluice fsck");
+    }
+    *payload_out = span_of(record->data + start, (size_t)letter->payload_size);
+    return ERR_OK;
+}
+
+static enum err_code show_payload(struct services *services, struct exchange *exchange,
+                                  const struct dead_letter *letter, struct json *json)
+{
+    const char *table = receipt_table_name(services, exchange, &letter->table);
+    json_set(json, "payload", json_new_null());
+    if (!access_allows(exchange->principal, "dead_letter.payload", table)) {
+        return ERR_OK;
+    }
+    struct buffer record;
+    buffer_init(&record, JOURNAL_RECORD_BYTES_MAX);
+    struct span payload;
+    enum err_code code = read_payload(services, exchange, letter, &record, &payload);
+    if (code == ERR_NOT_FOUND) {
+        err_clear(&exchange->err);
+        code = ERR_OK;
+    } else if (code == ERR_OK && letter->line > 0 && payload.size <= PAYLOAD_SHOWN_BYTES_MAX) {
+        size_t bad = 0;
+        if (text_is_utf8(payload, &bad)) {
+            json_set(json, "payload", json_new_string(payload));
+        } else {
+            struct buffer text;
+            buffer_init(&text, 2 * PAYLOAD_SHOWN_BYTES_MAX);
+            text_base64_encode(payload, &text);
+            json_set(json, "payload_base64", json_new_string(buffer_span(&text)));
+            buffer_deinit(&text);
+        }
+    }
+    buffer_deinit(&record);
+    TRY(code);
+    return access_audit_read(services, exchange, "dead_letter.read", letter->id.text, NULL, 0, 1);
+}
+
+static enum err_code show_errors(struct services *services, struct exchange *exchange,
+                                 const struct dead_letter *letter, struct json *json)
+{
+    struct batch_error *errors = NULL;
+    size_t count = 0;
+    /* the errors of a record stand together; the first one of its line is the letter's own */
+    TRY(batch_errors(services->catalog, &letter->batch, -1, LIST_MAX, &exchange->arena, &errors,
+                     &count, &exchange->err));
+    struct json *list = json_new_array();
+    for (size_t i = 0; i < count; i++) {
+        if (errors[i].line != letter->line) {
+            continue;
+        }
+        struct json *item = json_new_object();
+        json_set_integer(item, "line", errors[i].line);
+        json_set_text(item, "pointer", errors[i].pointer);
+        json_set_text(item, "code", errors[i].code);
+        json_set_text(item, "message", errors[i].message);
+        json_append(list, item);
+    }
+    json_set(json, "errors", list);
+    return ERR_OK;
+}
+
+enum handler_result handle_dead_letter_get(struct services *services, struct exchange *exchange)
+{
+    struct dead_letter letter;
+    if (find_visible(services, exchange, &letter) != ERR_OK) {
+        return problem_err(exchange);
+    }
+    CLEANUP(json_free) struct json *json = letter_to_json(services, exchange, &letter);
+    if (show_payload(services, exchange, &letter, json) != ERR_OK ||
+        show_errors(services, exchange, &letter, json) != ERR_OK) {
+        return problem_err(exchange);
+    }
+    exchange_answer_json(exchange, 200, &json);
+    return HANDLER_DONE;
+}
+
+/* ---- replay ---- */
+
+/* What the body of a replay says. */
+struct replay_request {
+    struct buffer corrected; /* the given record or records as JSON text */
+    bool has_corrected;
+    bool forced;
+};
+
+static enum err_code parse_replay(struct exchange *exchange, const struct dead_letter *letter,
+                                  struct replay_request *request)
+{
+    static const char *const names[] = {"record", "records", "force", NULL};
+    if (exchange->body.size == 0) {
+        return ERR_OK;
+    }
+    CLEANUP(json_free) struct json *body = NULL;
+    TRY(exchange_body_json(exchange, &body));
+    TRY(json_check_names(body, "", names, &exchange->err));
+    const struct json *force = json_get(body, "force");
+    if (force != NULL && !json_boolean(force, &request->forced)) {
+        return err_set(&exchange->err, ERR_INVALID, "/force: give true or false");
+    }
+    const char *name = letter->line > 0 ? "record" : "records";
+    const char *other = letter->line > 0 ? "records" : "record";
+    if (json_get(body, other) != NULL) {
+        return err_set(&exchange->err, ERR_INVALID, "/%s: this dead letter is %s; give `%s`", other,
+                       letter->line > 0 ? "one record" : "a whole batch", name);
+    }
+    const struct json *corrected = json_get(body, name);
+    if (corrected == NULL) {
+        return ERR_OK;
+    }
+    if (json_kind(corrected) != (letter->line > 0 ? JSON_OBJECT : JSON_ARRAY)) {
+        return err_set(&exchange->err, ERR_INVALID, "/%s: give %s", name,
+                       letter->line > 0 ? "one object" : "an array of objects");
+    }
+    json_write(corrected, &request->corrected);
+    request->has_corrected = true;
+    return buffer_check(&request->corrected, "the corrected record", &exchange->err);
+}
+
+/*
+ * The form a stored payload is in: a record of JSON starts with a brace; a CSV
+ * record stands behind its header line; a line of NDJSON holds no line end.
+ */
+static enum decode_format format_of(struct span payload)
+{
+    bool has_line_end = payload.size > 0 && memchr(payload.data, '\n', payload.size) != NULL;
+    bool is_object = payload.size > 0 && payload.data[0] == '{';
+    return has_line_end && !is_object ? DECODE_CSV : DECODE_JSON_ARRAY;
+}
+
+static enum err_code decode_text(struct intake *intake, struct span text)
+{
+    struct exchange *exchange = intake->exchange;
+    intake->decode.format = format_of(text);
+    enum err_code code = decode_body(text, intake->schema, &intake->decode, &intake->frame,
+                                     &intake->errors, &exchange->err);
+    if (code == ERR_INVALID) {
+        return err_wrap(&exchange->err, "the record still breaks the table's rules");
+    }
+    return code;
+}
+
+/* The letter's records as a frame: corrected ones, the stored record, or the stored frame. */
+static enum err_code decode_letter(struct intake *intake, const struct dead_letter *letter,
+                                   const struct replay_request *request)
+{
+    struct exchange *exchange = intake->exchange;
+    if (request->has_corrected) {
+        return decode_text(intake, buffer_span(&request->corrected));
+    }
+    struct span payload; /* in intake->plain, which outlives frame and errors */
+    TRY(read_payload(intake->services, exchange, letter, &intake->plain, &payload));
+    if (letter->line > 0) {
+        return decode_text(intake, payload);
+    }
+    TRY(frame_decode(payload, intake->schema, &intake->frame, &exchange->err));
+    intake->errors.received_count = intake->frame->rows_count;
+    intake->errors.accepted_count = intake->frame->rows_count;
+    return ERR_OK;
+}
+
+/*
+ * Has the row moved on? Said now where the snapshot shows it already, so that
+ * most callers need not wait for the merge to learn it; the merge decides.
+ */
+static enum err_code check_moved_on(struct intake *intake, const struct dead_letter *letter,
+                                    bool *moved_out)
+{
+    const struct schema *schema = intake->schema;
+    if (schema->merge == TABLE_APPEND || intake->frame->rows_count != 1) {
+        return ERR_OK;
+    }
+    CLEANUP(snapshot_release) const struct snapshot *snapshot = table_snapshot(intake->table);
+    struct lookup_result found = {0};
+    TRY(lookup_keys(snapshot, intake->frame, &found, &intake->exchange->err));
+    int64_t sequence =
+        schema->has_sequence ? frame_sequence(intake->frame, 0) : letter->batch_position;
+    *moved_out = found.count == 1 && found.rows[0].found && found.rows[0].sequence > sequence;
+    lookup_result_deinit(&found);
+    return ERR_OK;
+}
+
+static enum err_code open_letter_table(struct intake *intake, const struct dead_letter *letter)
+{
+    struct exchange *exchange = intake->exchange;
+    if (tables_find_by_uuid(intake->services->tables, &letter->table, &intake->table,
+                            &exchange->err) != ERR_OK) {
+        return err_wrap(&exchange->err, "the dead letter's table was deleted");
+    }
+    intake->schema = table_schema(intake->table);
+    intake->key_is_optional = true; /* the letter itself is replayed once only */
+    intake->decode.operation = letter->operation;
+    return receipt_parse_wait(intake->services, exchange, &intake->wait);
+}
+
+static enum handler_result refuse_rejected(struct intake *intake)
+{
+    const struct decode_error *first = &intake->errors.items[0];
+    struct problem_item item = {
+        .line = first->line,
+        .pointer = first->pointer,
+        .code = decode_code_name(first->code),
+        .message = first->message,
+    };
+    return problem_items(intake->exchange, 422, "rejected_records",
+                         "the record still breaks the table's rules; give a corrected `record`",
+                         &item, 1, (int64_t)intake->errors.items_count);
+}
+
+static enum handler_result replay(struct intake *intake, const struct dead_letter *letter,
+                                  struct replay_request *request)
+{
+    struct exchange *exchange = intake->exchange;
+    bool answered = false;
+    bool moved_on = false;
+    if (open_letter_table(intake, letter) != ERR_OK ||
+        intake_claim_key(intake, &answered) != ERR_OK) {
+        return problem_err(exchange);
+    }
+    if (answered) {
+        return intake->result;
+    }
+    if (parse_replay(exchange, letter, request) != ERR_OK ||
+        decode_letter(intake, letter, request) != ERR_OK) {
+        return problem_err(exchange);
+    }
+    if (intake->errors.rejected_count > 0) {
+        return refuse_rejected(intake);
+    }
+    if (check_moved_on(intake, letter, &moved_on) != ERR_OK) {
+        return problem_err(exchange);
+    }
+    if (moved_on && !request->forced) {
+        return problem_answer(exchange, 409, "superseded",
+                              "the row has moved on since; replay with force to apply it all the "
+                              "same");
+    }
+    if (intake_accept_replay(intake, &letter->id, request->forced) != ERR_OK) {
+        return problem_err(exchange);
+    }
+    intake->wait.replay = true;
+    return receipt_answer(intake->services, exchange, &intake->batch, &intake->wait);
+}
+
+enum handler_result handle_dead_letter_replay(struct services *services, struct exchange *exchange)
+{
+    struct dead_letter letter;
+    if (find_visible(services, exchange, &letter) != ERR_OK) {
+        return problem_err(exchange);
+    }
+    const char *table = receipt_table_name(services, exchange, &letter.table);
+    if (!access_allows(exchange->principal, "dead_letter.replay", table)) {
+        return problem_answer(exchange, 403, "forbidden",
+                              "replaying needs dead_letter.replay for table '%s'", table);
+    }
+    CLEANUP(intake_deinit) struct intake intake;
+    intake_init(&intake, services, exchange);
+    buffer_init(&intake.plain, JOURNAL_RECORD_BYTES_MAX);
+    struct replay_request request = {0};
+    buffer_init(&request.corrected, exchange->body.size + 1024);
+    enum handler_result result = replay(&intake, &letter, &request);
+    buffer_deinit(&request.corrected);
+    return result;
+}

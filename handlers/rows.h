@@ -1,0 +1,51 @@
+/*
+ * What scans and lookups share: the snapshot a request reads, the columns it
+ * wants, and waiting until its own writes are visible.
+ */
+#pragma once
+
+#include "handlers/exchange.h"
+#include "handlers/services.h"
+#include "storage/snapshot/snapshot.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct table;
+
+/*
+ * Set the mask of the wanted columns from their names.
+ *
+ *   names     spans of names; count 0 = all columns, mask_out stays NULL
+ *   mask_out  in the arena
+ *
+ * Errors:  ERR_INVALID names the stranger; in exchange->err.
+ */
+enum err_code rows_parse_columns(struct exchange *exchange, const struct schema *schema,
+                                 const struct span *names, size_t count,
+                                 const bool **mask_out) MUST_USE;
+
+/*
+ * The names of a comma-separated list, in the arena; NULL data gives none.
+ */
+enum err_code rows_split_names(struct exchange *exchange, struct span list, struct span **names_out,
+                               size_t *count_out) MUST_USE;
+
+/*
+ * Has the batch that `after` names become visible? Not asked for: true.
+ *
+ *   batch_out  its id and table, to park for
+ *
+ * Errors:  ERR_NOT_FOUND no such batch that the caller may wait for; in exchange->err.
+ */
+enum err_code rows_after_is_visible(struct services *services, struct exchange *exchange,
+                                    struct span after, struct id *table_out,
+                                    bool *visible_out) MUST_USE;
+
+/*
+ * Park the exchange until the batch `after` is visible, then run `again` (which
+ * answers). After services->wait_seconds_max the answer is 503 with Retry-After.
+ */
+enum handler_result rows_wait_for(struct services *services, struct exchange *exchange,
+                                  struct span after, const struct id *table, handler_fn *again);
