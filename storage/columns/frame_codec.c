@@ -354,7 +354,7 @@ static bool decode_values(struct cursor *cursor, const struct field *field, stru
 static bool decode_bits(struct cursor *cursor, bool follow, int64_t rows, uint8_t *bits)
 {
     size_t size = bits_bytes(rows);
-    uint8_t last = rows % 8 == 0 ? 0xff : (uint8_t)((1U << (rows % 8)) - 1);
+    uint8_t last = (uint8_t)(0xffU >> ((8 - rows % 8) % 8));
     if (!follow) {
         memset(bits, 0xff, size);
         bits[size - 1] = last;
