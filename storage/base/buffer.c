@@ -49,7 +49,8 @@ uint8_t *buffer_reserve(struct buffer *buffer, size_t size)
         buffer->overflowed = true;
         return NULL;
     }
-    if (size > buffer->capacity - buffer->size) {
+    /* an empty buffer gets memory even for nothing, so that NULL means one thing */
+    if (size > buffer->capacity - buffer->size || buffer->data == NULL) {
         grow(buffer, buffer->size + size);
     }
     return buffer->data + buffer->size;

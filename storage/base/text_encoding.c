@@ -45,7 +45,7 @@ static void base64_encode(struct span bytes, const char *alphabet, bool padded, 
     }
     size_t size = groups * 4 + (rest == 0 ? 0 : padded ? 4 : rest + 1);
     uint8_t *out = buffer_reserve(text, size);
-    if (out == NULL || size == 0) {
+    if (out == NULL) {
         return;
     }
     for (size_t i = 0; i < groups; i++) {
@@ -172,9 +172,6 @@ bool text_hex_decode(struct span text, struct buffer *bytes)
     if (text.size % 2 != 0) {
         return false;
     }
-    if (text.size == 0) {
-        return true;
-    }
     uint8_t *out = buffer_reserve(bytes, text.size / 2);
     if (out == NULL) {
         return false;
@@ -230,7 +227,7 @@ static int percent_next(struct span text, bool plus_is_space, size_t *at)
 bool text_percent_decode(struct span text, bool plus_is_space, struct buffer *bytes)
 {
     uint8_t *out = buffer_reserve(bytes, text.size);
-    if (out == NULL && bytes->overflowed) {
+    if (out == NULL) {
         return false;
     }
     size_t size = 0;
