@@ -31,8 +31,8 @@ struct delta_state {
     int64_t files_bytes; /* of live data files */
     int64_t files_with_dv_count;
     int64_t deleted_rows_count; /* sum of the live vectors' cardinalities */
-    int64_t rows_count;         /* live rows; -1 = some file does not say */
-    int64_t rows_unknown_files_count;
+    int64_t rows_count;         /* live rows of the files that say how many they have */
+    int64_t rows_unknown_files_count; /* files without numRecords */
     int64_t tombstones_count; /* expired ones included until delta_state_expire */
     /* private to state.c */
     int references; /* atomic */

@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include "storage/base/arena.h"
 #include "storage/base/buffer.h"
 #include "storage/base/err.h"
 #include "storage/base/span.h"
@@ -59,7 +60,7 @@ struct delta_bound {
         double f64;    /* double, float */
         __int128 i128; /* decimal, unscaled at the field's scale */
     };
-    struct span bytes; /* string; owned by the struct delta_stats */
+    struct span bytes; /* string; borrowed from the file or owned by the struct delta_stats */
 };
 
 struct delta_column_range {
@@ -72,13 +73,13 @@ struct delta_column_range {
     bool all_nulls; /* certain: every row is null */
 };
 
-/* Parsed statistics of one file; delta_stats_free. */
+/* Parsed statistics of one file, which must outlive them; delta_stats_free. */
 struct delta_stats {
     int64_t rows_count; /* physical; -1 = unknown */
     bool tight_bounds;
     size_t columns_count;              /* fields of the schema */
     struct delta_column_range *columns; /* per schema field; zeroed = nothing known */
-    struct json *document;              /* private: owns the strings */
+    struct arena texts;                 /* private: strings that had escapes */
 };
 
 /*

@@ -1,0 +1,256 @@
+/*
+ * Names and partition values. See table_files.h.
+ *
+ * What we write uses a conservative alphabet on disk, so that the log's second
+ * encoding only ever meets '%'. What others wrote is decoded exactly once.
+ */
+#include "storage/delta/table_files.h"
+
+#include "storage/base/id.h"
+#include "storage/base/mem.h"
+#include "storage/base/text.h"
+#include "storage/delta/value.h"
+#include "storage/object/object.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char default_partition[] = "__HIVE_DEFAULT_PARTITION__";
+
+/* RFC 2396 path characters that stay as they are, beyond the unreserved ones. */
+static const char path_characters[] = "/:@&=+$,;!*'()";
+
+void delta_data_file_name(char name_out[DELTA_FILE_NAME_BYTES])
+{
+    struct id id = id_new_ordered();
+    (void)snprintf(name_out, DELTA_FILE_NAME_BYTES, "part-00000-%s-c000.zstd.parquet",
+                   id.text); /* fits */
+}
+
+void delta_partition_folder(const struct delta_pair *values, size_t count, struct buffer *folder)
+{
+    for (size_t i = 0; i < count; i++) {
+        const char *value = values[i].value;
+        text_percent_encode(span_of_text(values[i].name), "", folder);
+        buffer_append_byte(folder, '=');
+        if (value == NULL || value[0] == '\0') {
+            buffer_append_text(folder, default_partition);
+        } else {
+            text_percent_encode(span_of_text(value), "", folder);
+        }
+        buffer_append_byte(folder, '/');
+    }
+}
+
+void delta_path_encode(const char *object_name, struct buffer *path)
+{
+    text_percent_encode(span_of_text(object_name), path_characters, path);
+}
+
+/* The part after "file:" with any number of leading slashes made one; else the text itself. */
+static const char *strip_scheme(const char *path)
+{
+    if (strncmp(path, "file:", 5) != 0) {
+        return path;
+    }
+    path += 5;
+    if (strncmp(path, "//", 2) == 0) {
+        const char *authority_end = strchr(path + 2, '/');
+        return authority_end == path + 2 ? authority_end : path;
+    }
+    return path;
+}
+
+/* "s3://…", "hdfs:…": letters, then a colon, before the first slash. */
+static bool has_scheme(const char *path)
+{
+    size_t letters = strspn(path, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.");
+    return letters > 0 && path[letters] == ':' && path[letters + 1] == '/';
+}
+
+/* An absolute path below the store's folder becomes a name. */
+static enum err_code make_relative(const struct object_store *store, const char *absolute,
+                                   const char **relative_out, struct err *err)
+{
+    const char *root = object_store_root(store);
+    size_t size = root != NULL ? strlen(root) : 0;
+    if (size == 0 || strncmp(absolute, root, size) != 0 || absolute[size] != '/') {
+        return err_set(err, ERR_UNSUPPORTED,
+                       "a file lies outside the table folder (an absolute path in the log)");
+    }
+    *relative_out = absolute + size + strspn(absolute + size, "/");
+    return ERR_OK;
+}
+
+enum err_code delta_path_decode(const struct object_store *store, const char *path,
+                                char **name_out, struct err *err)
+{
+    const char *local = strip_scheme(path);
+    if (has_scheme(local)) {
+        return err_set(err, ERR_UNSUPPORTED, "a file lies in another store (its path is a URI)");
+    }
+    CLEANUP(buffer_deinit) struct buffer decoded = {0};
+    buffer_init(&decoded, OBJECT_NAME_BYTES_MAX + 1);
+    if (!text_percent_decode(span_of_text(local), false, &decoded)) {
+        return err_set(err, ERR_CORRUPT, "a path in the log has a broken escape");
+    }
+    buffer_append_byte(&decoded, '\0');
+    TRY(buffer_check(&decoded, "a path in the log", err));
+    const char *name = (const char *)decoded.data;
+    if (name[0] == '/') {
+        TRY(make_relative(store, name, &name, err));
+    }
+    *name_out = mem_copy_text(name);
+    return ERR_OK;
+}
+
+/* ---- partition values ---- */
+
+static void append_code_units(struct span bytes, struct buffer *text)
+{
+    /* spec: delta PROTOCOL.md#partition-value-serialization — binary as \u00XX characters */
+    for (size_t i = 0; i < bytes.size; i++) {
+        uint8_t byte = bytes.data[i];
+        if (byte < 0x80) {
+            buffer_append_byte(text, byte);
+        } else {
+            buffer_append_byte(text, (uint8_t)(0xc0 | byte >> 6));
+            buffer_append_byte(text, (uint8_t)(0x80 | (byte & 0x3f)));
+        }
+    }
+}
+
+void delta_partition_value_format(const struct column *column, const struct field *field,
+                                  int64_t row, struct buffer *text, bool *null_out)
+{
+    char digits[TEXT_DECIMAL_BYTES];
+    char number[TEXT_DOUBLE_BYTES];
+    char stamp[TEXT_TIMESTAMP_BYTES];
+    size_t before = text->size;
+    *null_out = !column_is_valid(column, row);
+    if (*null_out) {
+        return;
+    }
+    switch (field->type) {
+    case COLUMN_STRING:
+        buffer_append_span(text, column_bytes(column, row));
+        break;
+    case COLUMN_BINARY:
+        append_code_units(column_bytes(column, row), text);
+        break;
+    case COLUMN_BYTE:
+    case COLUMN_SHORT:
+    case COLUMN_INTEGER:
+        buffer_append(text, number, text_format_int64(column->values.i32[row], number));
+        break;
+    case COLUMN_LONG:
+        buffer_append(text, number, text_format_int64(column->values.i64[row], number));
+        break;
+    case COLUMN_FLOAT:
+    case COLUMN_DOUBLE:
+        buffer_append(text, number, text_format_double(column->values.f64[row], number));
+        break;
+    case COLUMN_BOOLEAN:
+        buffer_append_text(text, column->values.u8[row] != 0 ? "true" : "false");
+        break;
+    case COLUMN_DATE:
+        buffer_append(text, stamp, text_format_date(column->values.i32[row], stamp));
+        break;
+    case COLUMN_TIMESTAMP:
+        buffer_append(text, stamp, text_format_timestamp(column->values.i64[row], stamp));
+        break;
+    case COLUMN_TIMESTAMP_NTZ: {
+        size_t size = text_format_timestamp_ntz(column->values.i64[row], stamp);
+        char *separator = memchr(stamp, 'T', size);
+        assert(separator != NULL);
+        *separator = ' ';
+        buffer_append(text, stamp, size);
+        break;
+    }
+    case COLUMN_DECIMAL:
+        buffer_append(text, digits,
+                      text_format_decimal(column->values.i128[row], field->scale, digits));
+        break;
+    case COLUMN_TYPE_COUNT:
+        assert(false);
+    }
+    *null_out = text->size == before; /* the protocol reads an empty text as null */
+}
+
+/* Characters up to U+00FF back to bytes; false for others. */
+static bool decode_code_units(struct span text, struct buffer *bytes)
+{
+    for (size_t i = 0; i < text.size; i++) {
+        uint8_t lead = text.data[i];
+        if (lead < 0x80) {
+            buffer_append_byte(bytes, lead);
+        } else if ((lead & 0xfc) == 0xc0 && i + 1 < text.size &&
+                   (text.data[i + 1] & 0xc0) == 0x80) {
+            buffer_append_byte(bytes, (uint8_t)((lead & 0x03) << 6 | (text.data[++i] & 0x3f)));
+        } else {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void append_value(struct column *column, const struct delta_bound *value)
+{
+    switch (column->type) {
+    case COLUMN_STRING:
+    case COLUMN_BINARY:
+        column_append_bytes(column, value->bytes);
+        break;
+    case COLUMN_BYTE:
+    case COLUMN_SHORT:
+    case COLUMN_INTEGER:
+    case COLUMN_DATE:
+        column_append_i32(column, (int32_t)value->i64);
+        break;
+    case COLUMN_LONG:
+    case COLUMN_TIMESTAMP:
+    case COLUMN_TIMESTAMP_NTZ:
+        column_append_i64(column, value->i64);
+        break;
+    case COLUMN_FLOAT:
+    case COLUMN_DOUBLE:
+        column_append_f64(column, value->f64);
+        break;
+    case COLUMN_BOOLEAN:
+        column_append_u8(column, value->i64 != 0);
+        break;
+    case COLUMN_DECIMAL:
+        column_append_i128(column, value->i128);
+        break;
+    case COLUMN_TYPE_COUNT:
+        assert(false);
+    }
+}
+
+enum err_code delta_partition_value_append(const char *value, const struct field *field,
+                                           int64_t count, struct column *column, struct err *err)
+{
+    assert(column->type == field->type);
+    bool null = value == NULL || value[0] == '\0';
+    struct delta_bound parsed = {0};
+    CLEANUP(buffer_deinit) struct buffer bytes = {0};
+    buffer_init(&bytes, DELTA_COMMIT_BYTES_MAX);
+    bool good = null || delta_value_parse_partition(span_of_text(value), field, &parsed);
+    if (good && !null && field->type == COLUMN_BINARY) {
+        good = decode_code_units(span_of_text(value), &bytes);
+        parsed.bytes = buffer_span(&bytes);
+    }
+    if (!good) {
+        return err_set(err, ERR_CORRUPT, "the partition value of column '%s' is no %s",
+                       field->name, column_type_name(field->type));
+    }
+    for (int64_t i = 0; i < count; i++) {
+        if (null) {
+            column_append_null(column);
+        } else {
+            append_value(column, &parsed);
+        }
+    }
+    return ERR_OK;
+}
