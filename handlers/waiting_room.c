@@ -152,16 +152,21 @@ struct waiting_room *waiting_room_open(struct services *services)
     return room;
 }
 
+void waiting_room_dismiss(struct waiting_room *room)
+{
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&room->lock);
+    (void)scope; /* held to the end */
+    room->closing = true;
+    wake_all(&room->wake);
+}
+
 void waiting_room_close(struct waiting_room **room)
 {
     if (*room == NULL) {
         return;
     }
     struct waiting_room *closed = *room;
-    lock_take(&closed->lock);
-    closed->closing = true;
-    wake_all(&closed->wake);
-    lock_drop(&closed->lock);
+    waiting_room_dismiss(closed);
     int result = pthread_join(closed->thread, NULL);
     assert(result == 0);
 

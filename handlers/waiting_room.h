@@ -23,7 +23,11 @@ enum { WAITING_ROOM_MAX = 10000 }; /* parked exchanges; more are answered at onc
 typedef bool waiting_look_fn(struct services *services, struct exchange *exchange, bool timed_out);
 
 struct waiting_room *waiting_room_open(struct services *services);
-/* Answers everybody as timed out, then ends the thread. */
+
+/* Answer everybody as timed out and park nobody any more. Notifying stays harmless. */
+void waiting_room_dismiss(struct waiting_room *room);
+
+/* Dismisses, waits until all are answered, frees. Accepts NULL inside; nulls. */
 void waiting_room_close(struct waiting_room **room);
 
 /*

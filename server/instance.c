@@ -1,0 +1,399 @@
+/*
+ * An instance. See instance.h for the contract and the layout of its directory.
+ */
+#include "server/instance.h"
+
+#include "handlers/services.h"
+#include "handlers/waiting_room.h"
+#include "storage/audit/audit.h"
+#include "storage/base/arena.h"
+#include "storage/base/file.h"
+#include "storage/base/log.h"
+#include "storage/base/mem.h"
+#include "storage/base/secret.h"
+#include "storage/catalog/access.h"
+#include "storage/catalog/batches.h"
+#include "storage/catalog/catalog.h"
+#include "storage/catalog/tables.h"
+#include "storage/columns/schema.h"
+#include "storage/journal/journal.h"
+#include "storage/snapshot/table.h"
+#include "storage/snapshot/tables.h"
+#include "workers/workers.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { START_ARENA_BYTES = 256 << 20, TABLES_PAGE = 100 };
+
+struct instance {
+    struct instance_options options;
+    char *data;
+    int lock_fd;
+    struct secret_keys *keys;
+    struct catalog *catalog;
+    struct journal *journal;
+    struct journal *dead_letters;
+    struct audit *audit;
+    struct tables *tables;
+    struct workers *workers;
+    struct services services;
+};
+
+/* ---- the directory ---- */
+
+/* Others must not look into what holds health information and keys. */
+static enum err_code check_private(const char *path, struct err *err)
+{
+    struct stat status;
+    if (stat(path, &status) != 0) {
+        return err_set_errno(err, errno, "look at %s", path);
+    }
+    if ((status.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
+        return err_set(err, ERR_FORBIDDEN,
+                       "%s is open to other users (mode %03o); close it with: chmod go-rwx %s", path,
+                       (unsigned)(status.st_mode & 0777), path);
+    }
+    return ERR_OK;
+}
+
+static enum err_code check_private_if_there(const char *data, const char *name, struct err *err)
+{
+    CLEANUP(mem_cleanup) char *path = file_join(data, name);
+    return file_exists(path) ? check_private(path, err) : ERR_OK;
+}
+
+enum err_code instance_lock(const char *data, int *fd_out, struct err *err)
+{
+    CLEANUP(mem_cleanup) char *path = file_join(data, "lock");
+    if (!file_exists(data)) {
+        return err_set(err, ERR_NOT_FOUND, "there is no data directory %s", data);
+    }
+    return file_lock(path, fd_out, err);
+}
+
+static enum err_code open_directory(struct instance *instance, struct err *err)
+{
+    TRY(file_make_directory(instance->data, err));
+    TRY(check_private(instance->data, err));
+    TRY(instance_lock(instance->data, &instance->lock_fd, err));
+    TRY(check_private_if_there(instance->data, "secrets", err));
+    TRY(check_private_if_there(instance->data, "admin.token", err));
+    CLEANUP(mem_cleanup) char *secrets = file_join(instance->data, "secrets");
+    CLEANUP(mem_cleanup) char *key = file_join(secrets, "root.key");
+    TRY(file_make_directory(secrets, err));
+    return secret_keys_open(key, &instance->keys, err);
+}
+
+/* ---- stores ---- */
+
+static void log_recovery(const char *what, const struct segment_recovery *recovery)
+{
+    if (recovery->cut_bytes == 0) {
+        return;
+    }
+    struct log_line line;
+    log_begin(&line, LOG_WARN, "cut a record that a crash left half written");
+    log_text(&line, LOG_PATH, what);
+    log_integer(&line, LOG_COUNT_OF, recovery->cut_bytes);
+    log_end(&line);
+}
+
+static enum err_code open_journal(struct instance *instance, const char *name,
+                                  enum journal_kind kind, struct journal **journal_out,
+                                  struct err *err)
+{
+    struct segment_recovery recovery = {0};
+    CLEANUP(mem_cleanup) char *path = file_join(instance->data, name);
+    TRY(journal_open(path, kind, journal_out, &recovery, err));
+    log_recovery(name, &recovery);
+    return ERR_OK;
+}
+
+static enum err_code open_stores(struct instance *instance, struct err *err)
+{
+    CLEANUP(mem_cleanup) char *catalog = file_join(instance->data, "catalog");
+    CLEANUP(mem_cleanup) char *audit = file_join(instance->data, "audit");
+    const struct catalog_options catalog_options = {
+        .retention_us = instance->options.retention_seconds * 1000000,
+        .dead_letter_bytes_max = instance->options.dead_letter_bytes_max,
+    };
+    const struct audit_options audit_options = {
+        .reads_durable = instance->options.audit_reads_durable,
+    };
+    TRY(catalog_open(catalog, instance->keys, &catalog_options, &instance->catalog, err));
+    TRY(open_journal(instance, "journal", JOURNAL_FRAMES, &instance->journal, err));
+    TRY(open_journal(instance, "dead-letters", JOURNAL_DEAD_LETTERS, &instance->dead_letters, err));
+    return audit_open(audit, instance->keys, &audit_options, &instance->audit, err);
+}
+
+/* The first administrator's token: shown in a file of its own, once. */
+static enum err_code bootstrap(struct instance *instance, struct err *err)
+{
+    char text[TOKEN_TEXT_BYTES + 2];
+    bool created = false;
+    TRY(access_bootstrap(instance->catalog, text, &created, err));
+    if (!created) {
+        return ERR_OK;
+    }
+    CLEANUP(mem_cleanup) char *path = file_join(instance->data, "admin.token");
+    text[TOKEN_TEXT_BYTES] = '\n';
+    enum err_code code = file_replace(path, span_of(text, TOKEN_TEXT_BYTES + 1), err);
+    secret_wipe(text, sizeof text);
+    TRY(code);
+    if (chmod(path, S_IRUSR | S_IWUSR) != 0) {
+        return err_set_errno(err, errno, "set the mode of %s", path);
+    }
+    return ERR_OK;
+}
+
+/* ---- tables ---- */
+
+static enum err_code open_tables(struct instance *instance, struct err *err)
+{
+    CLEANUP(mem_cleanup) char *root = file_join(instance->data, "tables");
+    CLEANUP(mem_cleanup) char *index = file_join(instance->data, "index");
+    struct tables_options options = {
+        .root = root,
+        .index_root = index,
+        .instance = catalog_instance(instance->catalog),
+    };
+    memcpy(options.index_key, secret_key(instance->keys, SECRET_INDEX), sizeof options.index_key);
+    return tables_open(&options, &instance->tables, err);
+}
+
+static enum err_code parse_definition(const struct catalog_table *record,
+                                      struct schema **schema_out, struct err *err)
+{
+    CLEANUP(json_free) struct json *definition = NULL;
+    TRY(json_parse(span_of_text(record->definition), &definition, err));
+    return schema_parse(definition, schema_out, err);
+}
+
+/*
+ * Open one table. A row without a folder is a creation that a crash cut short,
+ * and is finished, but only when nothing was ever accepted for it: otherwise
+ * the folder is lost, and starting without it would hide that.
+ */
+static enum err_code attach_table(struct instance *instance, const struct catalog_table *record,
+                                  struct err *err)
+{
+    CLEANUP(schema_release) struct schema *schema = NULL;
+    TRY(parse_definition(record, &schema, err));
+    enum err_code code = tables_attach(instance->tables, record->name, &record->uuid, schema, err);
+    if (code != ERR_NOT_FOUND) {
+        return code;
+    }
+    struct lane_statistics lane;
+    struct err unfound = *err;
+    TRY(lane_statistics(instance->catalog, &record->uuid, &lane, err));
+    if (lane.position_last > 0) {
+        *err = unfound;
+        return err_wrap(err, "its folder is missing though batches were accepted for it; restore it");
+    }
+    err_clear(err);
+    return tables_create(instance->tables, record->name, &record->uuid, schema, err);
+}
+
+/* Has the table seen positions that the catalog never gave? Then the catalog was restored. */
+static enum err_code catalog_is_behind(struct instance *instance,
+                                       const struct catalog_table *record, bool *behind_out,
+                                       struct err *err)
+{
+    CLEANUP(table_release) struct table *table = NULL;
+    struct lane_statistics lane;
+    TRY(tables_find_by_uuid(instance->tables, &record->uuid, &table, err));
+    TRY(lane_statistics(instance->catalog, &record->uuid, &lane, err));
+    *behind_out = *behind_out || table_applied_position(table) > lane.position_last;
+    return ERR_OK;
+}
+
+static enum err_code attach_all(struct instance *instance, struct arena *arena, bool *behind_out,
+                                struct err *err)
+{
+    const char *after = NULL;
+    for (;;) {
+        struct catalog_table *records = NULL;
+        size_t count = 0;
+        TRY(catalog_table_list(instance->catalog, false, after, TABLES_PAGE, arena, &records,
+                               &count, err));
+        for (size_t i = 0; i < count; i++) {
+            if (attach_table(instance, &records[i], err) != ERR_OK ||
+                catalog_is_behind(instance, &records[i], behind_out, err) != ERR_OK) {
+                return err_wrap(err, "open table '%s'", records[i].name);
+            }
+        }
+        if (count < TABLES_PAGE) {
+            return ERR_OK;
+        }
+        after = records[count - 1].name;
+    }
+}
+
+/*
+ * Tables and, when the catalog turns out older than a table, a new instance uuid:
+ * positions start over under a new appId, so none is mistaken for one given before.
+ */
+static enum err_code attach_tables(struct instance *instance, struct err *err)
+{
+    struct arena arena;
+    arena_init(&arena, START_ARENA_BYTES);
+    bool behind = false;
+    enum err_code code = open_tables(instance, err);
+    if (code == ERR_OK) {
+        code = attach_all(instance, &arena, &behind, err);
+    }
+    if (code == ERR_OK && behind) {
+        struct id minted;
+        tables_close(&instance->tables);
+        code = catalog_mint_instance(instance->catalog, &minted, err);
+        if (code == ERR_OK) {
+            code = open_tables(instance, err);
+        }
+        arena_reset(&arena);
+        if (code == ERR_OK) {
+            code = attach_all(instance, &arena, &behind, err);
+        }
+    }
+    arena_deinit(&arena);
+    return code;
+}
+
+/* ---- services ---- */
+
+static void wake_lane(void *arg, const struct id *table)
+{
+    struct instance *instance = arg;
+    workers_wake(instance->workers, table);
+}
+
+static void note_progress(void *arg, const struct id *table)
+{
+    struct instance *instance = arg;
+    waiting_room_notify(instance->services.waiting_room, table);
+}
+
+static enum err_code start_services(struct instance *instance, struct err *err)
+{
+    const struct instance_options *options = &instance->options;
+    struct services *services = &instance->services;
+    services->catalog = instance->catalog;
+    services->journal = instance->journal;
+    services->dead_letters = instance->dead_letters;
+    services->audit = instance->audit;
+    services->tables = instance->tables;
+    services->keys = instance->keys;
+    services->wake_lane = wake_lane;
+    services->wake_arg = instance;
+    services->batch_body_bytes_max = options->batch_body_bytes_max;
+    services->batch_records_max = options->batch_records_max;
+    services->lane_queue_bytes_max = options->lane_queue_bytes_max;
+    services->lane_queue_batches_max = options->lane_queue_batches_max;
+    services->wait_seconds_max = options->wait_seconds_max;
+    services->decode_memory_bytes_max = options->decode_memory_bytes_max;
+    services->waiting_room = waiting_room_open(services);
+    const struct workers_options workers = {
+        .catalog = instance->catalog,
+        .journal = instance->journal,
+        .dead_letters = instance->dead_letters,
+        .tables = instance->tables,
+        .progress = note_progress,
+        .progress_arg = instance,
+        .merge_threads = (int)options->merge_threads,
+        .commit_interval_us = options->commit_interval_us,
+        .commit_batches_max = options->commit_batches_max,
+        .commit_bytes_max = options->commit_bytes_max,
+        .refresh_interval_us = options->refresh_interval_us,
+        .dropped_retention_us = options->dropped_retention_seconds * 1000000,
+    };
+    return workers_start(&workers, &instance->workers, err);
+}
+
+/* ---- fatal signals ---- */
+
+/* Charge the merge this thread was in, then die of the same signal. */
+static void note_fatal_signal(int number)
+{
+    catalog_mark_crash();
+    (void)signal(number, SIG_DFL); /* async-signal-safe; the signal is raised again on return */
+    (void)raise(number);
+}
+
+static void watch_fatal_signals(void)
+{
+    static const int numbers[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+    struct sigaction action = {.sa_handler = note_fatal_signal, .sa_flags = SA_NODEFER};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        int result = sigaction(numbers[i], &action, NULL);
+        assert(result == 0);
+    }
+}
+
+enum err_code instance_open(const struct instance_options *options, struct instance **instance_out,
+                            struct err *err)
+{
+    struct instance *instance = mem_zeroed(1, sizeof *instance);
+    instance->options = *options;
+    instance->data = mem_copy_text(options->data);
+    instance->lock_fd = -1;
+    watch_fatal_signals();
+    enum err_code code = secret_init(err);
+    if (code == ERR_OK) {
+        code = open_directory(instance, err);
+    }
+    if (code == ERR_OK) {
+        code = open_stores(instance, err);
+    }
+    if (code == ERR_OK) {
+        code = bootstrap(instance, err);
+    }
+    if (code == ERR_OK) {
+        code = attach_tables(instance, err);
+    }
+    if (code == ERR_OK) {
+        code = start_services(instance, err);
+    }
+    if (code != ERR_OK) {
+        instance_close(&instance);
+        return code;
+    }
+    *instance_out = instance;
+    return ERR_OK;
+}
+
+void instance_end_waits(struct instance *instance)
+{
+    atomic_store_explicit(&instance->services.stopping, true, memory_order_relaxed);
+    waiting_room_dismiss(instance->services.waiting_room);
+}
+
+void instance_close(struct instance **instance)
+{
+    if (*instance == NULL) {
+        return;
+    }
+    struct instance *closed = *instance;
+    workers_stop(&closed->workers); /* notes progress in the waiting room, so it goes first */
+    waiting_room_close(&closed->services.waiting_room);
+    tables_close(&closed->tables);
+    audit_close(&closed->audit);
+    journal_close(&closed->dead_letters);
+    journal_close(&closed->journal);
+    catalog_close(&closed->catalog);
+    secret_keys_close(&closed->keys);
+    file_close(&closed->lock_fd);
+    mem_free(closed->data);
+    mem_free(closed);
+    *instance = NULL;
+}
+
+struct services *instance_services(struct instance *instance)
+{
+    return &instance->services;
+}
