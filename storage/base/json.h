@@ -3,7 +3,7 @@
  * Record bodies do not come here: they have a schema-driven decoder in columns/.
  *
  * Decision: a parser of our own. Delta logs are replayed through it, and jansson
- * reads a tenth as fast, refuses integers beyond 64 bits (decimal statistics have
+ * reads a fifth as fast, refuses integers beyond 64 bits (decimal statistics have
  * them) and forgets how a number was written.
  *
  * Values are borrowed from their document unless said otherwise and live until

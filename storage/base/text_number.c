@@ -73,17 +73,23 @@ bool text_parse_int64(struct span text, int64_t *value_out)
 struct number {
     struct span integer;  /* digits, without a leading zero unless it is the only one */
     struct span fraction; /* digits, may be empty */
+    uint64_t digits;      /* of both as one integer; wrapped when over INT64_DIGITS_MAX */
     int exponent;         /* saturated at ±EXPONENT_MAX */
     bool negative;
 };
 
-static struct span take_digits(const uint8_t **at, const uint8_t *end)
+/* The run of digits at *at, appended to *value too. */
+static struct span take_digits(const uint8_t **at, const uint8_t *end, uint64_t *value)
 {
     const uint8_t *start = *at;
-    while (*at < end && is_digit(**at)) {
-        (*at)++;
+    const uint8_t *p = start;
+    uint64_t digits = *value;
+    for (; p < end && is_digit(*p); p++) {
+        digits = digits * 10 + (uint64_t)(*p - '0');
     }
-    return span_of(start, (size_t)(*at - start));
+    *value = digits;
+    *at = p;
+    return span_of(start, (size_t)(p - start));
 }
 
 static int exponent_of(struct span digits, bool negative)
@@ -107,13 +113,13 @@ static bool split_number(struct span text, struct number *number_out)
     const uint8_t *end = text.data + text.size;
     number.negative = *at == '-';
     at += number.negative;
-    number.integer = take_digits(&at, end);
+    number.integer = take_digits(&at, end, &number.digits);
     if (number.integer.size == 0 || (number.integer.size > 1 && number.integer.data[0] == '0')) {
         return false;
     }
     if (at < end && *at == '.') {
         at++;
-        number.fraction = take_digits(&at, end);
+        number.fraction = take_digits(&at, end, &number.digits);
         if (number.fraction.size == 0) {
             return false;
         }
@@ -122,7 +128,8 @@ static bool split_number(struct span text, struct number *number_out)
         at++;
         bool negative = at < end && *at == '-';
         at += at < end && (*at == '-' || *at == '+');
-        struct span digits = take_digits(&at, end);
+        uint64_t ignored = 0; /* an exponent saturates instead */
+        struct span digits = take_digits(&at, end, &ignored);
         if (digits.size == 0) {
             return false;
         }
@@ -130,14 +137,6 @@ static bool split_number(struct span text, struct number *number_out)
     }
     *number_out = number;
     return at == end;
-}
-
-static uint64_t append_digits(uint64_t value, struct span digits)
-{
-    for (size_t i = 0; i < digits.size; i++) {
-        value = value * 10 + (uint64_t)(digits.data[i] - '0');
-    }
-    return value;
 }
 
 /*
@@ -150,7 +149,7 @@ static bool exact_double(const struct number *number, double *value_out)
         number->integer.size > INT64_DIGITS_MAX - number->fraction.size) {
         return false;
     }
-    uint64_t digits = append_digits(append_digits(0, number->integer), number->fraction);
+    uint64_t digits = number->digits;
     int power = number->exponent - (int)number->fraction.size;
     if (digits > exact_integer_max || power < -EXACT_POWER_MAX || power > EXACT_POWER_MAX) {
         return false;
