@@ -129,13 +129,16 @@ unit_src = $(sort $(foreach d,$(dir_$(1)),$(wildcard tests/unit/$(d)/*.c)))
 UNIT_ROOMS := $(foreach r,$(ROOMS),$(if $(call unit_src,$(r)),$(r)))
 SUPPORT_OBJ := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/support/*.c))
 
+# Criterion's runner leaks its own bookkeeping when it runs tests side by side
+unit_jobs = $(if $(filter asan,$(FLAVOUR)),1,2)
+
 define unit_rules
 $(OUT)/unit/$(1): $(patsubst %.c,$(OUT)/%.o,$(call unit_src,$(1))) $(SUPPORT_OBJ) $(call libs,$(1))
 	@mkdir -p $$(@D)
 	$(CC) $(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS) -lcriterion
 .PHONY: unit-$(1)
 unit-$(1): $(OUT)/unit/$(1)
-	ASAN_OPTIONS=abort_on_error=1 $$< -j2
+	ASAN_OPTIONS=abort_on_error=1 $$< -j$(unit_jobs)
 endef
 $(foreach r,$(UNIT_ROOMS),$(eval $(call unit_rules,$(r))))
 
