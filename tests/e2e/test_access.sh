@@ -1,0 +1,102 @@
+# Access: default deny, roles per table, partners see their own, revocation at once.
+# shellcheck shell=bash
+
+T='{"schema":{"fields":[{"name":"id","type":"string","nullable":false}]},"key":["id"]}'
+
+# A principal with roles, and a token for it in $USER_TOKEN.
+user()
+{
+    api POST /v1/principals -H 'Content-Type: application/json' -d "{\"name\":\"$1\",\"roles\":$2}"
+    expect_status 201
+    api POST /v1/tokens -H 'Content-Type: application/json' -d "{\"principal\":\"$1\"}"
+    expect_status 201
+    USER_TOKEN=$(jq -r .token "$BODY")
+    USER_TOKEN_ID=$(jq -r .token_id "$BODY")
+}
+
+as()
+{
+    local saved=$TOKEN
+    TOKEN=$1
+    shift
+    "$@"
+    TOKEN=$saved
+}
+
+test_no_token_wrong_token()
+{
+    start_server
+    STATUS=$(curl -s -o "$BODY" -D "$HEADERS" -w '%{http_code}' "$URL/v1/tables")
+    expect_status 401
+    expect_header WWW-Authenticate Bearer
+    expect_header Content-Type 'application/problem\+json'
+    as slc_nonsense api GET /v1/tables
+    expect_status 401
+    as "${TOKEN%?}x" api GET /v1/tables
+    expect_status 401
+    api GET /v1/nothing
+    expect_status 404
+    api PATCH /v1/tables
+    expect_status 405
+    expect_header Allow GET
+}
+
+test_refused_before_the_body()
+{
+    start_server
+    head -c 50000000 /dev/zero >"$WORK/big"
+    STATUS=$(curl -s -o "$BODY" -w '%{http_code}' -H 'Content-Type: application/x-ndjson' -H 'Expect: 100-continue' \
+        --data-binary "@$WORK/big" "$URL/v1/tables/t/batches")
+    expect_status 401
+}
+
+test_partner_scope_and_revocation()
+{
+    start_server
+    create mine "$T"
+    create other "$T"
+    user acme '[{"role":"partner","table":"mine"}]'
+    printf '{"id":"a"}\n' >"$WORK/b.ndjson"
+    as "$USER_TOKEN" api POST /v1/tables/mine/batches -H 'Content-Type: application/x-ndjson' --data-binary "@$WORK/b.ndjson"
+    expect_status 202
+    local own
+    own=$(jq -r .batch_id "$BODY")
+    as "$USER_TOKEN" api POST /v1/tables/other/batches -H 'Content-Type: application/x-ndjson' --data-binary "@$WORK/b.ndjson"
+    expect_status 403
+    as "$USER_TOKEN" api GET "/v1/batches/$own"
+    expect_status 200
+    post mine "$WORK/b.ndjson"
+    local foreign
+    foreign=$(jq -r .batch_id "$BODY")
+    as "$USER_TOKEN" api GET "/v1/batches/$foreign"
+    expect_status 404
+    as "$USER_TOKEN" api GET /v1/tables/mine/rows
+    expect_status 403
+    as "$USER_TOKEN" api GET /v1/principals
+    expect_status 403
+    api GET '/v1/access/explain?principal=acme&action=batch.post&resource=other'
+    expect .allowed false
+    api DELETE "/v1/tokens/$USER_TOKEN_ID"
+    expect_status 204
+    as "$USER_TOKEN" api GET "/v1/batches/$own"
+    expect_status 401
+}
+
+test_last_administrator_stays()
+{
+    start_server
+    api GET /v1/principals
+    expect '[.principals[].name]' '["admin"]'
+    api PUT /v1/principals/admin/roles -H 'Content-Type: application/json' -d '{"roles":[{"role":"analyst"}]}'
+    expect_status 409
+}
+
+test_token_text_is_nowhere_on_disk()
+{
+    start_server
+    user acme '[{"role":"partner"}]'
+    stop_server
+    if grep -rqF "$USER_TOKEN" "$DATA" "$LOG"; then
+        fail "the token is on disk"
+    fi
+}
