@@ -488,8 +488,8 @@ static void check_text_rules(struct decoder *decoder, size_t index, struct span 
     struct decode_field *described = &decoder->fields[index];
     const struct field *field = described->field;
     if (field->enum_count > 0 && !in_enumeration(described, text)) {
-        rule_fault(decoder, index, DECODE_ENUM, "must be one of the %zu values of the field's enum",
-                   field->enum_count);
+        rule_fault(decoder, index, DECODE_ENUM,
+                   "must be one of the values that the field's enum lists");
     }
     if (field->format != FORMAT_NONE && !field_format_holds(field->format, text)) {
         rule_fault(decoder, index, DECODE_FORMAT, "must be a valid %s",
