@@ -45,6 +45,7 @@ struct route {
     bool reads_phi;         /* x-phi: the answer needs an audit record before it leaves */
     bool never_blocks;      /* x-inline: runs on the network thread */
     bool body_required;     /* 411 without one */
+    bool takes_encoding;    /* the body may be gzip or zstd */
     int64_t body_bytes_max; /* x-body-limit; 0 = no body allowed */
     int64_t arena_bytes_max;
     const char *const *query_names;   /* allowed query parameters, NULL-terminated */

@@ -160,6 +160,18 @@ static size_t resource_index(const struct operation *operation)
     return index;
 }
 
+static bool has_header_parameter(struct document *document, const struct operation *operation,
+                                 const char *name)
+{
+    for (size_t i = 0; i < operation->parameters_count; i++) {
+        if (node_is_text(node_get(document, operation->parameters[i], "in"), "header") &&
+            node_is_text(node_get(document, operation->parameters[i], "name"), name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void write_route(struct document *document, const struct operation *operation,
                         struct buffer *text)
 {
@@ -181,10 +193,14 @@ static void write_route(struct document *document, const struct operation *opera
     bool required = node_true(node_get(document, operation->request, "required"));
     buffer_append_format(text,
                          "     .reads_phi = %s, .never_blocks = %s, .body_required = %s,\n"
+                         "     .takes_encoding = %s,\n"
                          "     .body_bytes_max = %lld, .arena_bytes_max = %lld,\n"
                          "     .query_names = query_%s, .query_repeatable = 0x%llxu,\n",
                          phi ? "true" : "false", is_inline ? "true" : "false",
-                         required ? "true" : "false", (long long)operation->body_bytes_max,
+                         required ? "true" : "false",
+                         has_header_parameter(document, operation, "Content-Encoding") ? "true"
+                                                                                       : "false",
+                         (long long)operation->body_bytes_max,
                          (long long)operation->arena_bytes_max, operation->id,
                          repeatable_mask(document, operation));
     if (operation->request != NULL) {

@@ -1,0 +1,27 @@
+/*
+ * Failed sign-ins per source address: past the limit of a minute, wrong tokens are
+ * answered 429 instead of 401. A right token always passes, so the throttle is no
+ * way to lock somebody else out.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    THROTTLE_SLOTS = 4096, /* addresses counted at once; the slot of a newer one is taken over */
+    THROTTLE_WINDOW_US = 60000000,
+};
+
+struct throttle;
+
+/* failures_max: per address and window. */
+struct throttle *throttle_new(int64_t failures_max);
+void throttle_free(struct throttle **throttle);
+
+/*
+ * Note a failure of `address` (text). Returns whether this one is over the limit,
+ * and the seconds after which the window is over. Any thread.
+ */
+bool throttle_failure(struct throttle *throttle, const char *address, int64_t now_us,
+                      int64_t *retry_seconds_out);
