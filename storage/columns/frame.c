@@ -97,6 +97,9 @@ void column_reserve(struct column *column, int64_t rows)
     }
     column->values.slots = mem_resize(column->values.slots, (size_t)capacity, slot_bytes(column));
     column->capacity_rows = capacity;
+    if (has_bytes(column) && column->bytes == NULL) {
+        column_reserve_bytes(column, 1); /* so that column_bytes never counts from NULL */
+    }
 }
 
 void column_reserve_bytes(struct column *column, size_t size)
