@@ -15,19 +15,23 @@ struct object_store;
 struct delta_checkpoint_result {
     int64_t version;
     int64_t actions_count; /* rows */
+    int64_t adds_count;    /* of them live files */
     int64_t file_bytes;
     int64_t write_us;    /* encoding and durable writing */
     int64_t validate_us; /* reading it back */
 };
 
+enum { DELTA_CHECKPOINT_BYTES_MAX = 1 << 30 }; /* made in memory */
+
 /*
- * Write the checkpoint of a committed state, read it back and compare it with
- * the state, and only then announce it in _last_checkpoint. Expired tombstones
- * are left out. A side file of Hadoop (".<name>.crc") of what is replaced is removed.
+ * Make the checkpoint of a committed state, read it back and compare it with
+ * the state, only then give it its name and announce it in _last_checkpoint.
+ * Expired tombstones are left out. A side file of Hadoop (".<name>.crc") of what
+ * is replaced is removed.
  *
  *   now_ms  wall time, for the tombstones' retention
  *
- * Errors:  ERR_CORRUPT what was read back differs (the file is removed);
+ * Errors:  ERR_CORRUPT what was read back differs (nothing is written);
  *          ERR_NO_SPACE; ERR_IO.
  * Durable: the checkpoint. The announcement is a hint.
  * Thread:  any; blocks for the time of writing; touches only names of its version.

@@ -40,6 +40,10 @@ void checkpoint_classic_name(int64_t version, char name_out[DELTA_LOG_NAME_BYTES
 enum err_code checkpoint_read(struct object_store *store, char *const *names, size_t names_count,
                               struct delta_actions *actions, struct err *err) MUST_USE;
 
+/* One Parquet checkpoint file in memory; sidecars are named, not read. Errors: as above. */
+enum err_code checkpoint_decode(struct span file, struct delta_actions *actions,
+                                struct err *err) MUST_USE;
+
 /* The version that _last_checkpoint names, or -1 (absent, torn, unreadable): only a hint. */
 int64_t checkpoint_hint(struct object_store *store);
 

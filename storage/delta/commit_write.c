@@ -1,0 +1,57 @@
+/*
+ * Commit files as bytes. See commit_write.h.
+ */
+#include "storage/delta/commit_write.h"
+
+#include <assert.h>
+
+static struct json *copy_or_object(const struct json *value)
+{
+    return value != NULL ? json_copy(value) : json_new_object();
+}
+
+struct json *commit_info_new(const struct commit_info_parts *parts)
+{
+    struct json *info = json_new_object();
+    json_set_integer(info, "timestamp", parts->timestamp_ms);
+    json_set_text(info, "operation", parts->operation);
+    json_set(info, "operationParameters", copy_or_object(parts->parameters));
+    if (parts->read_version >= 0) {
+        json_set_integer(info, "readVersion", parts->read_version);
+    }
+    json_set_text(info, "isolationLevel", "Serializable");
+    json_set_boolean(info, "isBlindAppend", parts->blind_append);
+    json_set(info, "operationMetrics", copy_or_object(parts->metrics));
+    json_set_text(info, "engineInfo", DELTA_ENGINE_INFO);
+    json_set_text(info, "txnId", parts->txn_id);
+    if (parts->extension != NULL) {
+        json_set(info, "sluice", json_copy(parts->extension));
+    }
+    struct json *root = json_new_object();
+    json_set(root, "commitInfo", info);
+    return root;
+}
+
+enum err_code commit_encode(const struct delta_actions *actions, struct buffer *bytes,
+                                   struct err *err)
+{
+    buffer_init(bytes, DELTA_COMMIT_BYTES_MAX);
+    json_write(actions->info_root, bytes);
+    buffer_append_byte(bytes, '\n');
+    if (actions->protocol != NULL) {
+        delta_protocol_encode(actions->protocol, bytes);
+    }
+    if (actions->metadata != NULL) {
+        delta_metadata_encode(actions->metadata, bytes);
+    }
+    for (size_t i = 0; i < actions->txns_count; i++) {
+        delta_txn_encode(actions->txns[i], bytes);
+    }
+    for (size_t i = 0; i < actions->domains_count; i++) {
+        delta_domain_encode(actions->domains[i], bytes);
+    }
+    for (size_t i = 0; i < actions->files_count; i++) {
+        delta_file_encode(actions->files[i], bytes);
+    }
+    return buffer_check(bytes, "the commit", err);
+}
