@@ -23,6 +23,8 @@ struct deletion_vector;
 struct images;       /* storage/snapshot/images.h */
 struct index_view;   /* storage/snapshot/index.h */
 struct object_store;
+struct shared_vector; /* storage/snapshot/files.h */
+struct store_owner;   /* storage/snapshot/files.h */
 
 /* One live data file. Owned by its snapshot. */
 struct snapshot_file {
@@ -33,6 +35,7 @@ struct snapshot_file {
     const struct images *images;      /* NULL = none: rows are read from the data file */
     int64_t rows_count;               /* physical */
     int64_t position;                 /* highest order position of its rows, 0 = foreign */
+    struct shared_vector *vector;     /* private: owns `dv` */
 };
 
 /* Fields are read-only for everybody outside snapshot.c. */
@@ -47,7 +50,7 @@ struct snapshot {
     const struct snapshot_file *files; /* ascending number (newest version), else log order */
     const struct index_view *index;    /* NULL: an older version, or a table without key and lookup */
     int64_t references; /* atomic; private, like what follows */
-    void *owner;
+    struct store_owner *owner;
 };
 
 /* One more reference to a snapshot that the caller already holds. Any thread. */

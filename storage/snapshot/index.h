@@ -1,0 +1,77 @@
+/*
+ * The index of one table as a snapshot sees it: per kind a few runs, all of them
+ * probed. Immutable and shared by reference count. Which runs are merged, and
+ * when, is decided here; the merging is index_run.h's.
+ *
+ * An entry is alive when its file is in the snapshot and its row is not in the
+ * file's deletion vector; dead entries stay in the runs until these are merged.
+ */
+#pragma once
+
+#include "storage/base/err.h"
+#include "storage/snapshot/index_run.h"
+#include "storage/snapshot/keys.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    INDEX_RUNS_MAX = 8,            /* of a kind, probed by a lookup */
+    INDEX_RUNS_FOREGROUND_MAX = 7, /* a merge that would make more folds the smallest ones */
+    INDEX_RUNS_CALM = 4,           /* background maintenance works above this */
+    INDEX_SET_MAX = 32,            /* room in memory: runs are many only right after a rebuild */
+    INDEX_DEAD_PERCENT = 50,       /* all runs become one when so many entries are dead */
+};
+
+/* Largest run first: a run is never larger than the one before it. */
+struct index_set {
+    struct index_run *runs[INDEX_SET_MAX];
+    size_t count;
+};
+
+struct index_view {
+    size_t kinds_count;
+    struct index_set *kinds;
+    int references; /* atomic; private */
+};
+
+struct index_view *index_view_new(size_t kinds_count);
+/* A copy to be changed before it is published. */
+struct index_view *index_view_copy(const struct index_view *view);
+struct index_view *index_view_acquire(const struct index_view *view);
+void index_view_release(struct index_view **view);
+
+/* On a view not yet published. add takes the run; remove drops the view's reference. */
+void index_view_add(struct index_view *view, struct index_run **run);
+void index_view_remove(struct index_view *view, const struct index_run *run);
+
+int64_t index_view_entries_count(const struct index_view *view);
+
+/* The entries of one hash, run by run. */
+struct index_ranges {
+    struct {
+        const struct index_entry *entries;
+        size_t count;
+    } items[INDEX_SET_MAX];
+    size_t count;
+};
+void index_view_find(const struct index_view *view, uint32_t kind, uint64_t hash,
+                     struct index_ranges *ranges_out);
+
+/*
+ * Which runs to merge: the newest (smallest) ones, as far as each next one is
+ * not much larger than those before it together, so that every entry is written
+ * a logarithmic number of times.
+ *
+ *   busy      runs that another merge works on are left alone; NULL = none
+ *   ratio     how much larger the next run may be
+ *   runs_out  at least two, or count 0
+ */
+struct index_choice {
+    struct index_run *runs[INDEX_SET_MAX]; /* borrowed from the set */
+    size_t count;
+};
+typedef bool index_busy_fn(void *self, const struct index_run *run);
+void index_choose(const struct index_set *set, size_t ratio, index_busy_fn *busy, void *busy_self,
+                  struct index_choice *choice_out);

@@ -1,0 +1,320 @@
+/*
+ * The table handle: its life, the published snapshot, older versions, the
+ * definition, checkpoints and statistics. Merging is merge.c, following the log
+ * follow.c, opening table_open.c.
+ */
+#include "storage/snapshot/table.h"
+
+#include "storage/base/clock.h"
+#include "storage/base/mem.h"
+#include "storage/delta/checkpoint.h"
+#include "storage/delta/transaction.h"
+#include "storage/object/object.h"
+#include "storage/parquet/writer.h"
+#include "storage/snapshot/images.h"
+#include "storage/snapshot/table_internal.h"
+
+#include <assert.h>
+
+enum {
+    CHECKPOINT_COMMITS = 100,             /* since the last one */
+    CHECKPOINT_LOG_BYTES = 16 << 20,
+    CHECKPOINT_AGE_MS = 10 * 60 * 1000,   /* when there was any commit since */
+    SCHEMA_TEXT_BYTES_MAX = 16 << 20,
+};
+
+/* ---- life ---------------------------------------------------------------------- */
+
+struct table *table_acquire(struct table *table)
+{
+    int before = __atomic_fetch_add(&table->references, 1, __ATOMIC_RELAXED);
+    assert(before > 0);
+    return table;
+}
+
+static void table_free(struct table *table)
+{
+    for (size_t i = 0; i < TABLE_HISTORIC_MAX; i++) {
+        snapshot_release(&table->historic[i]);
+    }
+    published_deinit(&table->current);
+    tombstones_deinit(&table->tombstones);
+    parquet_writer_context_free(&table->writer);
+    object_store_close(&table->index_store);
+    store_owner_release(&table->owner);
+    lock_deinit(&table->commit);
+    lock_deinit(&table->historic_lock);
+    mem_free(table->name);
+    mem_free(table->folder);
+    mem_free(table->index_folder);
+    mem_free(table);
+}
+
+void table_release(struct table **table)
+{
+    struct table *released = *table;
+    *table = NULL;
+    if (released != NULL && __atomic_sub_fetch(&released->references, 1, __ATOMIC_ACQ_REL) == 0) {
+        table_free(released);
+    }
+}
+
+const char *table_name(const struct table *table)
+{
+    return table->name;
+}
+
+const struct id *table_uuid(const struct table *table)
+{
+    return &table->uuid;
+}
+
+struct object_store *table_store(const struct table *table)
+{
+    return table->store;
+}
+
+struct schema *table_schema(struct table *table)
+{
+    CLEANUP(snapshot_release) const struct snapshot *snapshot = table_snapshot(table);
+    return schema_acquire(snapshot->schema);
+}
+
+/* ---- snapshots ------------------------------------------------------------------- */
+
+const struct snapshot *table_snapshot(struct table *table)
+{
+    return published_acquire(&table->current);
+}
+
+int64_t table_version(struct table *table)
+{
+    CLEANUP(snapshot_release) const struct snapshot *snapshot = table_snapshot(table);
+    return snapshot->version;
+}
+
+enum err_code snapshot_build_historic(const struct id *uuid, const struct schema *schema,
+                                      const struct delta_state *state, struct store_owner *owner,
+                                      const struct snapshot **snapshot_out, struct err *err)
+{
+    CLEANUP(file_list_deinit) struct file_list files = {0};
+    const struct delta_file *file = NULL;
+    struct delta_cursor cursor = {0};
+    while ((file = delta_state_next_file(state, &cursor)) != NULL) {
+        struct shared_vector *vector = NULL;
+        struct images *none = NULL;
+        TRY(table_load_vector(owner->store, file, &vector, err));
+        file_list_add(&files, 0, file, &none, &vector);
+    }
+    struct snapshot_parts parts = {
+        .table = uuid, .schema = schema, .state = state, .owner = owner, .files = &files};
+    *snapshot_out = snapshot_new(&parts);
+    return ERR_OK;
+}
+
+/* A cached snapshot of `version`, moved to the front; NULL when there is none. */
+static const struct snapshot *find_historic(struct table *table, int64_t version)
+{
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&table->historic_lock);
+    for (size_t i = 0; i < TABLE_HISTORIC_MAX; i++) {
+        const struct snapshot *found = table->historic[i];
+        if (found != NULL && found->version == version) {
+            memmove(table->historic + 1, table->historic, i * sizeof table->historic[0]);
+            table->historic[0] = found;
+            return snapshot_acquire(found);
+        }
+    }
+    return NULL;
+}
+
+static void keep_historic(struct table *table, const struct snapshot *snapshot)
+{
+    const struct snapshot *evicted = NULL;
+    lock_take(&table->historic_lock);
+    evicted = table->historic[TABLE_HISTORIC_MAX - 1];
+    memmove(table->historic + 1, table->historic,
+            (TABLE_HISTORIC_MAX - 1) * sizeof table->historic[0]);
+    table->historic[0] = snapshot_acquire(snapshot);
+    lock_drop(&table->historic_lock);
+    snapshot_release(&evicted);
+}
+
+static enum err_code load_historic(struct table *table, const struct snapshot *current,
+                                   int64_t version, const struct snapshot **snapshot_out,
+                                   struct err *err)
+{
+    CLEANUP(delta_state_release) struct delta_state *state = NULL;
+    TRY(delta_state_load_version(table->store, version, &state, err));
+    TRY(snapshot_build_historic(&table->uuid, current->schema, state, table->owner, snapshot_out,
+                                err));
+    keep_historic(table, *snapshot_out);
+    return ERR_OK;
+}
+
+enum err_code table_snapshot_at_version(struct table *table, int64_t version,
+                                        const struct snapshot **snapshot_out, struct err *err)
+{
+    CLEANUP(snapshot_release) const struct snapshot *current = table_snapshot(table);
+    if (version == current->version) {
+        *snapshot_out = snapshot_acquire(current);
+        return ERR_OK;
+    }
+    if (version < 0 || version > current->version) {
+        return err_set(err, ERR_NOT_FOUND, "table '%s' has no version %lld; the newest is %lld",
+                       table->name, (long long)version, (long long)current->version);
+    }
+    const struct snapshot *found = find_historic(table, version);
+    if (found != NULL) {
+        *snapshot_out = found;
+        return ERR_OK;
+    }
+    if (load_historic(table, current, version, snapshot_out, err) != ERR_OK) {
+        return err_wrap(err, "table '%s' version %lld", table->name, (long long)version);
+    }
+    return ERR_OK;
+}
+
+enum err_code table_snapshot_at_time(struct table *table, int64_t timestamp_ms,
+                                     const struct snapshot **snapshot_out, struct err *err)
+{
+    CLEANUP(snapshot_release) const struct snapshot *current = table_snapshot(table);
+    if (timestamp_ms >= current->timestamp_ms) {
+        *snapshot_out = snapshot_acquire(current);
+        return ERR_OK;
+    }
+    int64_t version = 0;
+    if (delta_state_version_at(table->store, timestamp_ms, &version, err) != ERR_OK) {
+        return err_wrap(err, "table '%s'", table->name);
+    }
+    return table_snapshot_at_version(table, version, snapshot_out, err);
+}
+
+/* ---- the definition ----------------------------------------------------------------- */
+
+/* The new columns as a metadata commit. */
+static enum err_code commit_columns(struct table *table, const struct snapshot *current,
+                                    const struct schema *next, struct err *err)
+{
+    CLEANUP(buffer_deinit) struct buffer text;
+    buffer_init(&text, SCHEMA_TEXT_BYTES_MAX);
+    schema_write_delta(next, &text);
+    buffer_append_byte(&text, '\0');
+    TRY(buffer_check(&text, "schema", err));
+    struct delta_metadata changed = *current->state->metadata;
+    changed.schema_string = (const char *)text.data;
+    CLEANUP(delta_metadata_release)
+    const struct delta_metadata *metadata = delta_metadata_new(&changed);
+    CLEANUP(delta_transaction_free)
+    struct delta_transaction *transaction =
+        delta_transaction_begin(current->state, table->store, DELTA_READS_NOTHING);
+    delta_transaction_set_metadata(transaction, metadata);
+    delta_transaction_set_operation(transaction, "CHANGE COLUMNS", NULL, NULL);
+    CLEANUP(delta_commit_result_deinit) struct delta_commit_result result = {0};
+    TRY(delta_transaction_commit(transaction, &result, err));
+    table_remember(table, result.version, result.hash, -1);
+    return table_follow(table, next, result.state, false, err);
+}
+
+/* Looser rules, descriptions, lookups: nothing for the log, but readers get the new schema. */
+static enum err_code publish_definition(struct table *table, const struct snapshot *current,
+                                        const struct schema *next, struct err *err)
+{
+    bool same = index_definition(current->schema, table->hash_key) ==
+                index_definition(next, table->hash_key);
+    CLEANUP(delta_state_release) struct delta_state *state = delta_state_acquire(current->state);
+    return table_follow(table, next, state, !same, err);
+}
+
+enum err_code table_change_schema(struct table *table, const struct schema *next, struct err *err)
+{
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&table->commit);
+    bool changed = false;
+    TRY(table_catch_up(table, &changed, err));
+    CLEANUP(snapshot_release) const struct snapshot *current = table_snapshot(table);
+    bool missing = false;
+    enum err_code code = table_check_columns(next, current->state->metadata, &missing, err);
+    if (code == ERR_OK && missing) {
+        code = commit_columns(table, current, next, err);
+    }
+    if (code == ERR_OK) {
+        CLEANUP(snapshot_release) const struct snapshot *committed = table_snapshot(table);
+        code = committed->schema == next ? ERR_OK : publish_definition(table, committed, next, err);
+    }
+    return code == ERR_OK ? ERR_OK : err_wrap(err, "table '%s'", table->name);
+}
+
+/* ---- checkpoints ---------------------------------------------------------------------- */
+
+bool table_checkpoint_is_due(struct table *table, int64_t now_ms)
+{
+    CLEANUP(snapshot_release) const struct snapshot *snapshot = table_snapshot(table);
+    int64_t commits = snapshot->version - snapshot->state->checkpoint_version;
+    int64_t at_ms = __atomic_load_n(&table->checkpoint_at_ms, __ATOMIC_RELAXED);
+    return commits >= CHECKPOINT_COMMITS || snapshot->state->log_bytes >= CHECKPOINT_LOG_BYTES ||
+           (commits > 1 && now_ms - at_ms >= CHECKPOINT_AGE_MS);
+}
+
+/* Publish the same version with the checkpoint noted in its state. */
+static void note_checkpoint(struct table *table, int64_t version)
+{
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&table->commit);
+    CLEANUP(snapshot_release) const struct snapshot *current = table_snapshot(table);
+    CLEANUP(delta_state_release)
+    struct delta_state *state = delta_state_after_checkpoint(current->state, version);
+    struct file_list files;
+    file_list_copy(&files, current);
+    struct index_view *view = (struct index_view *)(uintptr_t)current->index; /* shared again */
+    table_publish(table, current->schema, state, &files, view);
+}
+
+enum err_code table_checkpoint(struct table *table, int64_t now_ms,
+                               struct delta_checkpoint_result *result_out, struct err *err)
+{
+    CLEANUP(snapshot_release) const struct snapshot *snapshot = table_snapshot(table);
+    if (delta_checkpoint_write(table->store, snapshot->state, now_ms, result_out, err) != ERR_OK) {
+        return err_wrap(err, "table '%s': checkpoint of version %lld", table->name,
+                        (long long)snapshot->version);
+    }
+    note_checkpoint(table, snapshot->version);
+    __atomic_store_n(&table->checkpoint_at_ms, now_ms, __ATOMIC_RELAXED);
+    return ERR_OK;
+}
+
+/* ---- statistics ------------------------------------------------------------------------- */
+
+static void count_index(const struct index_view *view, struct table_statistics *statistics)
+{
+    statistics->index_entries_count = index_view_entries_count(view);
+    for (size_t kind = 0; kind < view->kinds_count; kind++) {
+        const struct index_set *set = &view->kinds[kind];
+        if ((int64_t)set->count > statistics->index_runs_count) {
+            statistics->index_runs_count = (int64_t)set->count;
+        }
+        for (size_t i = 0; i < set->count; i++) {
+            statistics->index_bytes += (int64_t)set->runs[i]->derived.body.size;
+        }
+    }
+}
+
+void table_statistics_get(struct table *table, struct table_statistics *statistics_out)
+{
+    CLEANUP(snapshot_release) const struct snapshot *snapshot = table_snapshot(table);
+    struct table_statistics statistics = {
+        .version = snapshot->version,
+        .rows_count = snapshot->state->rows_count,
+        .dead_rows_count = snapshot->state->deleted_rows_count,
+        .files_count = snapshot->state->files_count,
+        .files_bytes = snapshot->state->files_bytes,
+        .tombstones_count = __atomic_load_n(&table->tombstones_seen, __ATOMIC_RELAXED),
+        .duplicates_count = __atomic_load_n(&table->duplicates, __ATOMIC_RELAXED),
+        .log_bytes = snapshot->state->log_bytes,
+    };
+    for (size_t i = 0; i < snapshot->files_count; i++) {
+        const struct images *images = snapshot->files[i].images;
+        statistics.images_bytes += images == NULL ? 0 : (int64_t)images->derived.body.size;
+    }
+    if (snapshot->index != NULL) {
+        count_index(snapshot->index, &statistics);
+    }
+    *statistics_out = statistics;
+}

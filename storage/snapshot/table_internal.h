@@ -1,0 +1,187 @@
+/*
+ * What the files of this room share about an open table: its struct and the
+ * steps that merge, compaction and refresh have in common. Nobody else includes
+ * this.
+ */
+#pragma once
+
+#include "storage/base/hash.h"
+#include "storage/base/lock.h"
+#include "storage/delta/state.h"
+#include "storage/snapshot/files.h"
+#include "storage/snapshot/index.h"
+#include "storage/snapshot/manifest.h"
+#include "storage/snapshot/snapshot.h"
+#include "storage/snapshot/table.h"
+#include "storage/snapshot/tombstones.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct parquet_writer_context;
+
+enum {
+    TABLE_APP_ID_BYTES = 96,
+    TABLE_HISTORIC_MAX = 4, /* snapshots of older versions kept at hand */
+};
+
+struct table {
+    /* set once at open */
+    int references; /* atomic */
+    char *name;
+    struct id uuid;
+    char *folder;
+    char *index_folder;
+    char app_id[TABLE_APP_ID_BYTES]; /* "sluice/<instance>/<uuid>" */
+    uint8_t hash_key[HASH_KEY_BYTES];
+    char boot[MANIFEST_BOOT_BYTES];
+    struct store_owner *owner;
+    struct object_store *store;
+    struct object_store *index_store;
+    struct lock *publish; /* the registry's, LOCK_RANK_SNAPSHOT */
+
+    struct published current; /* what readers see; replaced under `publish` */
+
+    struct lock commit; /* LOCK_RANK_COMMIT; guards what follows */
+    struct tombstones tombstones;
+    struct own_commit commits[MANIFEST_COMMITS_MAX]; /* oldest first */
+    size_t commits_count;
+    int64_t overwritten_from;     /* found, not yet reported by table_refresh; -1 = none */
+    int64_t overwritten_position;
+    struct parquet_writer_context *writer;
+    const struct index_run *busy[INDEX_SET_MAX]; /* being merged by table_index_maintain */
+    size_t busy_count;
+
+    uint32_t next_file; /* atomic */
+    uint64_t next_run;  /* atomic */
+    int64_t duplicates; /* atomic */
+    int64_t checkpoint_at_ms; /* atomic; of the last checkpoint, or of the open */
+    int64_t tombstones_seen; /* atomic copy of the set's count, for statistics */
+
+    struct lock historic_lock; /* LOCK_RANK_CACHE */
+    const struct snapshot *historic[TABLE_HISTORIC_MAX]; /* newest used first */
+};
+
+struct table_open_options {
+    const char *name;
+    const struct id *uuid;
+    const struct schema *schema;
+    const struct id *instance;
+    const uint8_t *hash_key; /* HASH_KEY_BYTES */
+    const char *folder;
+    const char *index_folder;
+    struct lock *publish;
+};
+
+/*
+ * Open the table in `folder`. Errors: see tables_attach.
+ */
+enum err_code table_open(const struct table_open_options *options, struct table **table_out,
+                         struct err *err) MUST_USE;
+
+/* A snapshot without an index: an older version, or a folder of another engine. */
+enum err_code snapshot_build_historic(const struct id *uuid, const struct schema *schema,
+                                      const struct delta_state *state, struct store_owner *owner,
+                                      const struct snapshot **snapshot_out,
+                                      struct err *err) MUST_USE;
+
+uint32_t table_new_file_number(struct table *table);
+uint64_t table_new_run_id(struct table *table);
+
+/* ---- entries by kind ---- */
+
+/* Index entries collected for every kind; flushed to runs. */
+struct entry_lists {
+    struct index_kinds kinds;
+    struct {
+        struct index_entry *items;
+        size_t count;
+        size_t capacity;
+    } lists[INDEX_KINDS_MAX];
+};
+void entry_lists_init(struct entry_lists *lists, const struct schema *schema);
+void entry_lists_deinit(struct entry_lists *lists);
+void entry_lists_add(struct entry_lists *lists, uint32_t kind, const struct index_entry *entry);
+
+/*
+ * Entries of one row: the key's with `key_hash` (0 kinds without a key ignore
+ * it) and one for every lookup column with a value.
+ *   scratch  for the bytes of lookup values
+ */
+void entry_lists_add_row(struct entry_lists *lists, const struct table *table,
+                         const struct frame *frame, int64_t row, uint64_t key_hash, bool has_key,
+                         const struct index_entry *place, struct buffer *scratch);
+
+/* Sort and write a run per kind that has entries, added to `view`; the lists are empty then. */
+enum err_code entry_lists_flush(struct entry_lists *lists, struct table *table,
+                                struct index_view *view, struct err *err) MUST_USE;
+
+/* ---- publishing; commit lock held ---- */
+
+/*
+ * Fold small runs until every kind has at most INDEX_RUNS_FOREGROUND_MAX.
+ * `files` and the entries' files decide what is alive: `snapshot` is the one
+ * that is about to be published.
+ */
+enum err_code table_fold_runs(struct table *table, const struct snapshot *snapshot,
+                              struct index_view *view, struct err *err) MUST_USE;
+
+/*
+ * Swap the published snapshot and write the manifest. Takes `files`; `view` is
+ * shared (NULL = no index).
+ */
+void table_publish(struct table *table, const struct schema *schema,
+                   const struct delta_state *state, struct file_list *files,
+                   struct index_view *view);
+
+/* Remember a commit of ours. position_from -1 = no batch in it. */
+void table_remember(struct table *table, int64_t version, uint64_t hash, int64_t position_from);
+
+/* ---- following the log; commit lock held ---- */
+
+/*
+ * Publish `state`: files that are new are read into index and images, files that
+ * are gone leave. Used by open, refresh and after lost races.
+ *
+ *   fresh   take nothing over from what is published: a rebuild
+ */
+enum err_code table_follow(struct table *table, const struct schema *schema,
+                           struct delta_state *state, bool fresh, struct err *err) MUST_USE;
+
+/* Is every column of the log in the schema with the same type? Errors: ERR_CONFLICT names it. */
+enum err_code table_check_columns(const struct schema *schema,
+                                  const struct delta_metadata *metadata, bool *missing_out,
+                                  struct err *err) MUST_USE;
+
+/* Bring the table up to the newest version and look for overwritten commits. */
+enum err_code table_catch_up(struct table *table, bool *changed_out, struct err *err) MUST_USE;
+
+/* Load the tombstone files that the newest commit of ours names. */
+enum err_code table_load_tombstones(struct table *table, const struct delta_state *state,
+                                    struct err *err) MUST_USE;
+
+/* The wall-clock moment before which deletes are forgotten. */
+int64_t table_tombstone_horizon_us(const struct schema *schema, int64_t now_us);
+
+/* ---- vectors ---- */
+
+/* The deletion vector of a live file, loaded; *vector_out NULL when it has none. */
+enum err_code table_load_vector(struct object_store *store, const struct delta_file *file,
+                                struct shared_vector **vector_out, struct err *err) MUST_USE;
+
+/* ---- reading data files into the index ---- */
+
+/*
+ * Read the live rows of a data file: entries into `lists` (flushed to `view` when
+ * they are many), images into a new file of the index.
+ *
+ *   dv  NULL = none
+ */
+enum err_code table_ingest(struct table *table, const struct schema *schema,
+                           const struct delta_file *file, const struct deletion_vector *dv,
+                           uint32_t number, struct entry_lists *lists, struct index_view *view,
+                           struct images **images_out, struct err *err) MUST_USE;
+
+/* A file's vector as one comparable text. Empty without a vector. */
+void vector_identity(const struct delta_file *file, struct buffer *text);
