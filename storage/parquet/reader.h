@@ -34,6 +34,7 @@ enum {
     PARQUET_SCHEMA_DEPTH_MAX = 24,
     PARQUET_ROW_GROUPS_MAX = 1 << 20,
     PARQUET_DICTIONARY_VALUES_MAX = 1 << 24,
+    PARQUET_ROW_BYTES_MAX = 256 << 20, /* memory of one assembled nested row */
 };
 
 /*
@@ -92,8 +93,9 @@ struct parquet_read_options {
  * smaller → double, float → double, decimal to larger precision with at least as many integral digits and
  * scale, date → timestamp_ntz; timestamps in any unit and INT96 → µs.
  * Cost:    touches only the pages of the range when the file has an offset index,
- *          else reads page headers up to it. Memory grows with `count`: read
- *          large files in pieces.
+ *          else reads page headers up to it. Memory grows with `count`, and a row
+ *          group's row count is the file's claim: read large files in pieces.
+ * Text:    strings are checked to be UTF-8.
  * Errors:  ERR_CORRUPT and ERR_UNSUPPORTED with column and offset (a nested
  *          column where the schema has a flat one, a type that does not widen);
  *          ERR_TOO_LARGE a column over 2^31 - 1 bytes; what read_at returns.

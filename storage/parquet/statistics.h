@@ -25,15 +25,16 @@ struct parquet_bound {
         __int128 i128; /* decimal, unscaled */
     };
     uint16_t bytes_size; /* string, binary: bytes in use below */
-    bool exact;          /* false: `bytes` is a true prefix of a longer value (writer), or a
-                            bound that was shortened by whoever wrote the file (reader) */
+    bool exact;          /* false, from the writer: `bytes` is the beginning of a longer value and
+                            may end inside a character; from a footer: a bound that whoever wrote
+                            the file shortened (a maximum is then above every value) */
     uint8_t bytes[PARQUET_STATISTICS_BYTES];
 };
 
 struct parquet_column_statistics {
     int64_t values_count; /* not null */
     int64_t nulls_count;  /* -1 = unknown (reader only) */
-    bool has_nan;         /* some value is NaN; min and max are over the others */
+    bool has_nan;         /* some value is NaN (from a footer: may be); min and max are over the others */
     bool has_range;       /* min and max below are set */
     struct parquet_bound min;
     struct parquet_bound max;

@@ -1,0 +1,75 @@
+/*
+ * A file's schema as a tree: what the footer's flat list of elements means.
+ * Levels, leaves, and on request the logical shape of lists and maps.
+ * Source: parquet-format LogicalTypes.md "Nested Types" and its compatibility rules.
+ */
+#pragma once
+
+#include "storage/base/arena.h"
+#include "storage/base/err.h"
+#include "storage/parquet/metadata.h"
+#include "storage/parquet/nested.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* One element with its place; index 0 is the root. Depth-first, as in the footer. */
+struct tree_element {
+    const struct metadata_element *element;
+    size_t next;   /* index after this element's subtree: its next sibling or beyond */
+    size_t parent; /* of the root: 0 */
+    uint8_t definition; /* level at which this element is present */
+    uint8_t repetition;
+    size_t first_leaf; /* ordinal of the first leaf in the subtree */
+    size_t leaves_count;
+};
+
+/* One leaf column. */
+struct tree_leaf {
+    size_t element; /* index of its tree_element */
+    const char *path; /* "add.partitionValues.key_value.key", for messages */
+};
+
+struct tree {
+    size_t elements_count;
+    struct tree_element *elements;
+    size_t leaves_count;
+    struct tree_leaf *leaves;
+};
+
+/*
+ * Everything lives in `arena`; borrows the footer.
+ * Errors: ERR_CORRUPT child counts that do not add up; ERR_UNSUPPORTED too deep or large.
+ */
+enum err_code tree_build(const struct metadata_footer *footer, struct arena *arena,
+                         struct tree *tree_out, struct err *err) MUST_USE;
+
+/* Index of the top-level element by name: exactly, else ignoring ASCII case when unique; 0 = none. */
+size_t tree_find_column(const struct tree *tree, struct span name);
+
+/* What a leaf's values are. */
+struct leaf_meaning {
+    enum parquet_kind kind;
+    bool is_unsigned; /* PARQUET_INTEGER */
+    int bits;         /* PARQUET_INTEGER: 8, 16, 32, 64 */
+    int unit;         /* timestamps: enum parquet_unit; INT96 counts as µs (it is converted) */
+    int precision;    /* decimal */
+    int scale;        /* decimal */
+    const char *odd;  /* a meaning frames have no type for ("TIME"), NULL otherwise */
+};
+struct leaf_meaning leaf_meaning_of(const struct metadata_element *element);
+
+/* A logical node with what assembling rows needs. `node` is first, so that both convert. */
+struct tree_node {
+    struct parquet_node node;
+    uint8_t definition; /* level at which the value is not null */
+    uint8_t repeated_definition; /* lists, maps: level at which there is an element */
+    uint8_t repetition;          /* lists, maps: repetition level of further elements */
+    size_t first_leaf;           /* in the subtree; of a leaf: itself */
+    size_t leaves_count;
+};
+
+/* The logical node of the element at `index`, with everything below. */
+enum err_code tree_node_build(const struct tree *tree, size_t index, struct arena *arena,
+                              const struct tree_node **node_out, struct err *err) MUST_USE;
