@@ -1,0 +1,55 @@
+/* sysexits codes; see exit.h. */
+#include "server/cli/exit.h"
+
+#include <sysexits.h>
+
+int exit_code_of(enum err_code code)
+{
+    switch (code) {
+    case ERR_OK:
+        return EX_OK;
+    case ERR_INVALID:
+    case ERR_TOO_LARGE:
+    case ERR_CORRUPT:
+    case ERR_PRECONDITION:
+    case ERR_CONFLICT:
+    case ERR_EXISTS:
+        return EX_DATAERR;
+    case ERR_UNAUTHENTICATED:
+    case ERR_FORBIDDEN:
+        return EX_NOPERM;
+    case ERR_NOT_FOUND:
+        return EX_NOINPUT;
+    case ERR_BUSY:
+    case ERR_CANCELLED:
+        return EX_TEMPFAIL;
+    case ERR_UNSUPPORTED:
+        return EX_UNAVAILABLE;
+    case ERR_NO_SPACE:
+    case ERR_IO:
+        return EX_IOERR;
+    case ERR_NOMEM:
+        return EX_OSERR;
+    }
+    return EX_SOFTWARE;
+}
+
+int exit_code_of_status(int status)
+{
+    if (status < 400) {
+        return EX_OK;
+    }
+    switch (status) {
+    case 401:
+    case 403:
+        return EX_NOPERM;
+    case 404:
+        return EX_NOINPUT;
+    case 429:
+    case 503:
+    case 507:
+        return EX_TEMPFAIL;
+    default:
+        return status >= 500 ? EX_UNAVAILABLE : EX_DATAERR;
+    }
+}
