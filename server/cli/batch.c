@@ -365,7 +365,7 @@ static double now_seconds(void)
 
 static enum err_code run(const struct arguments *arguments, const char *name, struct err *err)
 {
-    struct form form;
+    struct form form = {0};
     TRY(form_of(name, &form, err));
     CLEANUP(client_close) struct client *client = NULL;
     TRY(client_open(&arguments->command.client, &client, err));
