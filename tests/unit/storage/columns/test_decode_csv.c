@@ -70,6 +70,7 @@ Test(decode_csv, reads_values_by_the_header)
         {"non-ASCII", "k,s,at\na,Nevárez €,5\nb,\"Ó\",6\n",
          "2 upsert a|~|Nevárez €|5; 3 upsert "
          "b|~|Ó|6"},
+        {"empty strings only", "k,at\n\"\",5\n", "2 upsert |~|~|5"},
         {"null in a key", "k,at\n,5\n", "!2 /k key_null"},
         {"null in the sequence", "k,at\na,\n", "!2 /at required"},
     };

@@ -1,0 +1,138 @@
+/*
+ * What the fuzz targets of the decoders share: a table with every type and rule,
+ * and what must hold whatever a body says. Included by one target each.
+ */
+#pragma once
+
+#include "storage/base/json.h"
+#include "storage/base/text.h"
+#include "storage/columns/decode.h"
+#include "storage/columns/pattern.h"
+
+#include <assert.h>
+
+static const char decode_fuzz_definition[] =
+    "{\"schema\":{\"fields\":["
+    "{\"name\":\"k\",\"type\":\"string\",\"nullable\":false,\"max_length\":8},"
+    "{\"name\":\"at\",\"type\":\"long\",\"nullable\":false,\"minimum\":0},"
+    "{\"name\":\"i\",\"type\":\"integer\",\"minimum\":-5,\"maximum\":100},"
+    "{\"name\":\"f\",\"type\":\"double\"},"
+    "{\"name\":\"b\",\"type\":\"boolean\"},"
+    "{\"name\":\"day\",\"type\":\"date\",\"nullable\":false},"
+    "{\"name\":\"time\",\"type\":\"timestamp\"},"
+    "{\"name\":\"d\",\"type\":\"decimal(10,2)\"},"
+    "{\"name\":\"wide\",\"type\":\"decimal(38,10)\"},"
+    "{\"name\":\"raw\",\"type\":\"binary\",\"max_length\":4},"
+    "{\"name\":\"npi\",\"type\":\"string\",\"format\":\"npi\"},"
+    "{\"name\":\"one_of\",\"type\":\"string\",\"enum\":[\"x\",\"yy\"]},"
+    "{\"name\":\"a_name_of_sixteen_bytes_or_more\",\"type\":\"string\",\"pattern\":\"[a-z]+\"}]},"
+    "\"key\":[\"k\"],\"sequence_by\":\"at\",\"merge\":\"deletion-vectors\"}";
+
+static const struct schema *decode_fuzz_schema(void)
+{
+    struct json *json = NULL;
+    struct schema *schema = NULL;
+    struct err err = {0};
+    enum err_code code = json_parse(span_of_text(decode_fuzz_definition), &json, &err);
+    assert(code == ERR_OK);
+    code = schema_parse(json, &schema, &err);
+    assert(code == ERR_OK);
+    json_free(&json);
+    return schema;
+}
+
+static inline void decode_fuzz_check_text(struct span text)
+{
+    assert(text_is_utf8(text, NULL));
+    assert(text.size == 0 || memchr(text.data, 0, text.size) == NULL);
+}
+
+static inline void decode_fuzz_check_rules(const struct field *field, struct span text)
+{
+    assert(field->max_length < 0 || text_code_points(text) <= (size_t)field->max_length);
+    assert(field->format == FORMAT_NONE || field_format_holds(field->format, text));
+    assert(field->pattern == NULL || field_pattern_holds(field->pattern, text));
+}
+
+/* Every accepted row obeys the schema. */
+static inline void decode_fuzz_check_frame(const struct frame *frame)
+{
+    frame_check(frame);
+    for (int64_t row = 0; row < frame->rows_count; row++) {
+        enum frame_operation operation = frame_operation_at(frame, row);
+        bool full = operation == FRAME_UPSERT || operation == FRAME_INSERT;
+        assert(column_is_valid(&frame->columns[0], row));
+        assert(column_is_valid(&frame->columns[1], row));
+        assert(!full || column_is_valid(&frame->columns[5], row));
+        for (size_t i = 0; i < frame->schema->fields_count; i++) {
+            const struct column *column = &frame->columns[i];
+            const struct field *field = &frame->schema->fields[i];
+            assert(operation == FRAME_PATCH || column_is_present(column, row));
+            if (field->type == COLUMN_STRING && column_is_valid(column, row)) {
+                struct span text = column_bytes(column, row);
+                decode_fuzz_check_text(text);
+                if (operation != FRAME_DELETE || i == 0) {
+                    decode_fuzz_check_rules(field, text);
+                }
+            }
+        }
+    }
+}
+
+static inline void decode_fuzz_check_errors(struct span body, const struct decode_errors *errors)
+{
+    assert(errors->received_count > 0);
+    assert(errors->received_count == errors->accepted_count + errors->rejected_count);
+    for (size_t i = 0; i < errors->rejected_kept; i++) {
+        const struct decode_rejected *rejected = &errors->rejected[i];
+        assert(rejected->errors_count > 0);
+        assert(rejected->payload.data >= body.data);
+        assert(rejected->payload.size <= (size_t)(body.data + body.size - rejected->payload.data));
+    }
+    for (size_t i = 0; i < errors->items_count; i++) {
+        assert(errors->items[i].message[0] != '\0');
+        assert(text_is_utf8(span_of_text(errors->items[i].message), NULL));
+        assert(text_is_utf8(span_of_text(errors->items[i].pointer), NULL));
+    }
+}
+
+/* A rejected record is rejected again when it comes alone, as a replay of a dead letter would. */
+static inline void decode_fuzz_replay(const struct schema *schema,
+                                      const struct decode_options *options, struct span header,
+                                      struct span payload)
+{
+    CLEANUP(buffer_deinit) struct buffer alone;
+    buffer_init(&alone, header.size + payload.size + 1);
+    if (header.size > 0) {
+        buffer_append_span(&alone, header);
+        buffer_append_byte(&alone, '\n');
+    } else if (payload.size >= 3 && memcmp(payload.data, "\xef\xbb\xbf", 3) == 0) {
+        return; /* alone, this would be a byte order mark */
+    }
+    buffer_append_span(&alone, payload);
+    CLEANUP(frame_free) struct frame *frame = NULL;
+    CLEANUP(decode_errors_deinit) struct decode_errors errors = {0};
+    struct err err = {0};
+    if (decode_body(buffer_span(&alone), schema, options, &frame, &errors, &err) == ERR_OK) {
+        assert(errors.accepted_count == 0);
+    }
+}
+
+static inline void decode_fuzz_one(const struct schema *schema, enum decode_format format,
+                                   struct span body)
+{
+    const struct decode_options options = {.format = format, .records_max = 5000};
+    CLEANUP(frame_free) struct frame *frame = NULL;
+    CLEANUP(decode_errors_deinit) struct decode_errors errors = {0};
+    struct err err = {0};
+    if (decode_body(body, schema, &options, &frame, &errors, &err) != ERR_OK) {
+        assert(err.msg[0] != '\0');
+        assert(frame == NULL);
+        return;
+    }
+    decode_fuzz_check_frame(frame);
+    decode_fuzz_check_errors(body, &errors);
+    for (size_t i = 0; i < errors.rejected_kept && i < 3; i++) {
+        decode_fuzz_replay(schema, &options, errors.csv_header, errors.rejected[i].payload);
+    }
+}
