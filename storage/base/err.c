@@ -1,6 +1,7 @@
 /*
  * Errors. See err.h for the contract.
  */
+#define SLUICE_ERR_C
 #include "storage/base/err.h"
 
 #include <assert.h>

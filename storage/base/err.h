@@ -75,6 +75,21 @@ static inline void err_ignore(enum err_code code)
     (void)code;
 }
 
+#if defined(__clang_analyzer__) && !defined(SLUICE_ERR_C)
+/* Static analysis reads one file at a time and must be told that these never return ERR_OK. */
+static inline enum err_code err_failure(enum err_code code)
+{
+    if (code == ERR_OK) {
+        __builtin_unreachable();
+    }
+    return code;
+}
+#define err_set(...) err_failure((err_set)(__VA_ARGS__))
+#define err_set_sys(...) err_failure((err_set_sys)(__VA_ARGS__))
+#define err_set_errno(...) err_failure((err_set_errno)(__VA_ARGS__))
+#define err_wrap(...) err_failure((err_wrap)(__VA_ARGS__))
+#endif
+
 /* Stable lower-case name of a code ("not_found"), for logs and metrics. */
 const char *err_code_name(enum err_code code);
 
