@@ -101,7 +101,9 @@ enum err_code access_find(struct catalog *catalog, const char *name_or_id,
 struct access_role {
     const char *name;
     const char *description;
-    const char *const *actions; /* patterns, NULL-terminated */
+    const char *const *actions;  /* patterns, NULL-terminated */
+    const char *const *unscoped; /* of them, those that an assignment limited to tables allows
+                                    without a table; the handler shows only what is allowed */
 };
 /* "admin" first; count in count_out. Static. */
 const struct access_role *access_roles(size_t *count_out);

@@ -104,6 +104,7 @@ enum err_code dead_letter_replay(struct catalog *catalog, const struct id *lette
 enum err_code dead_letter_discard(struct catalog *catalog, const struct id *letter,
                                   struct err *err) MUST_USE;
 
-/* Lowest segment of the dead-letter log that a stored letter refers to; INT64_MAX = none. */
+/* Lowest segment of the dead-letter log that an open letter (pending, replaying, superseded)
+ * refers to; INT64_MAX = none. Payloads of the others may be gone. */
 enum err_code dead_letters_journal_floor(struct catalog *catalog, int64_t *segment_out,
                                          struct err *err) MUST_USE;

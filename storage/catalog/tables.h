@@ -73,7 +73,8 @@ enum err_code catalog_table_get_by_uuid(struct catalog *catalog, const struct id
 
 /*
  * In order of name.
- *   dropped     false: live tables; true: dropped ones, for vacuum
+ *   dropped     false: live tables; true: dropped ones, for vacuum, always from the
+ *               first: forget what is done and list again
  *   after_name  NULL = from the start
  */
 enum err_code catalog_table_list(struct catalog *catalog, bool dropped, const char *after_name,

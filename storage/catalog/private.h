@@ -1,0 +1,41 @@
+/*
+ * What a catalog is inside. Private to the room.
+ */
+#pragma once
+
+#include "storage/base/id.h"
+#include "storage/base/lock.h"
+#include "storage/base/secret.h"
+#include "storage/catalog/access_snapshot.h"
+#include "storage/catalog/catalog.h"
+#include "storage/catalog/idempotency.h"
+#include "storage/catalog/lanes.h"
+#include "storage/catalog/pieces.h"
+#include "storage/catalog/writer.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct catalog {
+    char *folder; /* set once at open, like keys and options */
+    const struct secret_keys *keys;
+    struct catalog_options options;
+
+    struct lock instance_lock; /* rank CACHE; guards instance */
+    struct id instance;
+
+    struct writer writer;
+    struct database main; /* writer thread only, once it runs */
+    struct pieces pieces;
+    struct reader readers[CATALOG_READERS];
+    _Atomic unsigned next_reader;
+    struct lanes lanes;
+    struct claims claims;
+    struct access_cache access;
+
+    uint8_t *crash_mark; /* mapped; see attempts.h */
+    _Atomic bool corrupt;
+    _Atomic int64_t commits_count;
+    _Atomic int64_t writes_count;
+};

@@ -1,0 +1,538 @@
+/*
+ * The writer thread. See writer.h.
+ *
+ * A group: take what waits, open transactions as closures ask for files, run each
+ * closure in savepoints, COMMIT the current piece, the other pieces, catalog.db,
+ * then answer. The current piece goes first because it holds the floor of
+ * positions: a position that another file uses is never given out twice.
+ */
+#include "storage/catalog/writer.h"
+
+#include "storage/base/clock.h"
+#include "storage/base/fault.h"
+#include "storage/base/file.h"
+#include "storage/base/mem.h"
+#include "storage/catalog/private.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    DATABASES_MAX = CATALOG_PIECES_MAX + 1,
+    PLANTED_DELAY_US = 20000, /* widens the window of a planted bug */
+};
+
+static const char sql_savepoint[] = "SAVEPOINT w";
+static const char sql_rollback_to[] = "ROLLBACK TO w";
+static const char sql_release[] = "RELEASE w";
+static const char sql_commit[] = "COMMIT";
+static const char sql_store_lane[] = "INSERT INTO lanes(table_uuid, position_last) VALUES(?, ?)"
+                                     " ON CONFLICT(table_uuid) DO UPDATE SET position_last = "
+                                     "max(position_last, excluded.position_last)";
+
+/* One call of catalog_write; lies on the caller's stack until it is answered. */
+struct write_request {
+    catalog_write_fn *write;
+    void *arg;
+    struct err *err;
+    enum err_code code;
+    bool alone;
+    bool answered; /* guarded by the queue's lock */
+    struct wake ready;
+    struct write_request *next;
+    uint64_t touched; /* bits of the databases it changed */
+};
+
+/* A change of a lane that may have to be taken back. */
+struct undo {
+    size_t request; /* index in the group */
+    struct lane *lane;
+    struct lane_change change;
+};
+
+struct transaction {
+    struct catalog *catalog;
+    struct write_request *requests[CATALOG_GROUP_MAX];
+    size_t requests_count;
+    size_t current;                            /* index of the request that runs */
+    struct database *databases[DATABASES_MAX]; /* with a transaction open */
+    size_t databases_count;
+    struct undo *undos;
+    size_t undos_count;
+    size_t undos_capacity;
+    bool access_changed;
+};
+
+/* ---- the queue ---- */
+
+void writer_init(struct writer *writer)
+{
+    *writer = (struct writer){0};
+    lock_init(&writer->lock, LOCK_RANK_CATALOG_QUEUE);
+    wake_init(&writer->work);
+}
+
+void writer_deinit(struct writer *writer)
+{
+    wake_deinit(&writer->work);
+    lock_deinit(&writer->lock);
+}
+
+static enum err_code submit(struct catalog *catalog, struct write_request *request)
+{
+    struct writer *writer = &catalog->writer;
+    if (atomic_load(&catalog->corrupt)) {
+        return err_set(request->err, ERR_CORRUPT,
+                       "the catalog was found damaged: keep the files, restore a backup");
+    }
+    wake_init(&request->ready);
+    {
+        CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&writer->lock);
+        if (writer->count >= CATALOG_QUEUE_MAX) {
+            request->code =
+                err_set(request->err, ERR_BUSY, "%d writes are waiting already", CATALOG_QUEUE_MAX);
+        } else {
+            if (writer->last == NULL) {
+                writer->first = request;
+            } else {
+                writer->last->next = request;
+            }
+            writer->last = request;
+            writer->count++;
+            wake_one(&writer->work);
+            while (!request->answered) {
+                wake_wait(&request->ready, &writer->lock);
+            }
+        }
+    }
+    wake_deinit(&request->ready);
+    return request->code;
+}
+
+enum err_code catalog_write(struct catalog *catalog, catalog_write_fn *write, void *arg,
+                            struct err *err)
+{
+    struct write_request request = {.write = write, .arg = arg, .err = err};
+    return submit(catalog, &request);
+}
+
+enum err_code catalog_work_alone(struct catalog *catalog, catalog_write_fn *work, void *arg,
+                                 struct err *err)
+{
+    struct write_request request = {.write = work, .arg = arg, .err = err, .alone = true};
+    return submit(catalog, &request);
+}
+
+/* Wait for work; at most CATALOG_GROUP_MAX requests, one that wants to be alone alone. */
+static bool take_group(struct writer *writer, struct transaction *transaction)
+{
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&writer->lock);
+    while (writer->first == NULL && !writer->stopping) {
+        wake_wait(&writer->work, &writer->lock);
+    }
+    transaction->requests_count = 0;
+    while (writer->first != NULL && transaction->requests_count < CATALOG_GROUP_MAX) {
+        struct write_request *request = writer->first;
+        if (request->alone && transaction->requests_count > 0) {
+            break;
+        }
+        writer->first = request->next;
+        writer->last = writer->first == NULL ? NULL : writer->last;
+        writer->count--;
+        transaction->requests[transaction->requests_count++] = request;
+        if (request->alone) {
+            break;
+        }
+    }
+    return transaction->requests_count > 0;
+}
+
+static void answer_group(struct writer *writer, struct transaction *transaction)
+{
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&writer->lock);
+    for (size_t i = 0; i < transaction->requests_count; i++) {
+        transaction->requests[i]->answered = true;
+        wake_one(&transaction->requests[i]->ready);
+    }
+    transaction->requests_count = 0; /* they are gone from here on */
+}
+
+/* ---- inside a closure ---- */
+
+struct catalog *transaction_catalog(struct transaction *transaction)
+{
+    return transaction->catalog;
+}
+
+static enum err_code enter(struct transaction *transaction, struct database *database,
+                           struct store **store_out, struct err *err)
+{
+    if (!database->in_transaction) {
+        TRY(store_run(database->store, "BEGIN IMMEDIATE", err));
+        database->in_transaction = true;
+        /* Beyond 63 files they share the last bit: a failure then counts for all of them. */
+        size_t bit = transaction->databases_count < 63 ? transaction->databases_count : 63;
+        database->group_bit = (unsigned)bit;
+        transaction->databases[transaction->databases_count++] = database;
+    }
+    if (!database->in_savepoint) {
+        struct query query;
+        TRY(query_begin(database->store, sql_savepoint, &query, err));
+        TRY(query_run(&query, err));
+        database->in_savepoint = true;
+    }
+    transaction->requests[transaction->current]->touched |= UINT64_C(1) << database->group_bit;
+    *store_out = database->store;
+    return ERR_OK;
+}
+
+enum err_code transaction_main(struct transaction *transaction, struct store **store_out,
+                               struct err *err)
+{
+    return enter(transaction, &transaction->catalog->main, store_out, err);
+}
+
+enum err_code transaction_piece(struct transaction *transaction, int64_t number,
+                                struct store **store_out, int64_t *number_out, struct err *err)
+{
+    struct piece *piece = number == 0 ? pieces_current(transaction->catalog)
+                                      : pieces_find(transaction->catalog, number);
+    if (piece == NULL) {
+        return err_set(err, ERR_NOT_FOUND, "the piece of the catalog that held it was removed");
+    }
+    TRY(enter(transaction, &piece->database, store_out, err));
+    if (number_out != NULL) {
+        *number_out = piece->number;
+    }
+    return ERR_OK;
+}
+
+void transaction_change_lane(struct transaction *transaction, struct lane *lane,
+                             const struct lane_change *change)
+{
+    if (transaction->undos_count == transaction->undos_capacity) {
+        transaction->undos_capacity =
+            transaction->undos_capacity == 0 ? 64 : transaction->undos_capacity * 2;
+        transaction->undos =
+            mem_resize(transaction->undos, transaction->undos_capacity, sizeof *transaction->undos);
+    }
+    transaction->undos[transaction->undos_count++] =
+        (struct undo){.request = transaction->current, .lane = lane, .change = *change};
+    lanes_change(&transaction->catalog->lanes, lane, change);
+}
+
+void transaction_access_changed(struct transaction *transaction)
+{
+    transaction->access_changed = true;
+}
+
+static void undo_lane_changes(struct transaction *transaction, size_t request)
+{
+    for (size_t i = transaction->undos_count; i > 0; i--) {
+        struct undo *undo = &transaction->undos[i - 1];
+        if (undo->request != request || undo->lane == NULL) {
+            continue;
+        }
+        const struct lane_change *done = &undo->change;
+        const struct lane_change back = {
+            .queued_count = -done->queued_count,
+            .queued_bytes = -done->queued_bytes,
+            .queued_records = -done->queued_records,
+            .dead_letter_count = -done->dead_letter_count,
+            .dead_letter_bytes = -done->dead_letter_bytes,
+            .live = -done->live,
+        };
+        lanes_change(&transaction->catalog->lanes, undo->lane, &back);
+        undo->lane = NULL;
+    }
+}
+
+/* ---- savepoints ---- */
+
+/* Keep (RELEASE) or undo what the closure did; false when a file's transaction is lost. */
+static bool end_savepoints(struct transaction *transaction, bool keep)
+{
+    bool whole = true;
+    for (size_t i = 0; i < transaction->databases_count; i++) {
+        struct database *database = transaction->databases[i];
+        if (!database->in_savepoint) {
+            continue;
+        }
+        database->in_savepoint = false;
+        struct err err = {0};
+        struct query query;
+        bool ok = store_in_transaction(database->store);
+        if (ok && !keep) {
+            ok = query_begin(database->store, sql_rollback_to, &query, &err) == ERR_OK &&
+                 query_run(&query, &err) == ERR_OK;
+        }
+        if (ok) {
+            ok = query_begin(database->store, sql_release, &query, &err) == ERR_OK &&
+                 query_run(&query, &err) == ERR_OK;
+        }
+        whole = whole && ok;
+    }
+    return whole;
+}
+
+static void note_corruption(struct catalog *catalog, enum err_code code)
+{
+    if (code == ERR_CORRUPT) {
+        atomic_store(&catalog->corrupt, true);
+    }
+}
+
+/* False when the whole group is lost. */
+static bool run_closure(struct transaction *transaction, size_t index)
+{
+    struct write_request *request = transaction->requests[index];
+    transaction->current = index;
+    request->code = request->write(transaction, request->arg, request->err);
+    note_corruption(transaction->catalog, request->code);
+    bool kept = request->code == ERR_OK;
+    if (!kept) {
+        undo_lane_changes(transaction, index);
+    }
+    return end_savepoints(transaction, kept);
+}
+
+/* ---- commit ---- */
+
+static void fail_request(struct transaction *transaction, size_t index, enum err_code code,
+                         const char *message)
+{
+    struct write_request *request = transaction->requests[index];
+    if (request->code == ERR_OK) {
+        undo_lane_changes(transaction, index);
+        request->code = err_set(request->err, code, "%s", message);
+    }
+}
+
+static void fail_touching(struct transaction *transaction, uint64_t bits, const struct err *err)
+{
+    for (size_t i = 0; i < transaction->requests_count; i++) {
+        if ((transaction->requests[i]->touched & bits) != 0) {
+            fail_request(transaction, i, err->code, err->msg);
+        }
+    }
+}
+
+/* What was to be stored about positions is not: all of it again with the next group. */
+static void forget_stored_positions(struct lanes *lanes)
+{
+    for (size_t i = 0; i < lanes->count; i++) {
+        lanes->sorted[i]->position_dirty = true;
+    }
+}
+
+static void roll_back(struct transaction *transaction, struct database *database)
+{
+    struct err err = {0};
+    forget_stored_positions(&transaction->catalog->lanes);
+    if (store_in_transaction(database->store) &&
+        store_run(database->store, "ROLLBACK", &err) != ERR_OK) {
+        process_stop_after_io_error(&err); /* a writer that cannot roll back cannot go on */
+    }
+    database->in_transaction = false;
+    database->in_savepoint = false;
+}
+
+static void fail_group(struct transaction *transaction, enum err_code code, const char *message)
+{
+    for (size_t i = 0; i < transaction->databases_count; i++) {
+        roll_back(transaction, transaction->databases[i]);
+    }
+    transaction->databases_count = 0;
+    for (size_t i = 0; i < transaction->requests_count; i++) {
+        fail_request(transaction, i, code, message);
+    }
+}
+
+/* Store the positions given out, as the floor for the next start. */
+static enum err_code store_positions(struct transaction *transaction, struct err *err)
+{
+    struct lanes *lanes = &transaction->catalog->lanes;
+    struct store *store = NULL;
+    for (size_t i = 0; i < lanes->count; i++) {
+        struct lane *lane = lanes->sorted[i]; /* only this thread changes the list */
+        if (!lane->position_dirty) {
+            continue;
+        }
+        TRY(transaction_piece(transaction, 0, &store, NULL, err));
+        CLEANUP(query_end) struct query query = {0};
+        TRY(query_begin(store, sql_store_lane, &query, err));
+        query_bind_id(&query, &lane->statistics.table);
+        query_bind_integer(&query, lane->statistics.position_last);
+        TRY(query_run(&query, err));
+        lane->position_dirty = false;
+    }
+    return end_savepoints(transaction, true)
+               ? ERR_OK
+               : err_set(err, ERR_IO, "the catalog's transaction was lost");
+}
+
+static void commit_database(struct transaction *transaction, struct database *database)
+{
+    struct err err = {0};
+    struct query query;
+    enum err_code code = query_begin(database->store, sql_commit, &query, &err);
+    if (code == ERR_OK) {
+        code = query_run(&query, &err);
+    }
+    if (code != ERR_OK) {
+        note_corruption(transaction->catalog, code);
+        fail_touching(transaction, UINT64_C(1) << database->group_bit, &err);
+        roll_back(transaction, database);
+    }
+    database->in_transaction = false;
+}
+
+static void commit_all(struct transaction *transaction)
+{
+    if (FAULT("catalog.commit")) {
+        fail_group(transaction, ERR_NO_SPACE, "injected");
+        return;
+    }
+    const struct piece *current = pieces_current(transaction->catalog);
+    struct database *last = &transaction->catalog->main;
+    for (int pass = 0; pass < 3; pass++) {
+        for (size_t i = 0; i < transaction->databases_count; i++) {
+            struct database *database = transaction->databases[i];
+            bool is_current = current != NULL && database == &current->database;
+            int turn = is_current ? 0 : database == last ? 2 : 1;
+            if (turn == pass) {
+                commit_database(transaction, database);
+            }
+        }
+    }
+    (void)FAULT("catalog.committed"); /* a point to crash at; it cannot fail */
+    atomic_fetch_add(&transaction->catalog->commits_count, 1);
+    atomic_fetch_add(&transaction->catalog->writes_count, (int64_t)transaction->requests_count);
+}
+
+/* ---- groups ---- */
+
+/* Begin the day's piece, or the next one of the day when the current is full. */
+static enum err_code roll_piece(struct catalog *catalog, struct err *err)
+{
+    const struct piece *current = pieces_current(catalog);
+    int64_t today = piece_number_of_day(clock_wall_us());
+    int64_t wanted = current != NULL && current->number >= today ? current->number : today;
+    if (current != NULL && current->number == wanted) {
+        if (store_bytes(current->database.store) < catalog->options.piece_bytes_max) {
+            return ERR_OK;
+        }
+        wanted++;
+    }
+    struct piece *piece = NULL;
+    TRY(pieces_add(catalog, wanted, &piece, err));
+    forget_stored_positions(&catalog->lanes); /* the new piece takes over the floor */
+    return ERR_OK;
+}
+
+static void run_closures(struct transaction *transaction)
+{
+    struct err err = {0};
+    if (roll_piece(transaction->catalog, &err) != ERR_OK) {
+        note_corruption(transaction->catalog, err.code);
+        fail_group(transaction, err.code, err.msg);
+        return;
+    }
+    for (size_t i = 0; i < transaction->requests_count; i++) {
+        if (!run_closure(transaction, i)) {
+            fail_group(transaction, ERR_NO_SPACE, "the catalog's disk is full");
+            return;
+        }
+    }
+    transaction->current = 0;
+    if (store_positions(transaction, &err) != ERR_OK) {
+        fail_group(transaction, err.code, err.msg);
+        return;
+    }
+    if (FAULT_SKIP("accept.ack-before-sync")) {
+        answer_group(&transaction->catalog->writer, transaction); /* a planted bug */
+        (void)usleep(PLANTED_DELAY_US);
+    }
+    commit_all(transaction);
+}
+
+static void publish_access(struct transaction *transaction)
+{
+    struct err err = {0};
+    if (access_cache_rebuild(&transaction->catalog->access, transaction->catalog->main.store,
+                             &err) != ERR_OK) {
+        /* A revocation that is stored but not in force must not be answered as done. */
+        (void)err_wrap(&err, "rebuild the access snapshot");
+        process_stop_after_io_error(&err);
+    }
+}
+
+static void run_group(struct transaction *transaction)
+{
+    struct catalog *catalog = transaction->catalog;
+    transaction->databases_count = 0;
+    transaction->undos_count = 0;
+    transaction->access_changed = false;
+    run_closures(transaction);
+    if (transaction->access_changed) {
+        publish_access(transaction);
+    }
+    answer_group(&catalog->writer, transaction);
+    for (size_t i = 0; i < transaction->databases_count; i++) {
+        store_checkpoint(transaction->databases[i]->store);
+    }
+}
+
+static void run_alone(struct transaction *transaction)
+{
+    struct write_request *request = transaction->requests[0];
+    transaction->databases_count = 0;
+    request->code = request->write(transaction, request->arg, request->err);
+    note_corruption(transaction->catalog, request->code);
+    answer_group(&transaction->catalog->writer, transaction);
+}
+
+static void *run_writer(void *arg)
+{
+    struct catalog *catalog = arg;
+    struct transaction *transaction = mem_zeroed(1, sizeof *transaction);
+    transaction->catalog = catalog;
+    while (take_group(&catalog->writer, transaction)) {
+        if (transaction->requests[0]->alone) {
+            run_alone(transaction);
+        } else {
+            run_group(transaction);
+        }
+    }
+    mem_free(transaction->undos);
+    mem_free(transaction);
+    return NULL;
+}
+
+enum err_code writer_start(struct catalog *catalog, struct err *err)
+{
+    int failed = pthread_create(&catalog->writer.thread, NULL, run_writer, catalog);
+    if (failed != 0) {
+        return err_set_errno(err, failed, "start the catalog's writer thread");
+    }
+    catalog->writer.started = true;
+    return ERR_OK;
+}
+
+void writer_stop(struct catalog *catalog)
+{
+    struct writer *writer = &catalog->writer;
+    if (!writer->started) {
+        return;
+    }
+    {
+        CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&writer->lock);
+        writer->stopping = true;
+        wake_all(&writer->work);
+    }
+    int failed = pthread_join(writer->thread, NULL);
+    assert(failed == 0);
+    writer->started = false;
+}

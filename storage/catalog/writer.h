@@ -1,0 +1,76 @@
+/*
+ * The writer thread: closures of many threads in one transaction, one COMMIT per
+ * touched file, one fsync each. Private to the catalog.
+ *
+ * A closure runs on the writer thread in a savepoint per file it touches; its
+ * failure undoes only itself. A closure that must be atomic touches one file.
+ */
+#pragma once
+
+#include "storage/base/err.h"
+#include "storage/base/lock.h"
+#include "storage/catalog/lanes.h"
+#include "storage/catalog/pieces.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct catalog;
+struct transaction;
+
+typedef enum err_code catalog_write_fn(struct transaction *transaction, void *arg, struct err *err);
+
+/*
+ * Run `write` on the writer thread and return after the durable COMMIT.
+ *
+ *   arg  belongs to the writer thread until this returns
+ *
+ * Errors:  those of `write`; ERR_NO_SPACE; ERR_BUSY the queue is full; ERR_CORRUPT.
+ */
+enum err_code catalog_write(struct catalog *catalog, catalog_write_fn *write, void *arg,
+                            struct err *err) MUST_USE;
+
+/* As catalog_write, but `work` runs alone, outside any transaction (pieces, checkpoints). */
+enum err_code catalog_work_alone(struct catalog *catalog, catalog_write_fn *work, void *arg,
+                                 struct err *err) MUST_USE;
+
+/* ---- inside a closure ---- */
+
+struct catalog *transaction_catalog(struct transaction *transaction);
+
+/* catalog.db, or a piece (0 = the current one), with transaction and savepoint open. */
+enum err_code transaction_main(struct transaction *transaction, struct store **store_out,
+                               struct err *err) MUST_USE;
+enum err_code transaction_piece(struct transaction *transaction, int64_t number,
+                                struct store **store_out, int64_t *number_out,
+                                struct err *err) MUST_USE;
+
+/* Change a lane in memory, to be taken back with the savepoint or the commit. */
+void transaction_change_lane(struct transaction *transaction, struct lane *lane,
+                             const struct lane_change *change);
+
+/* Principals or tokens changed: the access snapshot is rebuilt before anybody is answered. */
+void transaction_access_changed(struct transaction *transaction);
+
+/* ---- the thread ---- */
+
+struct write_request;
+
+/* Embedded in the catalog. */
+struct writer {
+    struct lock lock; /* rank CATALOG_QUEUE; guards the queue */
+    struct wake work;
+    struct write_request *first, *last;
+    size_t count;
+    bool stopping;
+    bool started;
+    pthread_t thread;
+};
+
+void writer_init(struct writer *writer);
+enum err_code writer_start(struct catalog *catalog, struct err *err) MUST_USE;
+/* Finish what is queued, then stop. */
+void writer_stop(struct catalog *catalog);
+void writer_deinit(struct writer *writer);
