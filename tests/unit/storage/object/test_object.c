@@ -1,0 +1,261 @@
+/*
+ * Object stores: what every kind promises, what each fault does.
+ */
+#include "storage/object/object.h"
+
+#include "storage/base/file.h"
+#include "storage/base/mem.h"
+#include "tests/support/temp_dir.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char text[] = "abcdefghij";
+
+static struct span contents(void)
+{
+    return span_of_text(text);
+}
+
+/* Each promise is checked on both kinds; the local one gets a folder. */
+struct stores {
+    struct temp_dir dir;
+    struct object_store *items[2];
+};
+
+static struct stores open_stores(void)
+{
+    struct err err = {0};
+    struct stores stores = {.dir = temp_dir_make()};
+    CLEANUP(mem_cleanup) char *path = temp_dir_join(&stores.dir, "store/");
+    stores.items[0] = object_store_new_memory();
+    cr_assert_eq(object_store_open_local(path, &stores.items[1], &err), ERR_OK, "%s", err.msg);
+    return stores;
+}
+
+static void close_stores(struct stores *stores)
+{
+    object_store_close(&stores->items[0]);
+    object_store_close(&stores->items[1]);
+    temp_dir_remove(&stores->dir);
+}
+
+static void expect_contents(struct object_store *store, const char *name, const char *expected)
+{
+    struct err err = {0};
+    CLEANUP(buffer_deinit) struct buffer bytes = {0};
+    buffer_init(&bytes, 1000);
+    cr_expect_eq(object_get(store, name, &bytes, &err), ERR_OK, "%s: %s", name, err.msg);
+    cr_expect(span_equal_text(buffer_span(&bytes), expected), "%s holds something else", name);
+}
+
+Test(object, refuses_names_that_lead_out)
+{
+    static const char *const names[] = {"",      "/a",    "a/",     "a//b", ".", "..", "../a",
+                                        "a/../b", "a/./b", "a/..", "./a"};
+    struct object_store *store = object_store_new_memory();
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct err err = {0};
+        cr_expect_eq(object_put(store, names[i], contents(), &err), ERR_INVALID, "'%s'", names[i]);
+    }
+    char *long_name = mem_zeroed(OBJECT_NAME_BYTES_MAX + 2, 1);
+    memset(long_name, 'a', OBJECT_NAME_BYTES_MAX);
+    struct err err = {0};
+    cr_expect_eq(object_put(store, long_name, contents(), &err), ERR_OK);
+    long_name[OBJECT_NAME_BYTES_MAX] = 'a';
+    cr_expect_eq(object_put(store, long_name, contents(), &err), ERR_INVALID);
+    mem_free(long_name);
+    object_store_close(&store);
+}
+
+Test(object, keeps_what_was_put)
+{
+    CLEANUP(close_stores) struct stores stores = open_stores();
+    for (size_t i = 0; i < 2; i++) {
+        struct object_store *store = stores.items[i];
+        struct err err = {0};
+        cr_expect_eq(object_put(store, "a/b c/d=1%20", contents(), &err), ERR_OK, "%s", err.msg);
+        expect_contents(store, "a/b c/d=1%20", text);
+        cr_expect_eq(object_put(store, "a/b c/d=1%20", contents(), &err), ERR_EXISTS);
+        int64_t size = 0;
+        int64_t modified_ms = 0;
+        cr_expect_eq(object_stat(store, "a/b c/d=1%20", &size, &modified_ms, &err), ERR_OK);
+        cr_expect_eq(size, 10);
+        cr_expect_gt(modified_ms, 1600000000000);
+        cr_expect_eq(object_stat(store, "a/absent", &size, &modified_ms, &err), ERR_NOT_FOUND);
+    }
+}
+
+Test(object, put_if_absent_has_one_winner)
+{
+    CLEANUP(close_stores) struct stores stores = open_stores();
+    for (size_t i = 0; i < 2; i++) {
+        struct object_store *store = stores.items[i];
+        struct err err = {0};
+        cr_expect_eq(object_put_if_absent(store, "log/1", contents(), &err), ERR_OK, "%s",
+                     err.msg);
+        cr_expect_eq(object_put_if_absent(store, "log/1", span_of_text("other"), &err),
+                     ERR_EXISTS);
+        expect_contents(store, "log/1", text);
+    }
+}
+
+Test(object, replaces_and_removes)
+{
+    CLEANUP(close_stores) struct stores stores = open_stores();
+    for (size_t i = 0; i < 2; i++) {
+        struct object_store *store = stores.items[i];
+        struct err err = {0};
+        cr_expect_eq(object_replace(store, "log/hint", contents(), &err), ERR_OK, "%s", err.msg);
+        cr_expect_eq(object_replace_hint(store, "log/hint", span_of_text("new"), &err), ERR_OK);
+        expect_contents(store, "log/hint", "new");
+        cr_expect_eq(object_remove(store, "log/hint", &err), ERR_OK);
+        cr_expect_eq(object_remove(store, "log/hint", &err), ERR_OK, "absent is fine");
+        CLEANUP(buffer_deinit) struct buffer bytes = {0};
+        buffer_init(&bytes, 100);
+        cr_expect_eq(object_get(store, "log/hint", &bytes, &err), ERR_NOT_FOUND);
+    }
+}
+
+Test(object, streams_and_aborts)
+{
+    CLEANUP(close_stores) struct stores stores = open_stores();
+    for (size_t i = 0; i < 2; i++) {
+        struct object_store *store = stores.items[i];
+        struct err err = {0};
+        CLEANUP(object_stream_abort) struct object_stream *stream = NULL;
+        cr_assert_eq(object_stream_begin(store, "p=1/file", &stream, &err), ERR_OK, "%s", err.msg);
+        cr_expect_eq(object_stream_append(stream, span_of_text("abc"), &err), ERR_OK);
+        cr_expect_eq(object_stream_append(stream, span_of_text(""), &err), ERR_OK);
+        cr_expect_eq(object_stream_append(stream, span_of_text("defg"), &err), ERR_OK);
+        cr_expect_eq(object_stream_finish(&stream, &err), ERR_OK);
+        expect_contents(store, "p=1/file", "abcdefg");
+        cr_expect_eq(object_stream_begin(store, "p=1/file", &stream, &err), ERR_EXISTS);
+        cr_assert_eq(object_stream_begin(store, "gone", &stream, &err), ERR_OK);
+        object_stream_abort(&stream);
+        int64_t size = 0;
+        cr_expect_eq(object_stat(store, "gone", &size, &size, &err), ERR_NOT_FOUND);
+    }
+}
+
+Test(object, reads_ranges_even_after_removal)
+{
+    CLEANUP(close_stores) struct stores stores = open_stores();
+    for (size_t i = 0; i < 2; i++) {
+        struct object_store *store = stores.items[i];
+        struct err err = {0};
+        char bytes[11] = {0};
+        CLEANUP(object_close) struct object *object = NULL;
+        cr_assert_eq(object_put(store, "file", contents(), &err), ERR_OK);
+        cr_assert_eq(object_open(store, "file", &object, &err), ERR_OK);
+        cr_assert_eq(object_remove(store, "file", &err), ERR_OK);
+        cr_expect_eq(object_size(object), 10);
+        cr_expect_eq(object_read_at(object, 3, bytes, 4, &err), ERR_OK);
+        cr_expect_str_eq(bytes, "defg");
+        cr_expect_eq(object_read_at(object, 10, bytes, 0, &err), ERR_OK);
+        cr_expect_eq(object_read_at(object, 7, bytes, 4, &err), ERR_CORRUPT);
+        cr_expect_eq(object_read_at(object, -1, bytes, 1, &err), ERR_CORRUPT);
+    }
+}
+
+static void expect_list(struct object_store *store, const struct object_list_options *options,
+                        const char *expected)
+{
+    struct err err = {0};
+    CLEANUP(object_list_free) struct object_list list = {0};
+    CLEANUP(buffer_deinit) struct buffer names = {0};
+    buffer_init(&names, 1000);
+    cr_assert_eq(object_list(store, options, &list, &err), ERR_OK, "%s", err.msg);
+    for (size_t i = 0; i < list.count; i++) {
+        buffer_append_format(&names, "%s ", list.items[i].name);
+        cr_expect_eq(list.items[i].size, options->details ? 10 : -1);
+    }
+    cr_expect(span_equal_text(buffer_span(&names), expected), "got '%.*s'", (int)names.size,
+              (const char *)names.data);
+}
+
+Test(object, lists_sorted_from_a_name_on)
+{
+    static const char *const names[] = {"b", "log/2", "log/10", "log/1", "log/.tmp", "log/sub/x",
+                                        "a=1/f", ".hidden/f", "logs/1"};
+    CLEANUP(close_stores) struct stores stores = open_stores();
+    for (size_t i = 0; i < 2; i++) {
+        struct object_store *store = stores.items[i];
+        struct err err = {0};
+        for (size_t j = 0; j < sizeof names / sizeof *names; j++) {
+            cr_assert_eq(object_put(store, names[j], contents(), &err), ERR_OK, "%s", err.msg);
+        }
+        expect_list(store, &(struct object_list_options){.folder = "log"},
+                    "log/1 log/10 log/2 ");
+        expect_list(store, &(struct object_list_options){.folder = "log", .details = true,
+                                                         .start_after = "log/10"},
+                    "log/2 ");
+        expect_list(store, &(struct object_list_options){.recursive = true},
+                    "a=1/f b log/1 log/10 log/2 log/sub/x logs/1 ");
+        expect_list(store, &(struct object_list_options){.folder = ""}, "b ");
+        expect_list(store, &(struct object_list_options){.folder = "absent"}, "");
+    }
+}
+
+Test(object, a_local_commit_costs_four_fsyncs)
+{
+    CLEANUP(close_stores) struct stores stores = open_stores();
+    struct object_store *store = stores.items[1];
+    struct err err = {0};
+    cr_assert_eq(object_put(store, "log/0", contents(), &err), ERR_OK); /* folders are there now */
+    int64_t before = object_store_syncs_count(store);
+    cr_assert_eq(object_put(store, "data", contents(), &err), ERR_OK);
+    cr_assert_eq(object_sync(store, "", &err), ERR_OK);
+    cr_assert_eq(object_put_if_absent(store, "log/1", contents(), &err), ERR_OK);
+    cr_expect_eq(object_store_syncs_count(store) - before, 4);
+}
+
+Test(object, local_paths_and_durability_are_told)
+{
+    CLEANUP(close_stores) struct stores stores = open_stores();
+    CLEANUP(mem_cleanup) char *none = object_local_path(stores.items[0], "a");
+    CLEANUP(mem_cleanup) char *some = object_local_path(stores.items[1], "a/b");
+    cr_expect_null(none);
+    cr_expect(strncmp(some, stores.dir.path, strlen(stores.dir.path)) == 0);
+    cr_expect(strcmp(some + strlen(some) - 10, "/store/a/b") == 0, "%s", some);
+    cr_expect(object_store_read_back_is_durable(stores.items[0]));
+    cr_expect_not(object_store_read_back_is_durable(stores.items[1]));
+}
+
+Test(object, faults_happen_once_and_as_asked)
+{
+    struct object_store *inner = object_store_new_memory();
+    struct err err = {0};
+    int64_t size = 0;
+
+    struct object_store *store = object_store_new_faulty(inner, OBJECT_FAULT_BEFORE, 1);
+    cr_expect_eq(object_put(store, "before", contents(), &err), ERR_IO);
+    cr_expect_eq(object_stat(inner, "before", &size, &size, &err), ERR_NOT_FOUND);
+    cr_expect_eq(object_put(store, "before", contents(), &err), ERR_OK);
+    cr_expect_eq(object_store_calls_count(store), 2);
+    object_store_close(&store);
+
+    store = object_store_new_faulty(inner, OBJECT_FAULT_AFTER, 1);
+    cr_expect_eq(object_put_if_absent(store, "after", contents(), &err), ERR_IO);
+    expect_contents(inner, "after", text);
+    object_store_close(&store);
+
+    store = object_store_new_faulty(inner, OBJECT_FAULT_TRUNCATE, 1);
+    cr_expect_eq(object_put(store, "half", contents(), &err), ERR_IO);
+    expect_contents(inner, "half", "abcde");
+    object_store_close(&store);
+
+    store = object_store_new_faulty(inner, OBJECT_FAULT_TRUNCATE, 1);
+    expect_contents(store, "after", "abcde");
+    expect_contents(store, "after", text);
+    object_store_close(&store);
+
+    store = object_store_new_faulty(inner, OBJECT_FAULT_TRUNCATE, 1);
+    CLEANUP(object_close) struct object *object = NULL;
+    cr_expect_eq(object_open(store, "after", &object, &err), ERR_OK);
+    cr_expect_eq(object_size(object), 5);
+    object_close(&object);
+    object_store_close(&store);
+    object_store_close(&inner);
+}
