@@ -54,12 +54,9 @@ enum err_code column_reader_open(struct column_reader *reader, const struct parq
     bool dictionary_first =
         chunk->dictionary_offset > 0 && chunk->dictionary_offset < chunk->data_offset;
     reader->next_offset = dictionary_first ? chunk->dictionary_offset : chunk->data_offset;
+    /* offsets are checked when they are read from: a chunk without values may have none */
     int64_t limit = source->size - PARQUET_TAIL_BYTES;
-    if (reader->next_offset < PARQUET_MAGIC_BYTES || reader->next_offset > limit) {
-        return err_set(err, ERR_CORRUPT, "column '%s' begins at %lld, outside the file of %lld",
-                       reader->path, (long long)reader->next_offset, (long long)source->size);
-    }
-    int64_t left = limit - reader->next_offset;
+    int64_t left = limit > reader->next_offset ? limit - reader->next_offset : 0;
     int64_t stated = chunk->packed_bytes < left ? chunk->packed_bytes : left;
     reader->read_until = reader->next_offset + stated;
     return ERR_OK;

@@ -120,11 +120,8 @@ static enum err_code check_row_groups(struct parquet_reader *reader, struct err 
             return err_set(err, ERR_CORRUPT, "row group %zu has an impossible row count", i);
         }
     }
-    if (reader->starts[footer->row_groups_count] != footer->rows_count) {
-        return err_set(err, ERR_CORRUPT, "footer says %lld rows, its row groups %lld",
-                       (long long)footer->rows_count,
-                       (long long)reader->starts[footer->row_groups_count]);
-    }
+    /* some writers leave the footer's own count 0; readers agree that the row groups count */
+    reader->footer.rows_count = reader->starts[footer->row_groups_count];
     return ERR_OK;
 }
 

@@ -12,7 +12,7 @@
 
 enum { INT96_BYTES = 12, JULIAN_DAY_OF_EPOCH = 2440588, LENGTH_BYTES = 4, STRIPE = 256 };
 
-#define MICROSECONDS_PER_DAY INT64_C(86400000000)
+#define MICROSECONDS_PER_DAY UINT64_C(86400000000)
 
 enum values_kind values_kind_of(enum parquet_type type)
 {
@@ -115,28 +115,26 @@ static enum err_code plain_spans(struct values_decoder *decoder, size_t count, s
     return ERR_OK;
 }
 
-/* Nanoseconds of the day and Julian day, as Impala and Spark write them. */
-static bool int96_to_us(const uint8_t *bytes, int64_t *us_out)
+/*
+ * Nanoseconds of the day and Julian day, as Impala and Spark write them. The
+ * arithmetic wraps as Spark's does: its writer wraps for years beyond 200,000,
+ * and only wrapping back gives what was written.
+ */
+static int64_t int96_to_us(const uint8_t *bytes)
 {
     int64_t nanoseconds;
     int32_t julian_day;
     memcpy(&nanoseconds, bytes, sizeof nanoseconds);
     memcpy(&julian_day, bytes + sizeof nanoseconds, sizeof julian_day);
-    int64_t microseconds = nanoseconds / 1000 - (nanoseconds % 1000 < 0);
-    int64_t days = (int64_t)julian_day - JULIAN_DAY_OF_EPOCH;
-    return !__builtin_mul_overflow(days, MICROSECONDS_PER_DAY, &days) &&
-           !__builtin_add_overflow(days, microseconds, us_out);
+    uint64_t days = (uint64_t)((int64_t)julian_day - JULIAN_DAY_OF_EPOCH);
+    return (int64_t)(days * MICROSECONDS_PER_DAY + (uint64_t)(nanoseconds / 1000));
 }
 
-static enum err_code convert_int96(const uint8_t *bytes, size_t count, int64_t *out,
-                                   struct err *err)
+static void convert_int96(const uint8_t *bytes, size_t count, int64_t *out)
 {
     for (size_t i = 0; i < count; i++) {
-        if (!int96_to_us(bytes + i * INT96_BYTES, &out[i])) {
-            return err_set(err, ERR_UNSUPPORTED, "INT96 timestamp beyond 64-bit microseconds");
-        }
+        out[i] = int96_to_us(bytes + i * INT96_BYTES);
     }
-    return ERR_OK;
 }
 
 static void convert_floats(const uint8_t *bytes, size_t count, double *out)
@@ -149,22 +147,23 @@ static void convert_floats(const uint8_t *bytes, size_t count, double *out)
 }
 
 /* Fixed-width values that lie back to back. */
-static enum err_code convert_fixed(const struct values_decoder *decoder, const uint8_t *bytes,
-                                   size_t count, void *out, struct err *err)
+static void convert_fixed(const struct values_decoder *decoder, const uint8_t *bytes,
+                          size_t count, void *out)
 {
     size_t width = plain_width(decoder);
     switch (decoder->type) {
     case PARQUET_TYPE_INT96:
-        return convert_int96(bytes, count, out, err);
+        convert_int96(bytes, count, out);
+        return;
     case PARQUET_TYPE_FLOAT:
         convert_floats(bytes, count, out);
-        return ERR_OK;
+        return;
     case PARQUET_TYPE_FIXED: {
         struct span *spans = out;
         for (size_t i = 0; i < count; i++) {
             spans[i] = span_of(bytes + i * width, width);
         }
-        return ERR_OK;
+        return;
     }
     case PARQUET_TYPE_INT32:
     case PARQUET_TYPE_INT64:
@@ -177,7 +176,6 @@ static enum err_code convert_fixed(const struct values_decoder *decoder, const u
     if (count > 0) {
         memcpy(out, bytes, count * width);
     }
-    return ERR_OK;
 }
 
 static enum err_code next_plain(struct values_decoder *decoder, size_t count, void *out,
@@ -195,7 +193,8 @@ static enum err_code next_plain(struct values_decoder *decoder, size_t count, vo
     }
     const uint8_t *bytes = decoder->bytes.data + decoder->position;
     decoder->position += count * width;
-    return convert_fixed(decoder, bytes, count, out, err);
+    convert_fixed(decoder, bytes, count, out);
+    return ERR_OK;
 }
 
 /* ---- dictionary ---- */
@@ -310,7 +309,8 @@ static enum err_code next_split(struct values_decoder *decoder, size_t count, vo
         }
     }
     decoder->given += count;
-    return convert_fixed(decoder, joined, count, out, err);
+    convert_fixed(decoder, joined, count, out);
+    return ERR_OK;
 }
 
 /* ---- pages ---- */
