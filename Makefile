@@ -38,6 +38,9 @@ deps_handlers := snapshot catalog journal audit columns delta parquet object bas
 deps_workers  := snapshot catalog journal audit delta parquet object columns base
 deps_server   := handlers workers snapshot catalog journal audit delta parquet object columns base
 
+# what the tests of a room link besides (tests may see everything)
+testdeps_catalog := journal
+
 # ---- tools and flags -------------------------------------------------------
 PACKAGES := libmicrohttpd jansson sqlite3 libsodium libcurl libzstd libxxhash \
            yaml-0.1 gnutls libpcre2-8 zlib liblz4
@@ -133,7 +136,7 @@ SUPPORT_OBJ := $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/support/*.c))
 unit_jobs = $(if $(filter asan,$(FLAVOUR)),1,2)
 
 define unit_rules
-$(OUT)/unit/$(1): $(patsubst %.c,$(OUT)/%.o,$(call unit_src,$(1))) $(SUPPORT_OBJ) $(call libs,$(1))
+$(OUT)/unit/$(1): $(patsubst %.c,$(OUT)/%.o,$(call unit_src,$(1))) $(SUPPORT_OBJ) $(call libs,$(1)) $(foreach r,$(testdeps_$(1)),$(call lib,$(r)))
 	@mkdir -p $$(@D)
 	$(CC) $(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS) -lcriterion
 .PHONY: unit-$(1)
@@ -157,7 +160,7 @@ $(foreach r,$(ROOMS),$(foreach f,$(wildcard tests/fuzz/$(r)/fuzz_*.c),$(eval $(c
 
 # ---- stress programs: tests/stress/<room>/stress_<name>.c, plain main, run under TSan ---
 define stress_rules
-$(OUT)/stress/$(2): $(OUT)/tests/stress/$(1)/$(2).o $(call libs,$(1))
+$(OUT)/stress/$(2): $(OUT)/tests/stress/$(1)/$(2).o $(call libs,$(1)) $(foreach r,$(testdeps_$(1)),$(call lib,$(r)))
 	@mkdir -p $$(@D)
 	$(CC) $(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS)
 STRESS_PROGRAMS += $(OUT)/stress/$(2)
