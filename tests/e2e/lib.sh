@@ -114,8 +114,3 @@ post()
         --data-binary "@$file" "$@"
 }
 
-# count TABLE: rows of the table as the scan sees them
-count()
-{
-    "$SLUICE" table rows "$1" --data "$DATA" --json --count | jq .count
-}
