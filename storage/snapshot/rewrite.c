@@ -1,0 +1,369 @@
+/*
+ * Rewriting data files. See rewrite.h.
+ *
+ * The inputs are files that were written in key order, so merging their chunks
+ * by key yields a file in key order; an input that is not (foreign files) only
+ * makes the statistics of the output looser.
+ */
+#include "storage/snapshot/rewrite.h"
+
+#include "storage/base/mem.h"
+#include "storage/delta/deletion_vector.h"
+#include "storage/object/object.h"
+#include "storage/snapshot/images.h"
+#include "storage/snapshot/stored.h"
+
+#include <assert.h>
+
+enum {
+    CHUNK_ROWS = 4096,          /* of one input in memory */
+    STAGED_ROWS = 16384,        /* handed to the Parquet writer at a time */
+    KEYS_BYTES_MAX = INT32_MAX, /* of one chunk */
+};
+
+/* Where one input stands. */
+struct source {
+    struct rewrite_input *input;      /* NULL: the extra rows */
+    const struct rewrite_rows *extra;
+    struct stored stored;
+    struct frame *frame;  /* the chunk */
+    int64_t rows[CHUNK_ROWS]; /* of the file, of each row of the chunk */
+    int64_t chunk_count;
+    int64_t next;         /* row of the chunk, or of `extra` */
+    int64_t file_next;    /* first row of the file not yet read */
+    struct buffer keys;   /* of the chunk */
+    size_t key_ends[CHUNK_ROWS];
+    struct span key;      /* of the row that stands next */
+};
+
+struct rewriter {
+    const struct rewrite_request *request;
+    const struct schema *schema;
+    struct source **heap; /* smallest key first; ties by the order of inputs */
+    size_t heap_count;
+    struct source *sources;
+    size_t sources_count;
+    struct frame *staged;
+    struct parquet_writer *writer;
+    struct object_stream *stream;
+    bool *columns;
+    bool *statistics;
+    struct images_writer images;
+    bool has_images;
+    struct buffer scratch;
+    struct output *output;
+    struct entry_lists *lists;
+};
+
+/* ---- inputs ------------------------------------------------------------------------- */
+
+static void note_keys(struct source *source, const struct schema *schema)
+{
+    buffer_reset(&source->keys);
+    for (int64_t row = 0; row < source->chunk_count; row++) {
+        if (schema->key_count > 0 && key_is_whole(source->frame, row)) {
+            frame_key(source->frame, row, &source->keys);
+        }
+        source->key_ends[row] = source->keys.size;
+    }
+}
+
+static void stand_on(struct source *source)
+{
+    if (source->extra != NULL) {
+        source->key = source->extra->keys[source->next];
+        return;
+    }
+    size_t start = source->next == 0 ? 0 : source->key_ends[source->next - 1];
+    source->key =
+        span_of(source->keys.data + start, source->key_ends[source->next] - start);
+}
+
+/* Read on until there is a live row or the file ends (chunk_count 0). */
+static enum err_code load_chunk(struct source *source, struct err *err)
+{
+    source->chunk_count = 0;
+    source->next = 0;
+    while (source->chunk_count == 0 && source->file_next < source->stored.rows_count) {
+        int64_t left = source->stored.rows_count - source->file_next;
+        int64_t count = left < CHUNK_ROWS ? left : CHUNK_ROWS;
+        deletion_vector_live_rows(source->input->dead, source->file_next, count, source->rows,
+                                  &source->chunk_count);
+        source->file_next += count;
+    }
+    frame_reset(source->frame);
+    if (source->chunk_count > 0) {
+        TRY(stored_read_rows(&source->stored, source->rows, source->chunk_count, source->frame,
+                             err));
+    }
+    note_keys(source, source->stored.schema);
+    return buffer_check(&source->keys, "keys of a chunk", err);
+}
+
+/* Move to the next row; *more_out false at the end. */
+static enum err_code step(struct source *source, bool *more_out, struct err *err)
+{
+    source->next++;
+    if (source->extra != NULL) {
+        *more_out = (size_t)source->next < source->extra->count;
+    } else {
+        if (source->next == source->chunk_count) {
+            TRY(load_chunk(source, err));
+        }
+        *more_out = source->chunk_count > 0;
+    }
+    if (*more_out) {
+        stand_on(source);
+    }
+    return ERR_OK;
+}
+
+/* ---- the heap ------------------------------------------------------------------------ */
+
+static bool before(const struct source *a, const struct source *b)
+{
+    int order = span_compare(a->key, b->key);
+    return order != 0 ? order < 0 : a < b;
+}
+
+static void sift_down(struct source **heap, size_t count, size_t at)
+{
+    for (;;) {
+        size_t child = at * 2 + 1;
+        if (child >= count) {
+            return;
+        }
+        if (child + 1 < count && before(heap[child + 1], heap[child])) {
+            child++;
+        }
+        if (!before(heap[child], heap[at])) {
+            return;
+        }
+        struct source *swapped = heap[child];
+        heap[child] = heap[at];
+        heap[at] = swapped;
+        at = child;
+    }
+}
+
+/* ---- opening -------------------------------------------------------------------------- */
+
+static enum err_code open_source(struct rewriter *rewriter, struct rewrite_input *input,
+                                 struct err *err)
+{
+    struct source *source = &rewriter->sources[rewriter->sources_count++];
+    source->input = input;
+    source->frame = frame_new(rewriter->schema);
+    buffer_init(&source->keys, KEYS_BYTES_MAX);
+    TRY(stored_open(rewriter->request->snapshot->store, rewriter->schema, input->file->file, NULL,
+                    &source->stored, err));
+    for (int64_t row = 0; input->new_rows != NULL && row < input->file->rows_count; row++) {
+        input->new_rows[row] = REWRITE_DROPPED;
+    }
+    TRY(load_chunk(source, err));
+    if (source->chunk_count > 0) {
+        stand_on(source);
+        rewriter->heap[rewriter->heap_count++] = source;
+    }
+    return ERR_OK;
+}
+
+static enum err_code open_sources(struct rewriter *rewriter, struct err *err)
+{
+    const struct rewrite_request *request = rewriter->request;
+    assert(request->inputs_count <= REWRITE_INPUTS_MAX);
+    rewriter->sources = mem_zeroed(request->inputs_count + 1, sizeof *rewriter->sources);
+    rewriter->heap = mem_zeroed(request->inputs_count + 1, sizeof(struct source *));
+    for (size_t i = 0; i < request->inputs_count; i++) {
+        TRY(open_source(rewriter, &request->inputs[i], err));
+    }
+    if (request->extra != NULL && request->extra->count > 0) {
+        struct source *source = &rewriter->sources[rewriter->sources_count++];
+        source->extra = request->extra;
+        stand_on(source);
+        rewriter->heap[rewriter->heap_count++] = source;
+    }
+    for (size_t at = rewriter->heap_count / 2; at-- > 0;) {
+        sift_down(rewriter->heap, rewriter->heap_count, at);
+    }
+    return ERR_OK;
+}
+
+static enum err_code write_to_stream(void *self, struct span bytes, struct err *err)
+{
+    return object_stream_append(self, bytes, err);
+}
+
+static enum err_code open_output(struct rewriter *rewriter, struct err *err)
+{
+    struct table *table = rewriter->request->table;
+    output_masks(rewriter->schema, &rewriter->columns, &rewriter->statistics);
+    TRY(object_stream_begin(table->store, rewriter->output->name, &rewriter->stream, err));
+    struct parquet_sink sink = {.write = write_to_stream, .self = rewriter->stream};
+    struct parquet_write_options options = {.columns = rewriter->columns,
+                                            .statistics = rewriter->statistics};
+    TRY(parquet_writer_open(NULL, rewriter->schema, &options, &sink, &rewriter->writer, err));
+    if (rewriter->lists != NULL) {
+        images_writer_init(&rewriter->images, table->index_folder, table->index_store,
+                           rewriter->output->number);
+        rewriter->has_images = true;
+    }
+    return ERR_OK;
+}
+
+static void rewriter_deinit(struct rewriter *rewriter)
+{
+    parquet_writer_close(&rewriter->writer);
+    object_stream_abort(&rewriter->stream);
+    if (rewriter->has_images) {
+        images_writer_deinit(&rewriter->images);
+    }
+    for (size_t i = 0; i < rewriter->sources_count; i++) {
+        stored_close(&rewriter->sources[i].stored);
+        frame_free(&rewriter->sources[i].frame);
+        buffer_deinit(&rewriter->sources[i].keys);
+    }
+    mem_free(rewriter->sources);
+    mem_free(rewriter->heap);
+    mem_free(rewriter->columns);
+    mem_free(rewriter->statistics);
+    frame_free(&rewriter->staged);
+    buffer_deinit(&rewriter->scratch);
+}
+
+/* ---- rows ------------------------------------------------------------------------------- */
+
+/* Without sequence_by the sequence of a stored row is known to the index alone. */
+static int64_t stored_sequence(const struct rewriter *rewriter, const struct source *source,
+                               uint64_t hash)
+{
+    const struct snapshot *snapshot = rewriter->request->snapshot;
+    const struct schema *schema = rewriter->schema;
+    if (schema->has_sequence) {
+        bool valid = column_is_valid(&source->frame->columns[schema->sequence], source->next);
+        return valid ? frame_sequence(source->frame, source->next) : INT64_MIN;
+    }
+    if (schema->key_count == 0) {
+        return source->input->file->position;
+    }
+    struct index_ranges ranges;
+    index_view_find(snapshot->index, 0, hash, &ranges);
+    for (size_t i = 0; i < ranges.count; i++) {
+        for (size_t j = 0; j < ranges.items[i].count; j++) {
+            const struct index_entry *entry = &ranges.items[i].entries[j];
+            if (entry->file == source->input->file->number &&
+                entry->row == (uint32_t)source->rows[source->next]) {
+                return entry->sequence;
+            }
+        }
+    }
+    return source->input->file->position;
+}
+
+static enum err_code index_row(struct rewriter *rewriter, const struct source *source,
+                               const struct frame *frame, int64_t row, struct err *err)
+{
+    struct index_entry place = {.file = rewriter->output->number,
+                                .row = (uint32_t)rewriter->output->rows_count};
+    bool has_key = source->key.size > 0;
+    uint64_t hash = 0;
+    if (source->extra != NULL) {
+        hash = source->extra->hashes[source->next];
+        place.sequence = source->extra->sequences[source->next];
+    } else {
+        hash = hash_keyed(rewriter->request->table->hash_key, source->key);
+        place.sequence = stored_sequence(rewriter, source, hash);
+    }
+    entry_lists_add_row(rewriter->lists, rewriter->request->table, frame, row, hash, has_key,
+                        &place, &rewriter->scratch);
+    struct span record = {0};
+    if (source->input != NULL && source->input->file->images != NULL) {
+        record = images_record(source->input->file->images, source->rows[source->next]);
+    }
+    if (record.size > 0) {
+        return images_append_record(&rewriter->images, record, err);
+    }
+    return images_append(&rewriter->images, source->key, frame, row, err);
+}
+
+static enum err_code flush_staged(struct rewriter *rewriter, struct err *err)
+{
+    TRY(parquet_writer_append(rewriter->writer, rewriter->staged, NULL, 0, err));
+    frame_reset(rewriter->staged);
+    const bool *stop = rewriter->request->stop;
+    if (stop != NULL && __atomic_load_n(stop, __ATOMIC_RELAXED)) {
+        return err_set(err, ERR_CANCELLED, "stopping");
+    }
+    return ERR_OK;
+}
+
+static enum err_code take_row(struct rewriter *rewriter, struct source *source, struct err *err)
+{
+    const struct frame *frame = source->extra != NULL ? source->extra->frame : source->frame;
+    int64_t row = source->extra != NULL ? source->extra->rows[source->next] : source->next;
+    if (rewriter->lists != NULL) {
+        TRY(index_row(rewriter, source, frame, row, err));
+    }
+    if (source->input != NULL && source->input->new_rows != NULL) {
+        source->input->new_rows[source->rows[source->next]] =
+            (uint32_t)rewriter->output->rows_count;
+    }
+    frame_append_row(rewriter->staged, frame, row);
+    rewriter->output->rows_count++;
+    if (rewriter->output->rows_count >= UINT32_MAX) {
+        return err_set(err, ERR_TOO_LARGE, "a rewritten file of 2^32 rows");
+    }
+    return rewriter->staged->rows_count < STAGED_ROWS ? ERR_OK : flush_staged(rewriter, err);
+}
+
+static enum err_code merge_sources(struct rewriter *rewriter, struct err *err)
+{
+    while (rewriter->heap_count > 0) {
+        struct source *source = rewriter->heap[0];
+        TRY(take_row(rewriter, source, err));
+        bool more = false;
+        TRY(step(source, &more, err));
+        if (!more) {
+            rewriter->heap[0] = rewriter->heap[--rewriter->heap_count];
+        }
+        sift_down(rewriter->heap, rewriter->heap_count, 0);
+    }
+    return flush_staged(rewriter, err);
+}
+
+static enum err_code finish(struct rewriter *rewriter, struct err *err)
+{
+    struct output *output = rewriter->output;
+    if (output->rows_count == 0) {
+        return ERR_OK; /* the stream is aborted: no file */
+    }
+    CLEANUP(parquet_written_deinit) struct parquet_written written = {0};
+    TRY(parquet_writer_finish(rewriter->writer, &written, err));
+    assert(written.rows_count == output->rows_count);
+    TRY(output_take_written(output, rewriter->schema, &written, rewriter->request->tight, err));
+    TRY(object_stream_finish(&rewriter->stream, err));
+    if (rewriter->has_images) {
+        TRY(images_finish(&rewriter->images, &output->images, err));
+    }
+    return ERR_OK;
+}
+
+enum err_code rewrite_run(const struct rewrite_request *request, struct output *output,
+                          struct entry_lists *lists, struct err *err)
+{
+    CLEANUP(rewriter_deinit)
+    struct rewriter rewriter = {.request = request,
+                                .schema = request->snapshot->schema,
+                                .output = output,
+                                .lists = lists};
+    rewriter.staged = frame_new(rewriter.schema);
+    buffer_init(&rewriter.scratch, KEYS_BYTES_MAX);
+    for (size_t i = 0; i < request->inputs_count; i++) {
+        int64_t position = request->inputs[i].file->position;
+        output->position = position > output->position ? position : output->position;
+    }
+    TRY(open_sources(&rewriter, err));
+    TRY(open_output(&rewriter, err));
+    TRY(merge_sources(&rewriter, err));
+    return finish(&rewriter, err);
+}
