@@ -192,7 +192,7 @@ static size_t put_scalar(const struct field *field, const struct row_value *valu
     case COLUMN_TYPE_COUNT:
         break;
     }
-    assert(!"a scalar type");
+    assert(false && "a scalar type");
     return 0;
 }
 
@@ -267,7 +267,7 @@ static struct row_value value_of(const struct column *column, int64_t row)
         value.decimal = column->values.i128[row];
         break;
     case COLUMN_TYPE_COUNT:
-        assert(!"a type of the enum");
+        assert(false && "a type of the enum");
     }
     return value;
 }

@@ -144,7 +144,7 @@ bool field_format_holds(enum field_format format, struct span text)
     case FORMAT_COUNT:
         break;
     }
-    assert(!"a format of the enum");
+    assert(false && "a format of the enum");
     return false;
 }
 

@@ -419,7 +419,7 @@ static void gather_slots(struct column *target, const struct column *source, con
     case COLUMN_STRING:
     case COLUMN_BINARY:
     case COLUMN_TYPE_COUNT:
-        assert(!"a column of slots");
+        assert(false && "a column of slots");
     }
 }
 

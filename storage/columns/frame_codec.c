@@ -93,7 +93,7 @@ static void encode_values(const struct column *column, struct buffer *body)
                       (size_t)rows * column_type_slot_bytes(column->type));
         break;
     case COLUMN_TYPE_COUNT:
-        assert(!"a type of the enum");
+        assert(false && "a type of the enum");
     }
 }
 

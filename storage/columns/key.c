@@ -86,7 +86,7 @@ static void append_value(const struct column *column, int64_t row, struct buffer
     case COLUMN_TYPE_COUNT:
         break;
     }
-    assert(!"a type that the schema allows in keys");
+    assert(false && "a type that the schema allows in keys");
 }
 
 void frame_key(const struct frame *frame, int64_t row, struct buffer *key)

@@ -98,7 +98,7 @@ static uint8_t *put_content(uint8_t *out, const struct column *column, int64_t r
     case COLUMN_TYPE_COUNT:
         break;
     }
-    assert(!"a type of the enum");
+    assert(false && "a type of the enum");
     return out;
 }
 
@@ -308,7 +308,7 @@ static void append_value(struct column *column, const struct row_value *value)
     case COLUMN_TYPE_COUNT:
         break;
     }
-    assert(!"a type of the enum");
+    assert(false && "a type of the enum");
 }
 
 /* Appends the values in field order, nulls between them; the row may be half built on failure. */
