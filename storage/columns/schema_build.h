@@ -15,6 +15,25 @@ struct schema *schema_new(size_t fields_count);
 /* Give ids by position, build the name index and the encoders' texts, check. */
 void schema_seal(struct schema *schema);
 
+/*
+ * Fill the zeroed field `index` from its JSON; names must differ from earlier fields'.
+ * Errors:  ERR_INVALID with the JSON pointer.
+ */
+enum err_code schema_parse_field(const struct json *value, size_t index, struct schema *schema,
+                                 struct err *err) MUST_USE;
+
+/* "deletion-vectors", "copy-on-write", "append". */
+enum { TABLE_MERGE_COUNT = TABLE_APPEND + 1 };
+const char *schema_merge_name(enum table_merge merge);
+
+/* At most SCHEMA_SHOWN_BYTES_MAX of a name that a client made up, for messages. */
+enum { SCHEMA_SHOWN_BYTES_MAX = 64 };
+static inline struct span schema_shown(struct span text)
+{
+    return span_of(text.data,
+                   text.size < SCHEMA_SHOWN_BYTES_MAX ? text.size : SCHEMA_SHOWN_BYTES_MAX);
+}
+
 /* NUL-terminated copy on the heap. */
 char *schema_copy_text(struct span text);
 

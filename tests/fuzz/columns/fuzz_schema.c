@@ -1,5 +1,5 @@
 /*
- * Target: schema_parse (schema_parse.c, pattern.c). What is accepted writes to
+ * Target: schema_parse (schema_parse.c, schema_field.c, pattern.c). What is accepted writes to
  * JSON that is accepted as the same, is no change of itself, and writes a Delta
  * schema that reads back.
  */

@@ -1,0 +1,373 @@
+/*
+ * One field of a table definition: JSON to struct field. Every rule of a field
+ * is checked here, once; see schema_parse in schema.h for what they are.
+ * Messages start with the JSON pointer of the fault.
+ */
+#include "storage/columns/schema.h"
+
+#include "storage/base/mem.h"
+#include "storage/base/text.h"
+#include "storage/columns/pattern.h"
+#include "storage/columns/schema_build.h"
+
+#include <assert.h>
+#include <strings.h>
+
+/* ---- one field: a function for each member, called with its value present --------- */
+
+typedef enum err_code field_member_fn(const struct json *value, struct field *field,
+                                      struct err *err);
+
+static bool is_name_byte(char c, bool first)
+{
+    bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+    return letter || (!first && c >= '0' && c <= '9');
+}
+
+static enum err_code parse_name(const struct json *value, struct field *field, struct err *err)
+{
+    static const char *const reserved[] = {"_op", "_change_type", "_commit_version",
+                                           "_commit_timestamp"};
+    const char *name = json_text(value);
+    if (name == NULL || name[0] == '\0' || strlen(name) > SCHEMA_NAME_BYTES_MAX) {
+        return err_set(err, ERR_INVALID, "must be a text of 1 to %d bytes", SCHEMA_NAME_BYTES_MAX);
+    }
+    for (size_t i = 0; name[i] != '\0'; i++) {
+        if (!is_name_byte(name[i], i == 0)) {
+            return err_set(err, ERR_INVALID,
+                           "use ASCII letters, digits and underscore, not starting with a digit: "
+                           "other engines refuse the rest");
+        }
+    }
+    for (size_t i = 0; i < sizeof reserved / sizeof reserved[0]; i++) {
+        if (strcasecmp(name, reserved[i]) == 0) {
+            return err_set(err, ERR_INVALID, "'%s' is reserved", name);
+        }
+    }
+    field->name = mem_copy_text(name);
+    return ERR_OK;
+}
+
+static enum err_code parse_type(const struct json *value, struct field *field, struct err *err)
+{
+    struct span text = {0};
+    if (!json_string(value, &text)) {
+        return err_set(err, ERR_INVALID, "must be the name of a type");
+    }
+    if (schema_parse_decimal_type(text, &field->precision, &field->scale)) {
+        field->type = COLUMN_DECIMAL;
+        return ERR_OK;
+    }
+    for (enum column_type type = COLUMN_STRING; type <= COLUMN_BINARY; type++) {
+        if (type != COLUMN_DECIMAL && span_equal_text(text, column_type_name(type))) {
+            field->type = type;
+            return ERR_OK;
+        }
+    }
+    return err_set(err, ERR_INVALID,
+                   "unknown type '%.*s'; use one of string, integer, long, double, boolean, date, "
+                   "timestamp, decimal(p,s) with 1 <= p <= 38 and 0 <= s <= p, binary",
+                   SPAN_PRINT(schema_shown(text)));
+}
+
+static enum err_code parse_nullable(const struct json *value, struct field *field, struct err *err)
+{
+    return json_boolean(value, &field->nullable)
+               ? ERR_OK
+               : err_set(err, ERR_INVALID, "must be true or false");
+}
+
+static enum err_code parse_phi(const struct json *value, struct field *field, struct err *err)
+{
+    return json_boolean(value, &field->phi) ? ERR_OK
+                                            : err_set(err, ERR_INVALID, "must be true or false");
+}
+
+static enum err_code parse_protect(const struct json *value, struct field *field, struct err *err)
+{
+    (void)field; /* nothing to keep: only "none" exists so far */
+    struct span text = {0};
+    if (!json_string(value, &text)) {
+        return err_set(err, ERR_INVALID, "must be \"none\"");
+    }
+    if (span_equal_text(text, "encrypt") || span_equal_text(text, "tokenize")) {
+        return err_set(err, ERR_INVALID,
+                       "'%.*s' is not available yet: the column would be stored in the clear; "
+                       "use \"none\", or leave the column out",
+                       SPAN_PRINT(text));
+    }
+    if (!span_equal_text(text, "none")) {
+        return err_set(err, ERR_INVALID, "must be \"none\"");
+    }
+    return ERR_OK;
+}
+
+static enum err_code parse_max_length(const struct json *value, struct field *field,
+                                      struct err *err)
+{
+    if (field->type != COLUMN_STRING && field->type != COLUMN_BINARY) {
+        return err_set(err, ERR_INVALID, "only string and binary fields have a length");
+    }
+    if (!json_integer(value, &field->max_length) || field->max_length < 1 ||
+        field->max_length > SCHEMA_STRING_BYTES_MAX) {
+        return err_set(err, ERR_INVALID, "must be an integer from 1 to %d",
+                       SCHEMA_STRING_BYTES_MAX);
+    }
+    return ERR_OK;
+}
+
+static enum err_code parse_pattern(const struct json *value, struct field *field, struct err *err)
+{
+    const char *text = json_text(value);
+    if (field->type != COLUMN_STRING) {
+        return err_set(err, ERR_INVALID, "only string fields have a pattern");
+    }
+    if (text == NULL) {
+        return err_set(err, ERR_INVALID, "must be a text without NUL");
+    }
+    TRY(field_pattern_compile(span_of_text(text), &field->pattern, err));
+    field->pattern_text = mem_copy_text(text);
+    return ERR_OK;
+}
+
+static bool enum_has(const struct field *field, struct span text)
+{
+    for (size_t i = 0; i < field->enum_count; i++) {
+        if (span_equal(field->enum_values[i], text)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum err_code parse_enum(const struct json *value, struct field *field, struct err *err)
+{
+    if (field->type != COLUMN_STRING) {
+        return err_set(err, ERR_INVALID, "only string fields have an enum");
+    }
+    size_t count = json_count(value);
+    if (json_kind(value) != JSON_ARRAY || count == 0 || count > SCHEMA_ENUM_VALUES_MAX) {
+        return err_set(err, ERR_INVALID, "must be an array of 1 to %d texts",
+                       SCHEMA_ENUM_VALUES_MAX);
+    }
+    field->enum_values = mem_zeroed(count, sizeof *field->enum_values);
+    for (size_t i = 0; i < count; i++) {
+        struct span text = {0};
+        if (!json_string(json_at(value, i), &text) || text.size > SCHEMA_STRING_BYTES_MAX) {
+            return err_set(err, ERR_INVALID, "value %zu must be a text", i);
+        }
+        if (enum_has(field, text)) {
+            return err_set(err, ERR_INVALID, "value %zu occurs twice", i);
+        }
+        field->enum_values[i] = span_of(mem_copy(text.data, text.size), text.size);
+        field->enum_count = i + 1;
+    }
+    return ERR_OK;
+}
+
+static enum err_code parse_format(const struct json *value, struct field *field, struct err *err)
+{
+    struct span text = {0};
+    if (field->type != COLUMN_STRING) {
+        return err_set(err, ERR_INVALID, "only string fields have a format");
+    }
+    (void)json_string(value, &text); /* another kind leaves the text empty: no format's name */
+    for (enum field_format format = FORMAT_NONE + 1; format < FORMAT_COUNT; format++) {
+        if (span_equal_text(text, field_format_name(format))) {
+            field->format = format;
+            return ERR_OK;
+        }
+    }
+    return err_set(err, ERR_INVALID, "must be one of npi, ndc11, dea, mbi, zip, state");
+}
+
+static enum err_code parse_field_description(const struct json *value, struct field *field,
+                                             struct err *err)
+{
+    const char *text = json_text(value);
+    if (text == NULL || strlen(text) > SCHEMA_DESCRIPTION_BYTES_MAX) {
+        return err_set(err, ERR_INVALID, "must be a text of at most %d bytes without NUL",
+                       SCHEMA_DESCRIPTION_BYTES_MAX);
+    }
+    field->description = mem_copy_text(text);
+    return ERR_OK;
+}
+
+/* ---- minimum and maximum ------------------------------------------------------------ */
+
+static enum err_code parse_integer_bound(const struct json *value, const struct field *field,
+                                         __int128 *bound_out, struct err *err)
+{
+    int64_t integer = 0;
+    bool wide = field->type == COLUMN_LONG;
+    if (!json_integer(value, &integer) || (!wide && (integer < INT32_MIN || integer > INT32_MAX))) {
+        return err_set(err, ERR_INVALID, "must be an integer within the range of type %s",
+                       column_type_name(field->type));
+    }
+    *bound_out = integer;
+    return ERR_OK;
+}
+
+static enum err_code parse_double_bound(const struct json *value, __int128 *bound_out,
+                                        struct err *err)
+{
+    double real = 0;
+    uint64_t bits = 0;
+    if (!json_real(value, &real)) {
+        return err_set(err, ERR_INVALID, "must be a number");
+    }
+    memcpy(&bits, &real, sizeof bits);
+    *bound_out = bits;
+    return ERR_OK;
+}
+
+/* The text of a JSON number or string; false for other kinds. Numbers are printed to `number`. */
+static bool text_of_scalar(const struct json *value, char number[TEXT_DOUBLE_BYTES],
+                           struct span *text_out)
+{
+    int64_t integer = 0;
+    double real = 0;
+    if (json_string(value, text_out)) {
+        return memchr(text_out->data, '\0', text_out->size) == NULL;
+    }
+    if (json_integer(value, &integer)) {
+        *text_out = span_of(number, text_format_int64(integer, number));
+        return true;
+    }
+    if (json_real(value, &real)) {
+        *text_out = span_of(number, text_format_double(real, number));
+        return true;
+    }
+    return false;
+}
+
+static enum err_code parse_text_bound(struct span text, const struct field *field,
+                                      __int128 *bound_out, struct err *err)
+{
+    int32_t days = 0;
+    int64_t us = 0;
+    switch (field->type) {
+    case COLUMN_DECIMAL:
+        return text_parse_decimal(text, field->precision, field->scale, bound_out)
+                   ? ERR_OK
+                   : err_set(err, ERR_INVALID, "must be a decimal(%d,%d)", field->precision,
+                             field->scale);
+    case COLUMN_DATE:
+        if (!text_parse_date(text, &days)) {
+            return err_set(err, ERR_INVALID, "must be a date like \"2024-01-31\"");
+        }
+        *bound_out = days;
+        return ERR_OK;
+    default:
+        assert(field->type == COLUMN_TIMESTAMP);
+        if (!text_parse_timestamp(text, &us)) {
+            return err_set(err, ERR_INVALID, "must be a timestamp like \"2024-01-31T08:00:00Z\"");
+        }
+        *bound_out = us;
+        return ERR_OK;
+    }
+}
+
+static enum err_code parse_bound(const struct json *value, const struct field *field,
+                                 __int128 *bound_out, char **text_out, struct err *err)
+{
+    char number[TEXT_DOUBLE_BYTES];
+    struct span text = {0};
+    if (!text_of_scalar(value, number, &text)) {
+        return err_set(err, ERR_INVALID, "must be a number, date or timestamp");
+    }
+    switch (field->type) {
+    case COLUMN_INTEGER:
+    case COLUMN_LONG:
+        TRY(parse_integer_bound(value, field, bound_out, err));
+        break;
+    case COLUMN_DOUBLE:
+        TRY(parse_double_bound(value, bound_out, err));
+        break;
+    case COLUMN_DECIMAL:
+    case COLUMN_DATE:
+    case COLUMN_TIMESTAMP:
+        TRY(parse_text_bound(text, field, bound_out, err));
+        break;
+    default:
+        return err_set(err, ERR_INVALID, "fields of type %s have no range",
+                       column_type_name(field->type));
+    }
+    *text_out = schema_copy_text(text);
+    return ERR_OK;
+}
+
+static enum err_code parse_minimum(const struct json *value, struct field *field, struct err *err)
+{
+    TRY(parse_bound(value, field, &field->minimum, &field->minimum_text, err));
+    field->has_minimum = true;
+    return ERR_OK;
+}
+
+static enum err_code parse_maximum(const struct json *value, struct field *field, struct err *err)
+{
+    TRY(parse_bound(value, field, &field->maximum, &field->maximum_text, err));
+    field->has_maximum = true;
+    if (field->has_minimum &&
+        schema_bound_compare(field->type, field->minimum, field->maximum) > 0) {
+        return err_set(err, ERR_INVALID, "is below the minimum: no value could obey both");
+    }
+    return ERR_OK;
+}
+
+/* ---- the fields ---------------------------------------------------------------------- */
+
+/* In order of dependence: rules need the type, maximum needs minimum. */
+static const struct {
+    const char *name;
+    field_member_fn *parse;
+    bool required;
+} field_members[] = {
+    {"name", parse_name, true},          {"type", parse_type, true},
+    {"nullable", parse_nullable, false}, {"max_length", parse_max_length, false},
+    {"pattern", parse_pattern, false},   {"enum", parse_enum, false},
+    {"minimum", parse_minimum, false},   {"maximum", parse_maximum, false},
+    {"format", parse_format, false},     {"phi", parse_phi, false},
+    {"protect", parse_protect, false},   {"description", parse_field_description, false},
+};
+enum { FIELD_MEMBERS_COUNT = sizeof field_members / sizeof field_members[0] };
+
+static enum err_code check_field_shape(const struct json *value, size_t index, struct err *err)
+{
+    static const char *const allowed[] = {
+        "name",    "type",   "nullable", "max_length", "pattern",     "enum", "minimum",
+        "maximum", "format", "phi",      "protect",    "description", NULL};
+    _Static_assert(sizeof allowed / sizeof allowed[0] == FIELD_MEMBERS_COUNT + 1,
+                   "every member has a parser");
+    char pointer[48];
+    (void)snprintf(pointer, sizeof pointer, "/schema/fields/%zu", index); /* fits */
+    if (json_kind(value) != JSON_OBJECT) {
+        return err_set(err, ERR_INVALID, "%s: must be an object", pointer);
+    }
+    return json_check_names(value, pointer, allowed, err);
+}
+
+enum err_code schema_parse_field(const struct json *value, size_t index, struct schema *schema,
+                                 struct err *err)
+{
+    struct field *field = &schema->fields[index];
+    TRY(check_field_shape(value, index, err));
+    for (size_t i = 0; i < FIELD_MEMBERS_COUNT; i++) {
+        const struct json *member = json_get(value, field_members[i].name);
+        enum err_code code = ERR_OK;
+        if (json_kind(member) != JSON_NULL) {
+            code = field_members[i].parse(member, field, err);
+        } else if (field_members[i].required) {
+            code = err_set(err, ERR_INVALID, "is required");
+        }
+        if (code != ERR_OK) {
+            return err_wrap(err, "/schema/fields/%zu/%s", index, field_members[i].name);
+        }
+    }
+    if (schema_find_ignoring_case(schema, index, span_of_text(field->name)) >= 0) {
+        return err_set(err, ERR_INVALID,
+                       "/schema/fields/%zu/name: '%s' occurs twice; names differ in more than case",
+                       index, field->name);
+    }
+    return ERR_OK;
+}
