@@ -280,6 +280,14 @@ enum err_code file_replace_derived(const char *path, struct span bytes, struct e
     return replace(path, bytes, DERIVED, err);
 }
 
+enum err_code file_move(const char *from, const char *to, struct err *err)
+{
+    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) != 0) {
+        return err_set_errno(err, errno, "move %s to %s", from, to);
+    }
+    return sync_parent(to, err);
+}
+
 /* ---- reading ---- */
 
 enum err_code file_open_read(const char *path, int *fd_out, int64_t *size_out, struct err *err)

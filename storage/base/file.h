@@ -64,6 +64,13 @@ enum err_code file_replace(const char *path, struct span bytes, struct err *err)
 /* As file_replace without any sync (hints, derived manifests). */
 enum err_code file_replace_derived(const char *path, struct span bytes, struct err *err) MUST_USE;
 
+/*
+ * Give a file or folder another name in the same folder; `to` must be free.
+ * Durable: the new name.
+ * Errors:  ERR_EXISTS; ERR_NOT_FOUND; ERR_IO.
+ */
+enum err_code file_move(const char *from, const char *to, struct err *err) MUST_USE;
+
 /* Whole file into `contents` (appended, its ceiling applies). Errors: ERR_NOT_FOUND, ERR_IO. */
 enum err_code file_read(const char *path, struct buffer *contents, struct err *err) MUST_USE;
 
