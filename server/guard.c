@@ -321,18 +321,36 @@ static void begin_body(struct guard *guard, const struct head *head)
     }
 }
 
+/* A head that has no end yet: refuse at once what its beginning already forbids. */
+static void judge_unfinished(struct guard *guard, struct span text)
+{
+    const uint8_t *end = guard->line_seen ? NULL : memchr(text.data, '\n', text.size);
+    if (end != NULL) {
+        struct head head = {0};
+        struct span line = span_of(text.data, (size_t)(end - text.data) - 1);
+        enum guard_refusal refusal = read_request_line(line, &head);
+        guard->line_seen = true;
+        if (refusal != GUARD_FINE) {
+            refuse_head(guard, refusal);
+            return;
+        }
+    }
+    if (text.size > GUARD_HEAD_BYTES_MAX) {
+        refuse_head(guard, judge_endless(text));
+    }
+}
+
 /* Returns bytes that pass; 0 = more are needed, or refused. */
 static size_t take_head(struct guard *guard, struct span text)
 {
     size_t size = 0;
     enum guard_refusal refusal = find_end(text, &guard->searched, &size);
     if (refusal == GUARD_FINE && size == 0) {
-        if (text.size > GUARD_HEAD_BYTES_MAX) {
-            refuse_head(guard, judge_endless(text));
-        }
+        judge_unfinished(guard, text);
         return 0;
     }
     guard->searched = 0;
+    guard->line_seen = false;
     struct head head = {0};
     if (refusal == GUARD_FINE && size == 2) {
         refusal = GUARD_BAD_REQUEST_LINE; /* an empty line where a request should begin */

@@ -75,6 +75,7 @@ struct guard {
     uint64_t body_left;       /* bytes of the body or chunk still to come */
     uint64_t body_bytes;      /* of the current request so far */
     bool body_unwanted;       /* end the chunked body under way at its next chunk */
+    bool line_seen;           /* the request line of the head under way was judged */
     size_t searched;          /* bytes of `held` known to hold no end of head */
     struct buffer held;       /* the beginning of a head or chunk line, not yet handed on */
     struct buffer ready;      /* to be handed on before anything new is read */

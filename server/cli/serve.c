@@ -17,6 +17,7 @@
 #include "storage/base/file.h"
 #include "storage/base/log.h"
 #include "storage/base/mem.h"
+#include "storage/base/secret.h"
 #include "storage/catalog/catalog.h"
 
 #include <errno.h>

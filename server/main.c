@@ -1,0 +1,52 @@
+/* The program: finds the command and runs it. Each command has a file in server/cli. */
+#include "server/cli/batch.h"
+#include "server/cli/fsck.h"
+#include "server/cli/generate.h"
+#include "server/cli/serve.h"
+#include "server/cli/table.h"
+#include "server/cli/token.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *help;
+} commands[] = {
+    {"serve", cli_serve, "serve a data directory over HTTP"},
+    {"token", cli_token, "create, list and revoke tokens"},
+    {"table", cli_table, "list and show tables, their rows and history"},
+    {"batch", cli_batch, "post a file of records, with a progress bar"},
+    {"generate", cli_generate, "write a realistic pharmacy data set"},
+    {"fsck", cli_fsck, "check a data directory while no server runs"},
+};
+
+static void print_help(FILE *out)
+{
+    (void)fputs("usage: sluice COMMAND [--help]\n\n", out);
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        (void)fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].help);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_help(stderr);
+        return EX_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+        print_help(stdout);
+        return EX_OK;
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        if (strcmp(argv[1], commands[i].name) == 0) {
+            return commands[i].run(argc - 1, argv + 1);
+        }
+    }
+    (void)fprintf(stderr, "sluice: there is no command '%s'\n\n", argv[1]);
+    print_help(stderr);
+    return EX_USAGE;
+}
