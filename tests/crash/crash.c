@@ -1,0 +1,568 @@
+/*
+ * The crash harness: a server under mixed load, killed at random moments, again
+ * and again; then everything it acknowledged must be there exactly once.
+ *
+ *   crash PROGRAM FOLDER CYCLES [SEED]
+ *
+ * The ledger lives in this process, which is never killed. Every client repeats a
+ * request whose outcome is unknown with the same Idempotency-Key until it is
+ * acknowledged, so at the end both tables are known exactly:
+ *   appended  every batch's rows once each, none of a batch missing
+ *   keyed     each key holds the number of the last batch that wrote it
+ * fsck must be clean after every cycle, and a restarted server must answer within
+ * RESTART_MS_MAX. Exit code 0: nothing lost, nothing doubled; 1: something is wrong.
+ */
+#include "storage/base/buffer.h"
+#include "storage/base/clock.h"
+#include "storage/base/mem.h"
+#include "storage/base/text.h"
+#include "tests/support/http_client.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    CLIENTS = 8,
+    KEYS_OF_CLIENT = 40,
+    ROWS_MAX = 20,           /* records of one batch */
+    BATCHES_MAX = 200000,    /* of one client over all cycles */
+    KILL_AFTER_MS_MIN = 5,
+    KILL_AFTER_MS_MAX = 500,
+    SECOND_KILL_MS_MAX = 50,
+    RESTART_MS_MAX = 2000,   /* from exec to the first 2xx */
+    RESTART_MS_GIVE_UP = 20000,
+    DRAIN_MS_MAX = 60000,
+    PATH_BYTES = 1024,
+};
+
+/* What one client knows; only its own thread touches it while it runs. */
+struct client {
+    int number;
+    struct http_client http;
+    uint64_t random;
+    int64_t batch;                     /* number of the batch being posted, from 1 */
+    int64_t acknowledged;              /* all up to here */
+    int64_t key_batch[KEYS_OF_CLIENT]; /* last acknowledged batch that wrote the key */
+    int64_t lookups;
+    pthread_t thread;
+};
+
+static const char *program;
+static char folder[PATH_BYTES];
+static char data[PATH_BYTES + 16];
+static struct client clients[CLIENTS];
+static _Atomic bool stop_clients;
+static int64_t problems;
+
+static void problem(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static void problem(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    (void)fprintf(stderr, "PROBLEM: "); /* told */
+    (void)vfprintf(stderr, format, arguments);
+    (void)fprintf(stderr, "\n");
+    va_end(arguments);
+    problems++;
+}
+
+static uint64_t random_next(uint64_t *state)
+{
+    *state += 0x9e3779b97f4a7c15U;
+    uint64_t z = *state;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
+    return z ^ (z >> 31);
+}
+
+static void pause_ms(int64_t ms)
+{
+    struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    while (nanosleep(&pause, &pause) != 0 && errno == EINTR) {
+    }
+}
+
+/* ---- the server ---- */
+
+static pid_t start_server(void)
+{
+    char endpoint[PATH_BYTES + 32];
+    (void)snprintf(endpoint, sizeof endpoint, "%s/endpoint", data); /* fits */
+    (void)unlink(endpoint); /* absent at the first start */
+    pid_t pid = fork();
+    if (pid == 0) {
+        char log[PATH_BYTES + 32];
+        (void)snprintf(log, sizeof log, "%s/log", folder); /* fits */
+        int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+        (void)dup2(fd, STDERR_FILENO); /* a lost log is no reason to stop */
+        (void)execl(program, program, "serve", "--data", data, "--listen", "127.0.0.1:0", (char *)NULL);
+        _exit(127);
+    }
+    return pid;
+}
+
+static bool read_small(const char *name, char *text, size_t size)
+{
+    char path[PATH_BYTES + 64];
+    (void)snprintf(path, sizeof path, "%s/%s", data, name); /* fits */
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return false;
+    }
+    ssize_t got = read(fd, text, size - 1);
+    (void)close(fd);
+    if (got <= 0) {
+        return false;
+    }
+    text[got] = '\0';
+    text[strcspn(text, "\r\n")] = '\0';
+    return true;
+}
+
+/* Wait until the server answers; false when it does not. Sets every client's address. */
+static bool wait_until_ready(pid_t pid, int64_t started_us, bool timed)
+{
+    char url[256];
+    char token[128];
+    for (;;) {
+        int64_t waited_ms = (clock_monotonic_us() - started_us) / 1000;
+        int status = 0;
+        if (waitpid(pid, &status, WNOHANG) == pid) {
+            problem("the server ended at start (status %d)", status);
+            return false;
+        }
+        if (waited_ms > RESTART_MS_GIVE_UP) {
+            problem("the server did not answer within %d ms", RESTART_MS_GIVE_UP);
+            return false;
+        }
+        if (read_small("endpoint", url, sizeof url) && read_small("admin.token", token, sizeof token)) {
+            int64_t port = 0;
+            const char *colon = strrchr(url, ':');
+            struct http_client probe;
+            struct http_answer answer;
+            if (colon != NULL && text_parse_int64(span_of_text(colon + 1), &port)) {
+                http_client_init(&probe, (uint16_t)port, token);
+                bool answered = http_client_call(&probe, "GET", "/v1/tables", "", "", 0, &answer) &&
+                                answer.status == 200;
+                http_answer_deinit(&answer);
+                http_client_close(&probe);
+                if (answered) {
+                    for (int i = 0; i < CLIENTS; i++) {
+                        http_client_init(&clients[i].http, (uint16_t)port, token);
+                    }
+                    int64_t ready_ms = (clock_monotonic_us() - started_us) / 1000;
+                    if (timed && ready_ms > RESTART_MS_MAX) {
+                        problem("first answer after %" PRId64 " ms, the limit is %d", ready_ms,
+                                RESTART_MS_MAX);
+                    }
+                    return true;
+                }
+            }
+        }
+        pause_ms(1);
+    }
+}
+
+static void kill_server(pid_t pid)
+{
+    (void)kill(pid, SIGKILL); /* it may have ended by itself, which waitpid tells */
+    int status = 0;
+    (void)waitpid(pid, &status, 0);
+    if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL) {
+        problem("the server ended by itself (status %d)", status);
+    }
+}
+
+static int run_fsck(void)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        char log[PATH_BYTES + 32];
+        (void)snprintf(log, sizeof log, "%s/fsck", folder); /* fits */
+        int fd = open(log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        (void)dup2(fd, STDOUT_FILENO);
+        (void)dup2(fd, STDERR_FILENO);
+        (void)execl(program, program, "fsck", "--data", data, (char *)NULL);
+        _exit(127);
+    }
+    int status = 0;
+    (void)waitpid(pid, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
+}
+
+/* ---- the clients ---- */
+
+/* The batch that client and number stand for: always the same bytes. */
+struct batch {
+    bool appended;
+    int rows;
+    int keys[ROWS_MAX];
+};
+
+static struct batch batch_of(const struct client *client, int64_t number)
+{
+    uint64_t state = (uint64_t)client->number * 1000003 + (uint64_t)number;
+    struct batch batch = {
+        .appended = random_next(&state) % 3 == 0,
+        .rows = 1 + (int)(random_next(&state) % ROWS_MAX),
+    };
+    for (int i = 0; i < batch.rows; i++) {
+        batch.keys[i] = (int)(random_next(&state) % KEYS_OF_CLIENT);
+    }
+    return batch;
+}
+
+static void write_body(const struct client *client, int64_t number, const struct batch *batch,
+                       struct buffer *body)
+{
+    for (int i = 0; i < batch->rows; i++) {
+        if (batch->appended) {
+            buffer_append_format(body, "{\"batch\":\"c%d-%" PRId64 "\",\"row\":%d}\n", client->number,
+                                 number, i);
+        } else {
+            buffer_append_format(body, "{\"id\":\"c%d-%d\",\"n\":%" PRId64 "}\n", client->number,
+                                 batch->keys[i], number);
+        }
+    }
+}
+
+/* Post the batch; true when it was acknowledged. */
+static bool post_batch(struct client *client, int64_t number)
+{
+    struct batch batch = batch_of(client, number);
+    struct buffer body;
+    buffer_init(&body, 1 << 20);
+    write_body(client, number, &batch, &body);
+    char extra[256];
+    (void)snprintf(extra, sizeof extra,
+                   "Content-Type: application/x-ndjson\r\nIdempotency-Key: \"c%d-%" PRId64 "\"\r\n",
+                   client->number, number); /* fits */
+    struct http_answer answer;
+    bool answered = http_client_call(&client->http, "POST",
+                                     batch.appended ? "/v1/tables/appended/batches"
+                                                    : "/v1/tables/keyed/batches",
+                                     extra, (const char *)body.data, body.size, &answer);
+    buffer_deinit(&body);
+    bool acknowledged = answered && (answer.status == 202 || answer.status == 200);
+    if (answered && !acknowledged && answer.status != 409 && answer.status != 429 &&
+        answer.status != 503) {
+        problem("client %d batch %" PRId64 ": status %d: %.300s", client->number, number,
+                answer.status, answer.body);
+    }
+    http_answer_deinit(&answer);
+    if (acknowledged) {
+        client->acknowledged = number;
+        for (int i = 0; !batch.appended && i < batch.rows; i++) {
+            client->key_batch[batch.keys[i]] = number;
+        }
+    }
+    return acknowledged;
+}
+
+static void look_up(struct client *client)
+{
+    char body[128];
+    (void)snprintf(body, sizeof body, "{\"keys\":[{\"id\":\"c%d-%d\"}]}", client->number,
+                   (int)(random_next(&client->random) % KEYS_OF_CLIENT)); /* fits */
+    struct http_answer answer;
+    if (http_client_call(&client->http, "POST", "/v1/tables/keyed/lookup",
+                         "Content-Type: application/json\r\n", body, strlen(body), &answer) &&
+        answer.status != 200 && answer.status != 503) {
+        problem("lookup: status %d: %.300s", answer.status, answer.body);
+    }
+    http_answer_deinit(&answer);
+    client->lookups++;
+}
+
+static void *client_main(void *arg)
+{
+    struct client *client = arg;
+    while (!atomic_load(&stop_clients) && client->batch < BATCHES_MAX) {
+        if (random_next(&client->random) % 4 == 0) {
+            look_up(client);
+        } else if (post_batch(client, client->batch)) {
+            client->batch++;
+        } else if (client->http.fd < 0) {
+            break; /* the server is gone: the same batch comes again in the next cycle */
+        }
+    }
+    return NULL;
+}
+
+static void start_clients(void)
+{
+    atomic_store(&stop_clients, false);
+    for (int i = 0; i < CLIENTS; i++) {
+        if (pthread_create(&clients[i].thread, NULL, client_main, &clients[i]) != 0) {
+            abort();
+        }
+    }
+}
+
+static void end_clients(void)
+{
+    atomic_store(&stop_clients, true);
+    for (int i = 0; i < CLIENTS; i++) {
+        (void)pthread_join(clients[i].thread, NULL);
+        http_client_close(&clients[i].http);
+    }
+}
+
+/* ---- tables and the final count ---- */
+
+static void create_tables(void)
+{
+    static const char *const definitions[][2] = {
+        {"/v1/tables/keyed", "{\"schema\":{\"fields\":[{\"name\":\"id\",\"type\":\"string\",\"nullable\":"
+                             "false},{\"name\":\"n\",\"type\":\"long\"}]},\"key\":[\"id\"]}"},
+        {"/v1/tables/appended", "{\"schema\":{\"fields\":[{\"name\":\"batch\",\"type\":\"string\"},{"
+                                "\"name\":\"row\",\"type\":\"integer\"}]},\"merge\":\"append\"}"},
+    };
+    for (size_t i = 0; i < sizeof definitions / sizeof definitions[0]; i++) {
+        struct http_answer answer;
+        if (!http_client_call(&clients[0].http, "PUT", definitions[i][0],
+                              "Content-Type: application/json\r\n", definitions[i][1],
+                              strlen(definitions[i][1]), &answer) ||
+            answer.status / 100 != 2) {
+            problem("create %s: status %d: %.300s", definitions[i][0], answer.status,
+                    answer.body != NULL ? answer.body : "");
+        }
+        http_answer_deinit(&answer);
+    }
+}
+
+/* Wait until nothing is queued any more. */
+static void drain(void)
+{
+    static const char *const tables[] = {"/v1/tables/keyed", "/v1/tables/appended"};
+    int64_t deadline_us = clock_monotonic_us() + (int64_t)DRAIN_MS_MAX * 1000;
+    for (size_t i = 0; i < 2; i++) {
+        int64_t queued = 1;
+        while (queued > 0 && clock_monotonic_us() < deadline_us) {
+            struct http_answer answer;
+            if (http_client_call(&clients[0].http, "GET", tables[i], "", "", 0, &answer)) {
+                (void)http_json_integer(answer.body, "queued_batches", &queued);
+            }
+            http_answer_deinit(&answer);
+            pause_ms(5);
+        }
+        if (queued > 0) {
+            problem("%s still has %" PRId64 " queued batches after %d ms", tables[i], queued,
+                    DRAIN_MS_MAX);
+        }
+    }
+}
+
+/* Run `program table rows …/tables/<name>` and hand each line to `visit`. */
+static void read_table(const char *name, void (*visit)(const char *line))
+{
+    char path[PATH_BYTES + 64];
+    (void)snprintf(path, sizeof path, "%s/tables/%s", data, name); /* fits */
+    int ends[2];
+    if (pipe(ends) != 0) {
+        abort();
+    }
+    pid_t pid = fork();
+    if (pid == 0) {
+        (void)dup2(ends[1], STDOUT_FILENO);
+        (void)close(ends[0]);
+        (void)close(ends[1]);
+        (void)execl(program, program, "table", "rows", path, (char *)NULL);
+        _exit(127);
+    }
+    (void)close(ends[1]);
+    FILE *rows = fdopen(ends[0], "r");
+    char line[4096];
+    while (rows != NULL && fgets(line, sizeof line, rows) != NULL) {
+        visit(line);
+    }
+    if (rows != NULL) {
+        (void)fclose(rows);
+    }
+    int status = 0;
+    (void)waitpid(pid, &status, 0);
+    if (status != 0) {
+        problem("table rows %s: status %d", name, status);
+    }
+}
+
+static uint32_t *seen[CLIENTS]; /* per client and batch: a bit for each row */
+
+static void visit_appended(const char *line)
+{
+    char batch[64];
+    int64_t row = -1;
+    int client = -1;
+    int64_t number = -1;
+    if (!http_json_text(line, "batch", batch, sizeof batch) || !http_json_integer(line, "row", &row) ||
+        sscanf(batch, "c%d-%" SCNd64, &client, &number) != 2 || client < 0 || client >= CLIENTS ||
+        number < 1 || number >= BATCHES_MAX || row < 0 || row >= ROWS_MAX) {
+        problem("appended holds a strange row");
+        return;
+    }
+    if ((seen[client][number] >> row & 1U) != 0) {
+        problem("appended: row %" PRId64 " of %s twice", row, batch);
+    }
+    seen[client][number] |= 1U << row;
+}
+
+static int64_t found_n[CLIENTS][KEYS_OF_CLIENT];
+
+static void visit_keyed(const char *line)
+{
+    char id[64];
+    int64_t n = -1;
+    int client = -1;
+    int key = -1;
+    if (!http_json_text(line, "id", id, sizeof id) || !http_json_integer(line, "n", &n) ||
+        sscanf(id, "c%d-%d", &client, &key) != 2 || client < 0 || client >= CLIENTS || key < 0 ||
+        key >= KEYS_OF_CLIENT) {
+        problem("keyed holds a strange row");
+        return;
+    }
+    if (found_n[client][key] != 0) {
+        problem("keyed: %s twice", id);
+    }
+    found_n[client][key] = n;
+}
+
+static void count_everything(void)
+{
+    for (int c = 0; c < CLIENTS; c++) {
+        seen[c] = mem_zeroed(BATCHES_MAX, sizeof *seen[c]);
+    }
+    read_table("appended", visit_appended);
+    read_table("keyed", visit_keyed);
+    for (int c = 0; c < CLIENTS; c++) {
+        for (int64_t number = 1; number <= clients[c].acknowledged; number++) {
+            struct batch batch = batch_of(&clients[c], number);
+            uint32_t expected = batch.appended ? (1U << batch.rows) - 1 : 0;
+            if (seen[c][number] != expected) {
+                problem("batch c%d-%" PRId64 ": rows %x instead of %x", c, number, seen[c][number],
+                        expected);
+            }
+        }
+        for (int key = 0; key < KEYS_OF_CLIENT; key++) {
+            if (found_n[c][key] != clients[c].key_batch[key]) {
+                problem("key c%d-%d holds %" PRId64 " instead of %" PRId64, c, key, found_n[c][key],
+                        clients[c].key_batch[key]);
+            }
+        }
+        mem_free(seen[c]);
+    }
+}
+
+/* ---- cycles ---- */
+
+/* Start, load, kill; in half of the cycles kill once more in the middle of recovery. */
+static void run_cycle(uint64_t *random, bool timed)
+{
+    int64_t started_us = clock_monotonic_us();
+    pid_t pid = start_server();
+    if (random_next(random) % 2 == 0) {
+        pause_ms((int64_t)(random_next(random) % SECOND_KILL_MS_MAX));
+        kill_server(pid);
+        started_us = clock_monotonic_us();
+        pid = start_server();
+    }
+    if (wait_until_ready(pid, started_us, timed)) {
+        start_clients();
+        pause_ms(KILL_AFTER_MS_MIN +
+                 (int64_t)(random_next(random) % (KILL_AFTER_MS_MAX - KILL_AFTER_MS_MIN)));
+        kill_server(pid);
+        end_clients();
+    } else {
+        kill_server(pid);
+    }
+    int code = run_fsck();
+    if (code != 0) {
+        problem("fsck exited with %d; see %s/fsck", code, folder);
+    }
+}
+
+static void first_start(void)
+{
+    pid_t pid = start_server();
+    if (wait_until_ready(pid, clock_monotonic_us(), false)) {
+        create_tables();
+    }
+    kill_server(pid);
+}
+
+/* Let everything unknown become known, then let the lanes run dry. */
+static void last_start(void)
+{
+    pid_t pid = start_server();
+    if (wait_until_ready(pid, clock_monotonic_us(), false)) {
+        for (int c = 0; c < CLIENTS; c++) {
+            for (int tries = 0; tries < 1000 && !post_batch(&clients[c], clients[c].batch); tries++) {
+                pause_ms(10);
+            }
+        }
+        drain();
+    }
+    (void)kill(pid, SIGTERM);
+    int status = 0;
+    (void)waitpid(pid, &status, 0);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        problem("the server did not stop cleanly (status %d)", status);
+    }
+    int code = run_fsck();
+    if (code != 0) {
+        problem("fsck exited with %d at the end; see %s/fsck", code, folder);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    int64_t cycles = 0;
+    int64_t seed = 1;
+    if (argc < 4 || !text_parse_int64(span_of_text(argv[3]), &cycles) || cycles < 1 ||
+        (argc > 4 && !text_parse_int64(span_of_text(argv[4]), &seed))) {
+        (void)fprintf(stderr, "Usage: crash PROGRAM FOLDER CYCLES [SEED]\n"); /* told */
+        return 64;
+    }
+    program = argv[1];
+    (void)snprintf(folder, sizeof folder, "%s", argv[2]); /* given by run.sh */
+    (void)snprintf(data, sizeof data, "%s/data", folder); /* fits */
+    (void)signal(SIGPIPE, SIG_IGN);
+    if (mkdir(folder, 0700) != 0 && errno != EEXIST) {
+        (void)fprintf(stderr, "cannot make %s\n", folder); /* told */
+        return 73;
+    }
+    uint64_t random = (uint64_t)seed;
+    for (int i = 0; i < CLIENTS; i++) {
+        clients[i] = (struct client){.number = i, .batch = 1, .random = (uint64_t)seed * 31 + (uint64_t)i};
+    }
+    first_start();
+    for (int64_t cycle = 1; cycle <= cycles && problems == 0; cycle++) {
+        run_cycle(&random, true);
+        if (cycle % 10 == 0 || cycle == cycles) {
+            (void)fprintf(stderr, "cycle %" PRId64 " of %" PRId64 "\n", cycle, cycles); /* progress */
+        }
+    }
+    last_start();
+    count_everything();
+    int64_t acknowledged = 0;
+    int64_t lookups = 0;
+    for (int i = 0; i < CLIENTS; i++) {
+        acknowledged += clients[i].acknowledged;
+        lookups += clients[i].lookups;
+    }
+    (void)printf("%" PRId64 " cycles, %" PRId64 " batches acknowledged, %" PRId64 " lookups, %" PRId64
+                 " problems\n",
+                 cycles, acknowledged, lookups, problems); /* result */
+    return problems == 0 ? 0 : 1;
+}
