@@ -1,10 +1,7 @@
 /* The program: finds the command and runs it. Each command has a file in server/cli. */
-#include "server/cli/batch.h"
-#include "server/cli/fsck.h"
+#include "server/cli/command.h"
 #include "server/cli/generate.h"
 #include "server/cli/serve.h"
-#include "server/cli/table.h"
-#include "server/cli/token.h"
 
 #include <stdio.h>
 #include <string.h>

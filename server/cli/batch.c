@@ -1,383 +1,401 @@
 /*
- * Post a file as batches. NDJSON is cut at line ends into batches of a size, so
- * that a file may be larger than one body and progress is seen; other forms and
- * compressed files go as one batch. Every batch carries an idempotency key of this
- * run, so that a retry after a lost answer is no second batch.
+ * `sluice batch post`: a file of records as one batch or, when it is large, as a
+ * run of batches cut at record ends. Each carries an Idempotency-Key made of the
+ * file's hash and the cut, so that the command may be repeated after any failure.
  */
-#include "server/cli/batch.h"
+#include "server/cli/command.h"
 
-#include "server/cli/common.h"
-#include "storage/base/clock.h"
 #include "storage/base/file.h"
-#include "storage/base/id.h"
+#include "storage/base/hash.h"
 #include "storage/base/mem.h"
+#include "storage/base/text.h"
 
+#include <getopt.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
-    BATCH_PATH_BYTES_MAX = 8192,
-    BATCH_BYTES_DEFAULT = 8 << 20,
-    BATCHES_MAX = 1000000,
-    BAR_COLUMNS = 32,
-    BAR_REDRAW_US = 50000,
-    WAIT_SECONDS = 30, /* of one look */
+    CHUNK_BYTES = 8 << 20,      /* of records in one batch */
+    BATCHES_MAX = 100000,       /* of one file */
+    PATH_BYTES_MAX = 4096,
+    WAIT_SECONDS = 30,          /* of one request; repeated until the batch is indexed */
+    BAR_CELLS = 30,
 };
 
+static const char help[] =
+    "Usage: sluice batch post FILE --table TABLE [options]\n"
+    "\n"
+    "Post records: NDJSON (.ndjson, .jsonl), a JSON array (.json) or CSV with a header\n"
+    "line (.csv), optionally compressed (.gz, .zst). Large NDJSON and CSV files go as\n"
+    "several batches. Repeating the command posts nothing twice.\n"
+    "\n"
+    "  --table TABLE        where the records go\n"
+    "  --operation OP       upsert, patch, insert or delete for records without _op\n"
+    "  --wait               wait until everything is visible to lookups\n"
+    "  --strict             refuse a batch with any broken record\n" COMMAND_CONNECTION_HELP;
+
+/* What the command line asked for. */
 struct arguments {
-    struct client_target target;
+    struct command command;
     const char *table;
     const char *operation;
-    const char *type;
-    int64_t batch_bytes;
     bool wait;
-    bool json;
+    bool strict;
 };
 
-/* A posting under way. */
-struct posting {
-    const struct arguments *arguments;
-    struct client *client;
-    const char *file;
+/* A file's form, told by its name. */
+struct form {
     const char *content_type;
-    const char *content_encoding; /* NULL = plain */
-    struct id run;                /* the idempotency keys' first part */
-    int64_t total_bytes;
-    int64_t done_bytes;
-    int64_t started_us;
-    int64_t drawn_us;
-    bool draws; /* a progress bar, on a terminal */
-    int64_t batches_count;
-    int64_t received, accepted, rejected, applied, superseded, rejected_at_merge;
-    char **batch_ids;
+    const char *encoding; /* NULL = plain */
+    bool cut_at_lines;    /* may be cut into several batches */
+    bool has_header;      /* each piece needs the first line */
 };
 
-/* ---- progress ---- */
+/* What has become of the records so far. */
+struct totals {
+    int64_t batches, received, accepted, rejected, applied, superseded, rejected_at_merge;
+    int64_t version;
+    char **ids; /* of the batches */
+};
 
-static void draw(struct posting *posting, int64_t bytes, bool last)
+static bool parse(struct arguments *arguments, int argc, char **argv)
 {
-    int64_t now_us = clock_monotonic_us();
-    if (!posting->draws || (!last && now_us - posting->drawn_us < BAR_REDRAW_US)) {
-        return;
-    }
-    posting->drawn_us = now_us;
-    int filled = posting->total_bytes > 0 ? (int)(bytes * BAR_COLUMNS / posting->total_bytes)
-                                          : BAR_COLUMNS;
-    int64_t spent_us = now_us - posting->started_us + 1;
-    (void)fprintf(stderr, "\r  %-14s [%.*s%*s] %3" PRId64 "%%  %6.1f MB  %6.1f MB/s ",
-                  posting->arguments->table, filled, "################################",
-                  BAR_COLUMNS - filled, "",
-                  posting->total_bytes > 0 ? bytes * 100 / posting->total_bytes : 100,
-                  (double)bytes / 1e6, (double)bytes / (double)spent_us);
-    if (last) {
-        (void)fputc('\n', stderr);
-    }
-    (void)fflush(stderr);
-}
-
-static void note_progress(void *arg, int64_t sent, int64_t total)
-{
-    struct posting *posting = arg;
-    (void)total;
-    draw(posting, posting->done_bytes + sent, false);
-}
-
-/* ---- one batch ---- */
-
-static int64_t count_of(const struct json *answer, const char *name)
-{
-    int64_t count = 0;
-    if (!json_integer(json_get(json_get(answer, "records"), name), &count)) {
-        return 0; /* the rung that knows it is not reached */
-    }
-    return count;
-}
-
-static enum err_code note_batch(struct posting *posting, const struct json *answer,
-                                struct err *err)
-{
-    const char *id = json_text(json_get(answer, "batch_id"));
-    if (id == NULL || posting->batches_count == BATCHES_MAX) {
-        return err_set(err, ERR_UNSUPPORTED, "the receipt names no batch");
-    }
-    posting->batch_ids = mem_resize(posting->batch_ids, (size_t)posting->batches_count + 1,
-                                    sizeof *posting->batch_ids);
-    posting->batch_ids[posting->batches_count] = mem_copy_text(id);
-    posting->batches_count++;
-    posting->received += count_of(answer, "received");
-    posting->accepted += count_of(answer, "accepted");
-    posting->rejected += count_of(answer, "rejected");
-    return ERR_OK;
-}
-
-static enum err_code post_batch(struct posting *posting, struct span body, struct err *err)
-{
-    const struct arguments *arguments = posting->arguments;
-    CLEANUP(buffer_deinit) struct buffer path;
-    CLEANUP(json_free) struct json *answer = NULL;
-    char type[128];
-    char encoding[64];
-    char key[128];
-    int status = 0;
-    buffer_init(&path, BATCH_PATH_BYTES_MAX);
-    buffer_append_text(&path, "/v1/tables/");
-    client_escape(&path, arguments->table);
-    buffer_append_text(&path, "/batches");
-    if (arguments->operation != NULL) {
-        buffer_append_text(&path, "?operation=");
-        client_escape(&path, arguments->operation);
-    }
-    buffer_append_byte(&path, '\0');
-    TRY(buffer_check(&path, "path", err));
-    (void)snprintf(type, sizeof type, "Content-Type: %s", posting->content_type);
-    (void)snprintf(key, sizeof key, "Idempotency-Key: \"%s/%" PRId64 "\"", posting->run.text,
-                   posting->batches_count);
-    (void)snprintf(encoding, sizeof encoding, "Content-Encoding: %s",
-                   posting->content_encoding != NULL ? posting->content_encoding : "");
-    struct client_call call = {
-        .method = "POST",
-        .path = (const char *)path.data,
-        .headers = {type, key, posting->content_encoding != NULL ? encoding : NULL},
-        .body = body,
-        .may_retry = true,
-        .progress = note_progress,
-        .progress_arg = posting,
+    static const struct option options[] = {
+        {"table", required_argument, NULL, 't'},
+        {"operation", required_argument, NULL, 'o'},
+        {"wait", no_argument, NULL, 'w'},
+        {"strict", no_argument, NULL, 's'},
+        COMMAND_CONNECTION_OPTIONS,
+        {0},
     };
-    TRY(client_send_json(posting->client, &call, &answer, &status, err));
-    posting->done_bytes += (int64_t)body.size;
-    draw(posting, posting->done_bytes, false);
-    return note_batch(posting, answer, err);
-}
-
-/* ---- the file ---- */
-
-/* Bytes of the next batch: whole lines up to the size, at least one line. */
-static size_t cut_lines(struct span rest, size_t batch_bytes)
-{
-    if (rest.size <= batch_bytes) {
-        return rest.size;
-    }
-    const uint8_t *end = memrchr(rest.data, '\n', batch_bytes);
-    if (end == NULL) {
-        end = memchr(rest.data + batch_bytes, '\n', rest.size - batch_bytes);
-    }
-    return end != NULL ? (size_t)(end - rest.data) + 1 : rest.size;
-}
-
-static bool is_blank(struct span text)
-{
-    for (size_t i = 0; i < text.size; i++) {
-        if (text.data[i] > ' ') {
-            return false;
-        }
-    }
-    return true;
-}
-
-static enum err_code post_all(struct posting *posting, struct span contents, struct err *err)
-{
-    bool whole = posting->content_encoding != NULL ||
-                 strcmp(posting->content_type, "application/x-ndjson") != 0;
-    if (is_blank(contents)) {
-        return err_set(err, ERR_INVALID, "%s holds no records", posting->file);
-    }
-    while (contents.size > 0) {
-        size_t size = whole ? contents.size
-                            : cut_lines(contents, (size_t)posting->arguments->batch_bytes);
-        struct span body = span_of(contents.data, size);
-        if (!is_blank(body)) {
-            TRY(post_batch(posting, body, err));
-        }
-        contents = span_of(contents.data + size, contents.size - size);
-    }
-    draw(posting, posting->total_bytes, true);
-    return ERR_OK;
-}
-
-/* ---- waiting ---- */
-
-static enum err_code wait_for(struct posting *posting, const char *id, struct err *err)
-{
-    char path[128];
-    char prefer[32];
-    (void)snprintf(path, sizeof path, "/v1/batches/%.64s", id); /* ids are 36 characters */
-    (void)snprintf(prefer, sizeof prefer, "Prefer: wait=%d", WAIT_SECONDS);
-    struct client_call call = {.method = "GET", .path = path, .headers = {prefer},
-                               .may_retry = true};
     for (;;) {
-        CLEANUP(json_free) struct json *answer = NULL;
-        int status = 0;
-        TRY(client_send_json(posting->client, &call, &answer, &status, err));
-        const char *state = json_text(json_get(answer, "state"));
-        if (state != NULL && strcmp(state, "indexed") == 0) {
-            posting->applied += count_of(answer, "applied");
-            posting->superseded += count_of(answer, "superseded");
-            posting->rejected_at_merge += count_of(answer, "rejected_at_merge");
-            return ERR_OK;
+        int option = getopt_long(argc, argv, "", options, NULL);
+        switch (option) {
+        case -1:
+            return true;
+        case 't':
+            arguments->table = optarg;
+            break;
+        case 'o':
+            arguments->operation = optarg;
+            break;
+        case 'w':
+            arguments->wait = true;
+            break;
+        case 's':
+            arguments->strict = true;
+            break;
+        default:
+            if (!command_take_option(&arguments->command, option, optarg)) {
+                return false;
+            }
         }
-        if (state == NULL || strcmp(state, "failed") == 0) {
-            return err_set(err, ERR_INVALID, "batch %s failed; see its dead letters", id);
-        }
     }
 }
 
-static enum err_code wait_for_all(struct posting *posting, struct err *err)
-{
-    for (int64_t i = 0; i < posting->batches_count; i++) {
-        TRY(wait_for(posting, posting->batch_ids[i], err));
-    }
-    return ERR_OK;
-}
-
-/* ---- report ---- */
-
-static void report_json(const struct posting *posting, int64_t spent_us)
-{
-    struct json *report = json_new_object();
-    struct json *ids = json_new_array();
-    json_set_text(report, "table", posting->arguments->table);
-    json_set_integer(report, "batches", posting->batches_count);
-    json_set_integer(report, "received", posting->received);
-    json_set_integer(report, "accepted", posting->accepted);
-    json_set_integer(report, "rejected", posting->rejected);
-    if (posting->arguments->wait) {
-        json_set_integer(report, "applied", posting->applied);
-        json_set_integer(report, "superseded", posting->superseded);
-        json_set_integer(report, "rejected_at_merge", posting->rejected_at_merge);
-    }
-    json_set_integer(report, "duration_us", spent_us);
-    for (int64_t i = 0; i < posting->batches_count; i++) {
-        json_append(ids, json_new_text(posting->batch_ids[i]));
-    }
-    json_set(report, "batch_ids", ids);
-    common_print_json(report);
-    json_free(&report);
-}
-
-static void report(const struct posting *posting)
-{
-    int64_t spent_us = clock_monotonic_us() - posting->started_us + 1;
-    if (posting->arguments->json) {
-        report_json(posting, spent_us);
-        return;
-    }
-    (void)printf("   %-14s %" PRId64 " records in %" PRId64 " batches: %" PRId64
-                 " accepted, %" PRId64 " dead letters, %.0f records/s%s\n",
-                 posting->arguments->table, posting->received, posting->batches_count,
-                 posting->accepted, posting->rejected + posting->rejected_at_merge,
-                 (double)posting->received * 1e6 / (double)spent_us,
-                 posting->arguments->wait ? ", indexed" : "");
-}
-
-/* ---- the command ---- */
-
-static bool ends_with(const char *text, size_t size, const char *suffix)
+static bool ends_with(const char *name, size_t size, const char *suffix)
 {
     size_t length = strlen(suffix);
-    return size >= length && strncmp(text + size - length, suffix, length) == 0;
+    return size > length && strncasecmp(name + size - length, suffix, length) == 0;
 }
 
-/* By suffix: records.csv.gz is CSV in gzip. */
-static enum err_code choose_types(struct posting *posting, struct err *err)
+static enum err_code form_of(const char *name, struct form *form_out, struct err *err)
 {
-    const char *name = posting->file;
     size_t size = strlen(name);
+    struct form form = {0};
     if (ends_with(name, size, ".gz")) {
-        posting->content_encoding = "gzip";
+        form.encoding = "gzip";
         size -= 3;
     } else if (ends_with(name, size, ".zst")) {
-        posting->content_encoding = "zstd";
+        form.encoding = "zstd";
         size -= 4;
     }
-    const char *type = posting->arguments->type;
-    if (type == NULL) {
-        type = ends_with(name, size, ".csv")    ? "csv"
-               : ends_with(name, size, ".json") ? "json"
-                                                : "ndjson";
-    }
-    if (strcmp(type, "csv") == 0) {
-        posting->content_type = "text/csv";
-    } else if (strcmp(type, "json") == 0) {
-        posting->content_type = "application/json";
-    } else if (strcmp(type, "ndjson") == 0) {
-        posting->content_type = "application/x-ndjson";
+    if (ends_with(name, size, ".csv")) {
+        form.content_type = "text/csv";
+        form.has_header = true;
+    } else if (ends_with(name, size, ".json")) {
+        form.content_type = "application/json";
+    } else if (ends_with(name, size, ".ndjson") || ends_with(name, size, ".jsonl")) {
+        form.content_type = "application/x-ndjson";
     } else {
-        return err_set(err, ERR_INVALID, "--type must be ndjson, json or csv");
+        return err_set(err, ERR_INVALID,
+                       "%s: the name must end in .ndjson, .jsonl, .json or .csv, perhaps with .gz "
+                       "or .zst behind it",
+                       name);
     }
+    form.cut_at_lines = form.encoding == NULL && strcmp(form.content_type, "application/json") != 0;
+    *form_out = form;
     return ERR_OK;
 }
 
-static enum err_code post(struct posting *posting, struct err *err)
+/* Where the piece that starts at `start` ends: behind a record, at least one record on. */
+static size_t cut(const struct form *form, struct span file, size_t start)
 {
-    struct span contents = {0};
-    TRY(choose_types(posting, err));
-    TRY(client_open(&posting->arguments->target, &posting->client, err));
-    TRY(file_map(posting->file, &contents, err));
-    posting->total_bytes = (int64_t)contents.size;
-    enum err_code code = post_all(posting, contents, err);
-    file_unmap(&contents);
-    TRY(code);
-    if (posting->arguments->wait) {
-        TRY(wait_for_all(posting, err));
+    if (!form->cut_at_lines || file.size - start <= CHUNK_BYTES) {
+        return file.size;
     }
-    report(posting);
-    return ERR_OK;
+    bool quoted = false; /* CSV: inside quotes a line end belongs to the value */
+    size_t end = start;
+    for (size_t i = start; i < file.size; i++) {
+        uint8_t byte = file.data[i];
+        quoted = form->has_header && byte == '"' ? !quoted : quoted;
+        if (byte == '\n' && !quoted) {
+            if (i + 1 - start > CHUNK_BYTES && end > start) {
+                return end;
+            }
+            end = i + 1;
+        }
+    }
+    return file.size;
 }
 
-static enum err_code run(const struct arguments *arguments, const char *file, struct err *err)
+static size_t header_size(const struct form *form, struct span file)
 {
-    if (arguments->table == NULL || arguments->batch_bytes < 1) {
-        return err_set(err, ERR_INVALID, "post needs --table NAME, and --batch-bytes above 0");
+    if (!form->has_header || !form->cut_at_lines) {
+        return 0;
     }
-    struct posting posting = {
-        .arguments = arguments,
-        .file = file,
-        .run = id_new_ordered(),
-        .started_us = clock_monotonic_us(),
-        .draws = isatty(STDERR_FILENO) == 1 && !arguments->json,
+    const uint8_t *end = file.size > 0 ? memchr(file.data, '\n', file.size) : NULL;
+    return end != NULL ? (size_t)(end - file.data) + 1 : file.size;
+}
+
+static void show_progress(const struct arguments *arguments, size_t done, size_t total,
+                          const struct totals *totals)
+{
+    if (arguments->command.json || isatty(STDERR_FILENO) != 1) {
+        return;
+    }
+    int cells = total > 0 ? (int)(done * BAR_CELLS / total) : BAR_CELLS;
+    (void)fprintf(stderr, "\r   %-14s [%.*s%*s] %3d %% %9" PRId64 " records", arguments->table, cells,
+                  "##############################", BAR_CELLS - cells, "",
+                  total > 0 ? (int)(done * 100 / total) : 100, totals->received); /* progress only */
+}
+
+static void path_of(const struct arguments *arguments, struct buffer *path)
+{
+    buffer_append_text(path, "/v1/tables/");
+    text_percent_encode(span_of_text(arguments->table), "", path);
+    buffer_append_text(path, "/batches");
+    const char *separator = "?";
+    if (arguments->operation != NULL) {
+        buffer_append_text(path, "?operation=");
+        text_percent_encode(span_of_text(arguments->operation), "", path);
+        separator = "&";
+    }
+    if (arguments->strict) {
+        buffer_append_format(path, "%shandling=strict", separator);
+    }
+    buffer_append_byte(path, '\0');
+}
+
+static void add_counts(const struct json *receipt, struct totals *totals)
+{
+    const struct json *records = json_get(receipt, "records");
+    totals->received += command_integer(records, "received");
+    totals->accepted += command_integer(records, "accepted");
+    totals->rejected += command_integer(records, "rejected");
+}
+
+static enum err_code post_piece(const struct arguments *arguments, struct client *client,
+                                const struct form *form, struct span body, const char *key,
+                                struct totals *totals, struct err *err)
+{
+    struct buffer path;
+    buffer_init(&path, PATH_BYTES_MAX);
+    path_of(arguments, &path);
+    char key_header[128];
+    char encoding_header[64];
+    (void)snprintf(key_header, sizeof key_header, "Idempotency-Key: \"%s\"", key); /* fits */
+    struct client_request request = {
+        .method = "POST",
+        .path = (const char *)path.data,
+        .content_type = form->content_type,
+        .body = body,
+        .headers = {key_header},
     };
-    enum err_code code = post(&posting, err);
-    client_close(&posting.client);
-    for (int64_t i = 0; i < posting.batches_count; i++) {
-        mem_free(posting.batch_ids[i]);
+    if (form->encoding != NULL) {
+        (void)snprintf(encoding_header, sizeof encoding_header, "Content-Encoding: %s",
+                       form->encoding); /* fits */
+        request.headers[1] = encoding_header;
     }
-    mem_free(posting.batch_ids);
+    struct client_answer answer = {0};
+    enum err_code code = client_call(client, &request, &answer, err);
+    buffer_deinit(&path);
+    TRY(code);
+    CLEANUP(json_free) struct json *receipt = NULL;
+    code = client_check(&answer, err);
+    if (code == ERR_OK) {
+        code = json_parse(buffer_span(&answer.body), &receipt, err);
+    }
+    buffer_deinit(&answer.body);
+    TRY(code);
+    add_counts(receipt, totals);
+    totals->ids[totals->batches++] = mem_copy_text(command_text(receipt, "batch_id"));
+    return ERR_OK;
+}
+
+/* A name for the piece that only this content at this place of this file has. */
+static void key_of(const uint8_t digest[HASH_SHA256_BYTES], size_t start, char key_out[80])
+{
+    struct buffer text;
+    buffer_init(&text, 80);
+    text_hex_encode(span_of(digest, HASH_SHA256_BYTES / 2), &text);
+    buffer_append_format(&text, "-%zu", start);
+    buffer_append_byte(&text, '\0');
+    memcpy(key_out, text.data, text.size);
+    buffer_deinit(&text);
+}
+
+static enum err_code post_file(const struct arguments *arguments, struct client *client,
+                               const struct form *form, struct span file, struct totals *totals,
+                               struct err *err)
+{
+    uint8_t digest[HASH_SHA256_BYTES];
+    hash_sha256(file, digest);
+    size_t header = header_size(form, file);
+    size_t start = header;
+    struct buffer piece;
+    buffer_init(&piece, SIZE_MAX);
+    enum err_code code = ERR_OK;
+    do {
+        size_t end = cut(form, file, start);
+        buffer_reset(&piece);
+        buffer_append(&piece, file.data, header);
+        buffer_append(&piece, file.data + start, end - start);
+        char key[80];
+        key_of(digest, start, key);
+        show_progress(arguments, start, file.size, totals);
+        if (totals->batches >= BATCHES_MAX) {
+            code = err_set(err, ERR_TOO_LARGE, "the file needs more than %d batches; split it",
+                           BATCHES_MAX);
+        } else {
+            code = post_piece(arguments, client, form, buffer_span(&piece), key, totals, err);
+        }
+        start = end;
+    } while (code == ERR_OK && start < file.size);
+    buffer_deinit(&piece);
+    if (code == ERR_OK) {
+        show_progress(arguments, file.size, file.size, totals);
+    }
+    return code;
+}
+
+/* Ask for one batch until it is indexed or failed. */
+static enum err_code wait_for(struct client *client, const char *id, struct totals *totals,
+                              struct err *err)
+{
+    char path[128];
+    (void)snprintf(path, sizeof path, "/v1/batches/%s", id); /* ids are short */
+    char prefer[32];
+    (void)snprintf(prefer, sizeof prefer, "Prefer: wait=%d", WAIT_SECONDS); /* fits */
+    for (;;) {
+        const struct client_request request = {.method = "GET", .path = path, .headers = {prefer}};
+        struct client_answer answer = {0};
+        TRY(client_call(client, &request, &answer, err));
+        CLEANUP(json_free) struct json *receipt = NULL;
+        enum err_code code = client_check(&answer, err);
+        if (code == ERR_OK) {
+            code = json_parse(buffer_span(&answer.body), &receipt, err);
+        }
+        buffer_deinit(&answer.body);
+        TRY(code);
+        const char *state = command_text(receipt, "state");
+        if (strcmp(state, "failed") == 0) {
+            return err_set(err, ERR_INVALID, "batch %s failed; see %s/errors and the dead letters", id,
+                           path);
+        }
+        if (strcmp(state, "indexed") == 0) {
+            const struct json *records = json_get(receipt, "records");
+            totals->applied += command_integer(records, "applied");
+            totals->superseded += command_integer(records, "superseded");
+            totals->rejected_at_merge += command_integer(records, "rejected_at_merge");
+            totals->version = command_integer(receipt, "version");
+            return ERR_OK;
+        }
+    }
+}
+
+static enum err_code wait_for_all(struct client *client, struct totals *totals, struct err *err)
+{
+    for (int64_t i = 0; i < totals->batches; i++) {
+        TRY(wait_for(client, totals->ids[i], totals, err));
+    }
+    return ERR_OK;
+}
+
+static void print_totals(const struct arguments *arguments, const struct totals *totals,
+                         double seconds)
+{
+    if (arguments->command.json) {
+        (void)printf("{\"table\":\"%s\",\"batches\":%" PRId64 ",\"received\":%" PRId64
+                     ",\"accepted\":%" PRId64 ",\"rejected\":%" PRId64,
+                     arguments->table, totals->batches, totals->received, totals->accepted,
+                     totals->rejected); /* output */
+        if (arguments->wait) {
+            (void)printf(",\"applied\":%" PRId64 ",\"superseded\":%" PRId64
+                         ",\"rejected_at_merge\":%" PRId64 ",\"version\":%" PRId64,
+                         totals->applied, totals->superseded, totals->rejected_at_merge,
+                         totals->version); /* output */
+        }
+        (void)printf(",\"seconds\":%.3f}\n", seconds); /* output */
+        return;
+    }
+    if (isatty(STDERR_FILENO) == 1) {
+        (void)fprintf(stderr, "\r%78s\r", ""); /* clear the progress bar */
+    }
+    (void)printf("   %-14s %9" PRId64 " records in %" PRId64 " batches: %" PRId64
+                 " accepted, %" PRId64 " dead letters",
+                 arguments->table, totals->received, totals->batches, totals->accepted,
+                 totals->rejected + totals->rejected_at_merge); /* output */
+    if (arguments->wait) {
+        (void)printf(", version %" PRId64, totals->version); /* output */
+    }
+    (void)printf(", %.2f s\n", seconds); /* output */
+}
+
+static double now_seconds(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail */
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static enum err_code run(const struct arguments *arguments, const char *name, struct err *err)
+{
+    struct form form = {0};
+    TRY(form_of(name, &form, err));
+    CLEANUP(client_close) struct client *client = NULL;
+    TRY(client_open(&arguments->command.client, &client, err));
+    struct span file = {0};
+    TRY(file_map(name, &file, err));
+    struct totals totals = {.ids = mem_zeroed(BATCHES_MAX, sizeof(char *))};
+    double started = now_seconds();
+    enum err_code code = post_file(arguments, client, &form, file, &totals, err);
+    if (code == ERR_OK && arguments->wait) {
+        code = wait_for_all(client, &totals, err);
+    }
+    if (code == ERR_OK) {
+        print_totals(arguments, &totals, now_seconds() - started);
+    }
+    for (int64_t i = 0; i < totals.batches; i++) {
+        mem_free(totals.ids[i]);
+    }
+    mem_free(totals.ids);
+    file_unmap(&file);
     return code;
 }
 
 int cli_batch(int argc, char **argv)
 {
-    struct arguments arguments = {.batch_bytes = BATCH_BYTES_DEFAULT};
-    struct words words;
+    struct arguments arguments = {.command = {.name = "sluice batch", .help = help}};
+    if (!parse(&arguments, argc, argv) || arguments.command.help_wanted || argc != optind + 2 ||
+        strcmp(argv[optind], "post") != 0 || arguments.table == NULL) {
+        return command_usage(&arguments.command);
+    }
     struct err err = {0};
-    bool help = false;
-    const struct option options[] = {
-        {"table", &arguments.table, NULL, NULL, "NAME", "table to post to"},
-        {"operation", &arguments.operation, NULL, NULL, "NAME", "upsert, patch, insert or delete"},
-        {"type", &arguments.type, NULL, NULL, "TYPE", "ndjson, json or csv (default: by suffix)"},
-        {"batch-bytes", NULL, &arguments.batch_bytes, NULL, "N",
-         "of NDJSON in one batch (default 8388608)"},
-        {"wait", NULL, NULL, &arguments.wait, NULL, "until every batch is indexed"},
-        {"json", NULL, NULL, &arguments.json, NULL, "one JSON object at the end, no progress bar"},
-        COMMON_TARGET_OPTIONS(arguments.target),
-        {0},
-    };
-    if (options_read(argc, argv, options, &words, &help, &err) != ERR_OK) {
-        return options_usage_error("batch", &err);
-    }
-    bool posts = words.count == 2 && strcmp(words.items[0], "post") == 0;
-    if (help || !posts) {
-        options_print_help("sluice batch post FILE --table NAME",
-                           "Post records (NDJSON, a JSON array or CSV; .gz and .zst) to a running "
-                           "server.",
-                           options);
-        return help ? EX_OK : EX_USAGE;
-    }
-    if (run(&arguments, words.items[1], &err) != ERR_OK) {
-        return common_fail("batch", &err);
-    }
-    return EX_OK;
+    return run(&arguments, argv[optind + 1], &err) == ERR_OK ? EX_OK
+                                                             : command_fail(&arguments.command, &err);
 }

@@ -1,68 +1,66 @@
 /*
- * An HTTP client for the commands, over libcurl; the only file that includes it.
- * One connection, kept alive. Retries what the server says may be retried.
+ * The commands' HTTP client: one connection to one server with one token. The
+ * only file besides the object room that includes curl.h.
  */
 #pragma once
 
 #include "storage/base/buffer.h"
 #include "storage/base/err.h"
-#include "storage/base/json.h"
 #include "storage/base/span.h"
 
-#include <stddef.h>
 #include <stdint.h>
+
+enum {
+    CLIENT_ANSWER_BYTES_MAX = 256 << 20,
+    CLIENT_HEADERS_MAX = 8,
+    CLIENT_RETRIES_MAX = 30, /* of 429 and 503, each after its Retry-After */
+};
 
 struct client;
 
-enum { CLIENT_HEADERS_MAX = 8, CLIENT_ANSWER_BYTES_MAX = 512 << 20, CLIENT_ATTEMPTS_MAX = 8 };
-
-/* Where the server is and who we are; borrowed texts, NULL = not given. */
-struct client_target {
-    const char *url;        /* else the environment's SLUICE_URL, else <data>/endpoint */
-    const char *token_file; /* else SLUICE_TOKEN_FILE, else <data>/admin.token */
-    const char *data;
-    const char *ca_file; /* PEM of the authority that signed the server's certificate */
+/* Where the server is and who asks; NULL = from the data directory. */
+struct client_options {
+    const char *data;       /* DIR: DIR/endpoint and DIR/admin.token; default ./data */
+    const char *url;        /* http://host:port */
+    const char *token_file; /* first line is the token; SLUICE_TOKEN goes before the data directory */
 };
 
 /*
- * Errors:  ERR_NOT_FOUND no URL or token can be found (says where it looked);
- *          ERR_INVALID the URL; ERR_IO.
+ * Errors:  ERR_NOT_FOUND no endpoint (is the server running?) or token file;
+ *          ERR_INVALID an empty token.
  */
-enum err_code client_open(const struct client_target *target, struct client **client_out,
+enum err_code client_open(const struct client_options *options, struct client **client_out,
                           struct err *err) MUST_USE;
 void client_close(struct client **client);
 
-/* `sent` of `total` bytes of the body have left. */
-typedef void client_progress_fn(void *arg, int64_t sent, int64_t total);
-
-struct client_call {
+/* One request; spans are borrowed for the call. */
+struct client_request {
     const char *method;
-    const char *path;         /* with query, escaped */
-    const char *headers[CLIENT_HEADERS_MAX]; /* "Name: value", NULL-terminated when fewer */
+    const char *path;         /* with query, encoded */
+    const char *content_type; /* NULL = no body */
     struct span body;
-    bool may_retry;           /* safe to repeat: waits as Retry-After says */
-    client_progress_fn *progress; /* may be NULL */
-    void *progress_arg;
+    const char *headers[CLIENT_HEADERS_MAX]; /* "Name: value", NULL-terminated early */
+};
+
+struct client_answer {
+    int status;
+    struct buffer body; /* initialised by client_call; buffer_deinit */
 };
 
 /*
- * Send a request and collect the answer, whatever its status.
- *
- *   answer_out  reset, then holds the body
- *
- * Errors:  ERR_IO the server cannot be reached or broke off.
+ * Send and wait for the answer; 429 and 503 are tried again after Retry-After.
+ * Errors:  ERR_IO no connection, ERR_TOO_LARGE the answer. A problem status is
+ *          no error here: see client_check.
  */
-enum err_code client_send(struct client *client, const struct client_call *call, int *status_out,
-                          struct buffer *answer_out, struct err *err) MUST_USE;
+enum err_code client_call(struct client *client, const struct client_request *request,
+                          struct client_answer *answer_out, struct err *err) MUST_USE;
 
 /*
- * As client_send, with the answer parsed; NULL for an empty one.
- * Errors:  for a status of 400 and above, the code that fits it and the problem's
- *          detail as message.
+ * Turn a problem answer into an error that says what the server said.
+ * Errors:  ERR_FORBIDDEN, ERR_NOT_FOUND, ERR_INVALID … by status.
  */
-enum err_code client_send_json(struct client *client, const struct client_call *call,
-                               struct json **answer_out, int *status_out,
-                               struct err *err) MUST_USE;
+enum err_code client_check(const struct client_answer *answer, struct err *err) MUST_USE;
 
-/* Append `text` to a path or query, escaped. */
-void client_escape(struct buffer *path, const char *text);
+/* client_call of a request without body, client_check. */
+enum err_code client_get(struct client *client, const char *path, struct buffer *body_out,
+                         struct err *err) MUST_USE;

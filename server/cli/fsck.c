@@ -1,274 +1,243 @@
 /*
- * Check a data directory: catalog, journals, audit trail, and every table with its
- * log, files and index. Nothing that counts is changed: as at every start the
- * catalog's write-ahead log is folded in and derived indexes are brought up to date.
+ * `sluice fsck`: is everything in a data directory as it must be? The server is
+ * stopped. Repairs nothing; what is derived (the key index) is brought up to date
+ * first, as a start would do.
  */
-#include "server/cli/fsck.h"
+#include "server/cli/command.h"
 
-#include "server/cli/common.h"
 #include "server/instance.h"
 #include "storage/audit/audit.h"
 #include "storage/base/arena.h"
 #include "storage/base/file.h"
-#include "storage/base/log.h"
 #include "storage/base/mem.h"
 #include "storage/base/secret.h"
 #include "storage/catalog/catalog.h"
 #include "storage/catalog/tables.h"
 #include "storage/columns/schema.h"
 #include "storage/journal/journal.h"
-#include "storage/journal/segments.h"
 #include "storage/snapshot/table.h"
 #include "storage/snapshot/tables.h"
 #include "storage/snapshot/verify.h"
 
+#include <getopt.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
 
-enum { FSCK_ARENA_BYTES = 64 << 20, FSCK_PAGE = 100, RECORD_BYTES_MAX = JOURNAL_RECORD_BYTES_MAX };
+enum { ARENA_BYTES = 256 << 20, TABLES_PAGE = 100 };
 
+static const char help[] =
+    "Usage: sluice fsck --data DIR [--json]\n"
+    "\n"
+    "Check a data directory while its server is stopped: catalog, journals, audit chain,\n"
+    "and every table (log contiguous, files present with their size, index equal to the\n"
+    "rows). Exit code 0: clean; 65 (EX_DATAERR): something is wrong, and what.\n"
+    "\n"
+    "  --data DIR           the data directory, default ./data\n"
+    "  --json               one JSON object a check on standard output\n"
+    "  --help               this text\n";
+
+/* The run: what is open and what was found. */
 struct check {
+    const struct command *command;
     const char *data;
-    bool json;
-    int64_t faults_count;
     struct secret_keys *keys;
-    struct buffer record; /* scratch of reference checks */
+    struct catalog *catalog;
+    struct tables *tables;
+    int64_t problems;
 };
 
-/* ---- report ---- */
-
-/* One finding or one part that is fine, as a line. */
-static void report(struct check *check, const char *part, bool ok, const char *text)
+static void report(struct check *check, const char *what, int64_t counted, const char *unit,
+                   const char *problem)
 {
-    check->faults_count += ok ? 0 : 1;
-    if (!check->json) {
-        (void)printf("%-4s %-28s %s\n", ok ? "ok" : "BAD", part, text);
-        return;
+    check->problems += problem != NULL;
+    if (check->command->json) {
+        struct buffer text;
+        buffer_init(&text, 4096);
+        buffer_append_text(&text, "{\"check\":");
+        json_write_string(&text, span_of_text(what));
+        buffer_append_format(&text, ",\"ok\":%s,\"counted\":%" PRId64 ",\"unit\":\"%s\"",
+                             problem == NULL ? "true" : "false", counted, unit);
+        if (problem != NULL) {
+            buffer_append_text(&text, ",\"problem\":");
+            json_write_string(&text, span_of_text(problem));
+        }
+        buffer_append_byte(&text, '}');
+        (void)printf("%.*s\n", SPAN_PRINT(buffer_span(&text))); /* output */
+        buffer_deinit(&text);
+    } else if (problem == NULL) {
+        (void)printf("ok    %-32s %" PRId64 " %s\n", what, counted, unit); /* output */
+    } else {
+        (void)printf("WRONG %-32s %s\n", what, problem); /* output */
     }
-    struct json *line = json_new_object();
-    json_set_text(line, "part", part);
-    json_set_boolean(line, "ok", ok);
-    json_set_text(line, "detail", text);
-    common_print_json(line);
-    json_free(&line);
 }
 
-static void report_err(struct check *check, const char *part, const struct err *err)
+static char *path_in(const struct check *check, const char *name)
 {
-    report(check, part, false, err->msg);
+    return file_join(check->data, name);
 }
 
-/* ---- parts ---- */
-
-static enum err_code read_reference(struct check *check, const char *name, enum journal_kind kind,
-                                    const struct location *location, struct err *err)
+static enum err_code look_up_frame(void *arg, const struct location *location, struct err *err)
 {
-    CLEANUP(mem_cleanup) char *folder = file_join(check->data, name);
-    buffer_reset(&check->record);
-    return segments_read_closed(folder, journal_magic(kind), location, &check->record, err);
+    const struct check *check = arg;
+    CLEANUP(mem_cleanup) char *folder = path_in(check, "journal");
+    struct buffer record;
+    buffer_init(&record, JOURNAL_RECORD_BYTES_MAX);
+    enum err_code code = segments_read_closed(folder, journal_magic(JOURNAL_FRAMES), location,
+                                              &record, err);
+    buffer_deinit(&record);
+    return code;
 }
 
-static enum err_code check_frame(void *arg, const struct location *location, struct err *err)
+static enum err_code look_up_payload(void *arg, const struct location *location, struct err *err)
 {
-    return read_reference(arg, "journal", JOURNAL_FRAMES, location, err);
-}
-
-static enum err_code check_payload(void *arg, const struct location *location, struct err *err)
-{
-    return read_reference(arg, "dead-letters", JOURNAL_DEAD_LETTERS, location, err);
+    const struct check *check = arg;
+    CLEANUP(mem_cleanup) char *folder = path_in(check, "dead-letters");
+    struct buffer record;
+    buffer_init(&record, JOURNAL_RECORD_BYTES_MAX);
+    enum err_code code = segments_read_closed(folder, journal_magic(JOURNAL_DEAD_LETTERS), location,
+                                              &record, err);
+    buffer_deinit(&record);
+    return code;
 }
 
 static void check_catalog(struct check *check)
 {
-    struct err err = {0};
+    CLEANUP(mem_cleanup) char *folder = path_in(check, "catalog");
     struct catalog_report found = {0};
-    CLEANUP(mem_cleanup) char *folder = file_join(check->data, "catalog");
-    if (catalog_verify(folder, check_frame, check_payload, check, &found, &err) != ERR_OK) {
-        report_err(check, "catalog", &err);
-        return;
-    }
-    char text[160];
-    (void)snprintf(text, sizeof text,
-                   "%" PRId64 " files, %" PRId64 " batches (%" PRId64 " unfinished), %" PRId64
-                   " dead letters, %" PRId64 " references",
-                   found.files_count, found.batches_count, found.unfinished_count,
-                   found.dead_letters_count, found.references_checked);
-    report(check, "catalog", true, text);
+    struct err err = {0};
+    bool good = catalog_verify(folder, look_up_frame, look_up_payload, check, &found, &err) == ERR_OK;
+    report(check, "catalog", found.batches_count, "batches", good ? NULL : err.msg);
 }
 
 static void check_journal(struct check *check, const char *name, enum journal_kind kind)
 {
-    struct err err = {0};
+    CLEANUP(mem_cleanup) char *folder = path_in(check, name);
     int64_t records = 0;
     int64_t bytes = 0;
-    CLEANUP(mem_cleanup) char *folder = file_join(check->data, name);
-    if (journal_verify(folder, kind, &records, &bytes, &err) != ERR_OK) {
-        report_err(check, name, &err);
-        return;
-    }
-    char text[96];
-    (void)snprintf(text, sizeof text, "%" PRId64 " records, %" PRId64 " bytes", records, bytes);
-    report(check, name, true, text);
+    struct err err = {0};
+    bool good = journal_verify(folder, kind, &records, &bytes, &err) == ERR_OK;
+    report(check, name, records, "records", good ? NULL : err.msg);
 }
 
 static void check_audit(struct check *check)
 {
-    struct err err = {0};
+    CLEANUP(mem_cleanup) char *folder = path_in(check, "audit");
     struct audit_report found = {0};
-    CLEANUP(mem_cleanup) char *folder = file_join(check->data, "audit");
-    if (audit_verify(folder, check->keys, &found, &err) != ERR_OK) {
-        report_err(check, "audit", &err);
-        return;
-    }
-    char text[96];
-    (void)snprintf(text, sizeof text, "%" PRId64 " records, chain and anchor agree",
-                   found.records_count);
-    report(check, "audit", true, text);
+    struct err err = {0};
+    bool good = audit_verify(folder, check->keys, &found, &err) == ERR_OK;
+    report(check, "audit", found.records_count, "records", good ? NULL : err.msg);
 }
 
-static void report_table(struct check *check, const char *part, const struct verify_report *found)
-{
-    for (size_t i = 0; i < found->problems_kept; i++) {
-        report(check, part, false, found->problems[i]);
-    }
-    if (found->problems_count > (int64_t)found->problems_kept) {
-        char text[64];
-        (void)snprintf(text, sizeof text, "%" PRId64 " problems in all", found->problems_count);
-        report(check, part, false, text);
-    }
-    if (found->problems_count == 0) {
-        char text[160];
-        (void)snprintf(text, sizeof text,
-                       "version %" PRId64 ", %" PRId64 " files, %" PRId64 " rows, %" PRId64
-                       " index entries, %" PRId64 " tombstones",
-                       found->version, found->files_checked, found->rows_checked,
-                       found->index_entries_checked, found->tombstones_checked);
-        report(check, part, true, text);
-    }
-}
-
-static enum err_code verify_one(struct check *check, struct tables *tables,
-                                const struct catalog_table *record, const char *part,
-                                struct err *err)
+static enum err_code open_table(struct check *check, const struct catalog_table *record,
+                                struct table **table_out, struct err *err)
 {
     CLEANUP(json_free) struct json *definition = NULL;
     CLEANUP(schema_release) struct schema *schema = NULL;
+    TRY(json_parse(span_of_text(record->definition), &definition, err));
+    TRY(schema_parse(definition, &schema, err));
+    TRY(tables_attach(check->tables, record->name, &record->uuid, schema, err));
+    return tables_find(check->tables, record->name, table_out, err);
+}
+
+static void check_table(struct check *check, const struct catalog_table *record)
+{
+    char what[CATALOG_TABLE_NAME_BYTES_MAX + 16];
+    (void)snprintf(what, sizeof what, "table %s", record->name); /* names fit */
+    struct err err = {0};
     CLEANUP(table_release) struct table *table = NULL;
     CLEANUP(verify_report_deinit) struct verify_report found = {0};
-    TRY(json_parse(span_of_text(record->definition), &definition, err));
-    TRY(schema_load(definition, record->definition_version, &schema, err));
-    TRY(tables_attach(tables, record->name, &record->uuid, schema, err));
-    TRY(tables_find_by_uuid(tables, &record->uuid, &table, err));
-    TRY(verify_table(table, &found, err));
-    report_table(check, part, &found);
-    return ERR_OK;
-}
-
-static enum err_code check_each_table(struct check *check, struct catalog *catalog,
-                                      struct tables *tables, struct arena *arena, struct err *err)
-{
-    const char *after = NULL;
-    size_t count = FSCK_PAGE;
-    while (count == FSCK_PAGE) {
-        struct catalog_table *records = NULL;
-        TRY(catalog_table_list(catalog, false, after, FSCK_PAGE, arena, &records, &count, err));
-        for (size_t i = 0; i < count; i++) {
-            char part[CATALOG_TABLE_NAME_BYTES_MAX + 16];
-            (void)snprintf(part, sizeof part, "table %s", records[i].name); /* fits */
-            struct err table_err = {0};
-            if (verify_one(check, tables, &records[i], part, &table_err) != ERR_OK) {
-                report_err(check, part, &table_err);
-            }
-        }
-        after = count > 0 ? records[count - 1].name : NULL;
+    enum err_code code = open_table(check, record, &table, &err);
+    if (code == ERR_OK) {
+        code = verify_table(table, &found, &err);
     }
-    return ERR_OK;
-}
-
-static enum err_code open_tables(const struct check *check, struct catalog *catalog,
-                                 struct tables **tables_out, struct err *err)
-{
-    CLEANUP(mem_cleanup) char *root = file_join(check->data, "tables");
-    CLEANUP(mem_cleanup) char *index = file_join(check->data, "index");
-    struct tables_options options = {
-        .root = root,
-        .index_root = index,
-        .instance = catalog_instance(catalog),
-    };
-    memcpy(options.index_key, secret_key(check->keys, SECRET_INDEX), sizeof options.index_key);
-    return tables_open(&options, tables_out, err);
+    if (code != ERR_OK) {
+        report(check, what, 0, "rows", err.msg);
+        return;
+    }
+    for (size_t i = 0; i < found.problems_kept; i++) {
+        report(check, what, found.rows_checked, "rows", found.problems[i]);
+    }
+    if (found.problems_count == 0) {
+        report(check, what, found.rows_checked, "rows", NULL);
+    }
 }
 
 static enum err_code check_tables(struct check *check, struct err *err)
 {
-    CLEANUP(mem_cleanup) char *folder = file_join(check->data, "catalog");
-    CLEANUP(arena_deinit) struct arena arena;
-    CLEANUP(catalog_close) struct catalog *catalog = NULL;
-    CLEANUP(tables_close) struct tables *tables = NULL;
-    struct catalog_options options = {0};
-    arena_init(&arena, FSCK_ARENA_BYTES);
-    TRY(catalog_open(folder, check->keys, &options, &catalog, err));
-    TRY(open_tables(check, catalog, &tables, err));
-    return check_each_table(check, catalog, tables, &arena, err);
-}
+    CLEANUP(mem_cleanup) char *catalog = path_in(check, "catalog");
+    CLEANUP(mem_cleanup) char *root = path_in(check, "tables");
+    CLEANUP(mem_cleanup) char *index = path_in(check, "index");
+    const struct catalog_options catalog_options = {0};
+    TRY(catalog_open(catalog, check->keys, &catalog_options, &check->catalog, err));
+    struct tables_options options = {
+        .root = root,
+        .index_root = index,
+        .instance = catalog_instance(check->catalog),
+    };
+    memcpy(options.index_key, secret_key(check->keys, SECRET_INDEX), sizeof options.index_key);
+    TRY(tables_open(&options, &check->tables, err));
 
-/* ---- the command ---- */
+    struct arena arena;
+    arena_init(&arena, ARENA_BYTES);
+    const char *after = NULL;
+    size_t count = TABLES_PAGE;
+    enum err_code code = ERR_OK;
+    while (code == ERR_OK && count == TABLES_PAGE) {
+        struct catalog_table *records = NULL;
+        code = catalog_table_list(check->catalog, false, after, TABLES_PAGE, &arena, &records, &count,
+                                  err);
+        for (size_t i = 0; code == ERR_OK && i < count; i++) {
+            check_table(check, &records[i]);
+        }
+        after = code == ERR_OK && count > 0 ? records[count - 1].name : NULL;
+    }
+    arena_deinit(&arena);
+    return code;
+}
 
 static enum err_code run(struct check *check, struct err *err)
 {
     CLEANUP(file_close) int lock_fd = -1;
-    CLEANUP(mem_cleanup) char *secrets = file_join(check->data, "secrets");
-    CLEANUP(mem_cleanup) char *key = file_join(secrets, "root.key");
-    TRY(secret_init(err));
     TRY(instance_lock(check->data, &lock_fd, err));
+    TRY(secret_init(err));
+    CLEANUP(mem_cleanup) char *secrets = path_in(check, "secrets");
+    CLEANUP(mem_cleanup) char *key = file_join(secrets, "root.key");
     if (!file_exists(key)) {
-        return err_set(err, ERR_NOT_FOUND, "%s is no data directory: it has no secrets/root.key",
-                       check->data);
+        return err_set(err, ERR_NOT_FOUND, "%s is no data directory: it has no %s", check->data, key);
     }
     TRY(secret_keys_open(key, &check->keys, err));
+    check_catalog(check);
     check_journal(check, "journal", JOURNAL_FRAMES);
     check_journal(check, "dead-letters", JOURNAL_DEAD_LETTERS);
     check_audit(check);
-    check_catalog(check);
-    if (check_tables(check, err) != ERR_OK) {
-        report_err(check, "tables", err);
-        err_clear(err);
-    }
-    return ERR_OK;
+    enum err_code code = check_tables(check, err);
+    tables_close(&check->tables);
+    catalog_close(&check->catalog);
+    secret_keys_close(&check->keys);
+    return code;
 }
 
 int cli_fsck(int argc, char **argv)
 {
-    const char *data = "data";
-    struct check check = {0};
-    struct words words;
+    static const struct option options[] = {COMMAND_CONNECTION_OPTIONS, {0}};
+    struct command command = {.name = "sluice fsck", .help = help, .client = {.data = "data"}};
+    for (;;) {
+        int option = getopt_long(argc, argv, "", options, NULL);
+        if (option == -1) {
+            break;
+        }
+        if (!command_take_option(&command, option, optarg)) {
+            return command_usage(&command);
+        }
+    }
+    if (command.help_wanted || optind != argc) {
+        return command_usage(&command);
+    }
+    struct check check = {.command = &command, .data = command.client.data};
     struct err err = {0};
-    bool help = false;
-    const struct option options[] = {
-        {"data", &data, NULL, NULL, "DIR", "data directory (default: data)"},
-        {"json", NULL, NULL, &check.json, NULL, "one JSON object a line"},
-        {0},
-    };
-    if (options_read(argc, argv, options, &words, &help, &err) != ERR_OK) {
-        return options_usage_error("fsck", &err);
+    if (run(&check, &err) != ERR_OK) {
+        return command_fail(&command, &err);
     }
-    if (help || words.count > 0) {
-        options_print_help("sluice fsck [--data DIR]",
-                           "Check a data directory while no server runs on it. Exit code 65 when "
-                           "something is wrong.",
-                           options);
-        return help ? EX_OK : EX_USAGE;
-    }
-    check.data = data;
-    log_set_level(LOG_ERROR);
-    buffer_init(&check.record, RECORD_BYTES_MAX);
-    enum err_code code = run(&check, &err);
-    secret_keys_close(&check.keys);
-    buffer_deinit(&check.record);
-    if (code != ERR_OK) {
-        return common_fail("fsck", &err);
-    }
-    return check.faults_count > 0 ? EX_DATAERR : EX_OK;
+    return check.problems == 0 ? EX_OK : EX_DATAERR;
 }

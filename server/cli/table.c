@@ -1,332 +1,440 @@
 /*
- * Tables for people and scripts. With a server (--url, or DIR/endpoint) everything
- * goes through the API; rows and history also read a folder directly: a path, or
- * DIR/tables/NAME while no server runs.
+ * `sluice table`: tables of a server, and of any Delta table folder.
+ *
+ * `rows` and `history` of a folder need no server: they read the log and the
+ * data files themselves.
  */
-#include "server/cli/table.h"
+#include "server/cli/command.h"
 
-#include "server/cli/common.h"
-#include "server/cli/folder.h"
-#include "server/instance.h"
 #include "storage/base/file.h"
 #include "storage/base/mem.h"
+#include "storage/base/text.h"
+#include "storage/columns/encode_json.h"
+#include "storage/object/object.h"
+#include "storage/snapshot/history.h"
+#include "storage/snapshot/scan.h"
+#include "storage/snapshot/snapshot.h"
 
+#include <getopt.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
 
 enum {
-    TABLE_PATH_BYTES_MAX = 16 << 10,
-    ROWS_PAGE = 10000,
-    ROWS_LIMIT_DEFAULT = 100,
-    HISTORY_PAGE = 1000,
-    HISTORY_LIMIT_DEFAULT = 100,
+    PATH_BYTES_MAX = 65536,
+    PAGE_ROWS = 10000,
+    ROW_BYTES_MAX = 256 << 20, /* one page as JSON */
+    NAMES_MAX = SCHEMA_FIELDS_MAX,
 };
 
+static const char help[] =
+    "Usage: sluice table list\n"
+    "       sluice table show TABLE\n"
+    "       sluice table rows TABLE|FOLDER [--version N] [--columns A,B] [--limit N] [--count]\n"
+    "       sluice table history TABLE|FOLDER [--limit N]\n"
+    "\n"
+    "A FOLDER is any Delta table on this machine, whoever wrote it; it is read without\n"
+    "a server. Rows are printed as one JSON object a line.\n"
+    "\n"
+    "  --version N          as of this version, default the newest\n"
+    "  --columns A,B        only these columns\n"
+    "  --limit N            at most so many rows or versions, default all\n"
+    "  --count              only the number of rows\n" COMMAND_CONNECTION_HELP;
+
+/* What the command line asked for. */
 struct arguments {
-    struct client_target target;
-    const char *verb;
-    const char *name; /* table or folder */
+    struct command command;
+    int64_t version;
+    int64_t limit;
     const char *columns;
-    const char *filter;
-    int64_t limit;   /* -1 = the verb's default, 0 = all */
-    int64_t version; /* -1 = the newest */
     bool count;
-    bool json;
 };
 
-/* ---- the API ---- */
-
-/* "/v1/tables/NAME<what>" */
-static void begin_path(struct buffer *path, const struct arguments *arguments, const char *what)
+static bool parse_number(const char *text, int64_t *number_out)
 {
-    buffer_reset(path);
-    buffer_append_text(path, "/v1/tables/");
-    client_escape(path, arguments->name);
-    buffer_append_text(path, what);
+    return text_parse_int64(span_of_text(text), number_out) && *number_out >= 0;
 }
 
-static void add_query(struct buffer *path, const char *name, const char *value)
+static bool parse(struct arguments *arguments, int argc, char **argv)
 {
-    bool first = memchr(path->data, '?', path->size) == NULL;
-    buffer_append_format(path, "%s%s=", first ? "?" : "&", name);
-    client_escape(path, value);
+    static const struct option options[] = {
+        {"version", required_argument, NULL, 'v'},
+        {"columns", required_argument, NULL, 'c'},
+        {"limit", required_argument, NULL, 'l'},
+        {"count", no_argument, NULL, 'n'},
+        COMMAND_CONNECTION_OPTIONS,
+        {0},
+    };
+    for (;;) {
+        int option = getopt_long(argc, argv, "", options, NULL);
+        bool good = true;
+        switch (option) {
+        case -1:
+            return true;
+        case 'v':
+            good = parse_number(optarg, &arguments->version);
+            break;
+        case 'l':
+            good = parse_number(optarg, &arguments->limit);
+            break;
+        case 'c':
+            arguments->columns = optarg;
+            break;
+        case 'n':
+            arguments->count = true;
+            break;
+        default:
+            good = command_take_option(&arguments->command, option, optarg);
+            break;
+        }
+        if (!good) {
+            return false;
+        }
+    }
 }
 
-static void add_number(struct buffer *path, const char *name, int64_t value)
+static bool is_folder(const char *name)
 {
-    char text[32];
-    (void)snprintf(text, sizeof text, "%" PRId64, value); /* fits */
-    add_query(path, name, text);
+    CLEANUP(mem_cleanup) char *log = file_join(name, "_delta_log");
+    return file_exists(log);
 }
 
-static enum err_code get(struct client *client, struct buffer *path, struct json **answer_out,
-                         struct err *err)
+static void print_count(const struct command *command, int64_t count, int64_t version)
 {
-    int status = 0;
-    buffer_append_byte(path, '\0');
-    TRY(buffer_check(path, "path", err));
-    struct client_call call = {.method = "GET", .path = (const char *)path->data,
-                               .may_retry = true};
-    json_free(answer_out);
-    return client_send_json(client, &call, answer_out, &status, err);
+    if (command->json) {
+        (void)printf("{\"version\":%" PRId64 ",\"count\":%" PRId64 "}\n", version, count); /* output */
+    } else {
+        (void)printf("%" PRId64 "\n", count); /* output */
+    }
 }
 
-static enum err_code list_tables(struct client *client, const struct arguments *arguments,
+/* ---- folders ---- */
+
+static enum err_code mask_of(const char *columns, const struct schema *schema, bool *mask,
+                             const bool **mask_out, struct err *err)
+{
+    *mask_out = NULL;
+    if (columns == NULL) {
+        return ERR_OK;
+    }
+    const char *name = columns;
+    for (;;) {
+        size_t size = strcspn(name, ",");
+        int index = schema_field_index(schema, span_of(name, size));
+        if (index < 0) {
+            return err_set(err, ERR_INVALID, "--columns: the table has no column '%.*s'", (int)size,
+                           name);
+        }
+        mask[index] = true;
+        if (name[size] == '\0') {
+            break;
+        }
+        name += size + 1;
+    }
+    *mask_out = mask;
+    return ERR_OK;
+}
+
+static void print_frame(const struct frame *frame, const bool *mask)
+{
+    struct buffer text;
+    buffer_init(&text, ROW_BYTES_MAX);
+    for (int64_t row = 0; row < frame->rows_count; row++) {
+        encode_json_row(frame, row, mask, &text);
+        buffer_append_byte(&text, '\n');
+        if (text.size > PATH_BYTES_MAX) {
+            (void)fwrite(text.data, 1, text.size, stdout); /* output */
+            buffer_reset(&text);
+        }
+    }
+    (void)fwrite(text.data, 1, text.size, stdout); /* output */
+    buffer_deinit(&text);
+}
+
+static enum err_code folder_rows(const struct arguments *arguments, const char *folder,
                                  struct err *err)
 {
-    CLEANUP(buffer_deinit) struct buffer path;
-    CLEANUP(json_free) struct json *answer = NULL;
-    const char *next = NULL;
-    buffer_init(&path, TABLE_PATH_BYTES_MAX);
-    do {
-        buffer_reset(&path);
-        buffer_append_text(&path, "/v1/tables?limit=1000");
-        if (next != NULL) {
-            add_query(&path, "page_token", next);
+    CLEANUP(snapshot_release) const struct snapshot *snapshot = NULL;
+    TRY(snapshot_open_folder(folder, arguments->version, &snapshot, err));
+    bool flags[NAMES_MAX] = {false};
+    const bool *mask = NULL;
+    TRY(mask_of(arguments->columns, snapshot->schema, flags, &mask, err));
+    int64_t left = arguments->limit >= 0 ? arguments->limit : INT64_MAX;
+    int64_t count = 0;
+    struct scan_request request = {.columns = mask};
+    bool done = false;
+    while (!done && left > 0) {
+        request.limit = left < PAGE_ROWS ? left : PAGE_ROWS;
+        CLEANUP(scan_result_deinit) struct scan_result result = {0};
+        TRY(scan_run(snapshot, &request, &result, err));
+        if (!arguments->count) {
+            print_frame(result.frame, mask);
         }
-        TRY(get(client, &path, &answer, err));
-        const struct json *tables = json_get(answer, "tables");
-        for (size_t i = 0; i < json_count(tables); i++) {
-            const struct json *table = json_at(tables, i);
-            char version[32];
-            char rows[32];
-            if (arguments->json) {
-                common_print_json(table);
-            } else {
-                (void)printf("%-32s version %-8s %12s rows  %s\n",
-                             common_text(table, "name", version, sizeof version),
-                             common_text(table, "version", version, sizeof version),
-                             common_text(table, "rows", rows, sizeof rows),
-                             common_text(table, "merge", rows, sizeof rows));
-            }
-        }
-        next = json_text(json_get(answer, "next_page_token"));
-    } while (next != NULL);
+        count += result.frame->rows_count;
+        left -= result.frame->rows_count;
+        request.start = result.next;
+        done = result.done;
+    }
+    if (arguments->count) {
+        print_count(&arguments->command, count, snapshot->version);
+    }
     return ERR_OK;
 }
 
-static enum err_code show_table(struct client *client, const struct arguments *arguments,
+static void print_version(const struct command *command, int64_t version, int64_t timestamp_us,
+                          const char *operation, const char *engine, int64_t rows_added)
+{
+    char moment[TEXT_TIMESTAMP_BYTES];
+    size_t size = text_format_timestamp(timestamp_us, moment);
+    if (command->json) {
+        struct buffer text;
+        buffer_init(&text, PATH_BYTES_MAX);
+        buffer_append_format(&text, "{\"version\":%" PRId64 ",\"timestamp\":\"%.*s\",\"operation\":",
+                             version, (int)size, moment);
+        json_write_string(&text, span_of_text(operation));
+        buffer_append_text(&text, ",\"engine\":");
+        json_write_string(&text, span_of_text(engine));
+        buffer_append_format(&text, ",\"rows_added\":%" PRId64 "}", rows_added);
+        (void)printf("%.*s\n", SPAN_PRINT(buffer_span(&text))); /* output */
+        buffer_deinit(&text);
+    } else {
+        (void)printf("%8" PRId64 "  %.*s  %-16s %-20s %10" PRId64 "\n", version, (int)size, moment,
+                     operation, engine, rows_added); /* output */
+    }
+}
+
+static enum err_code folder_history(const struct arguments *arguments, const char *folder,
+                                    struct err *err)
+{
+    CLEANUP(object_store_close) struct object_store *store = NULL;
+    TRY(object_store_open_local(folder, &store, err));
+    int64_t left = arguments->limit >= 0 ? arguments->limit : INT64_MAX;
+    int64_t before = -1;
+    bool more = true;
+    while (more && left > 0) {
+        CLEANUP(history_free) struct history history = {0};
+        size_t limit = left < HISTORY_LIMIT_MAX ? (size_t)left : HISTORY_LIMIT_MAX;
+        TRY(history_read(store, before, limit, &history, err));
+        for (size_t i = 0; i < history.count; i++) {
+            const struct history_entry *entry = &history.entries[i];
+            print_version(&arguments->command, entry->version, entry->timestamp_ms * 1000,
+                          entry->operation, entry->engine, entry->rows_added);
+            before = entry->version;
+        }
+        left -= (int64_t)history.count;
+        more = history.more && history.count > 0;
+    }
+    return ERR_OK;
+}
+
+/* ---- tables of a server ---- */
+
+/* Visits each item of a page's array; returns false to stop. */
+typedef bool item_fn(const struct arguments *arguments, const struct json *item, void *arg);
+
+/* Append "&name=value" with the value encoded. */
+static void add_parameter(struct buffer *path, const char *name, const char *value)
+{
+    buffer_append_format(path, "&%s=", name);
+    text_percent_encode(span_of_text(value), "", path);
+}
+
+static enum err_code get_page(struct client *client, const char *base, const char *token,
+                              struct json **page_out, struct err *err)
+{
+    struct buffer path;
+    struct buffer body;
+    buffer_init(&path, PATH_BYTES_MAX);
+    buffer_append_text(&path, base);
+    if (token != NULL) {
+        add_parameter(&path, "page_token", token);
+    }
+    buffer_append_byte(&path, '\0');
+    enum err_code code = client_get(client, (const char *)path.data, &body, err);
+    buffer_deinit(&path);
+    TRY(code);
+    code = json_parse(buffer_span(&body), page_out, err);
+    buffer_deinit(&body);
+    return code;
+}
+
+/* Walk all pages of a listing whose items are in `member`. */
+static enum err_code walk_pages(const struct arguments *arguments, struct client *client,
+                                const char *base, const char *member, item_fn *visit, void *arg,
                                 struct err *err)
 {
-    CLEANUP(buffer_deinit) struct buffer path;
-    CLEANUP(buffer_deinit) struct buffer text;
-    CLEANUP(json_free) struct json *answer = NULL;
-    buffer_init(&path, TABLE_PATH_BYTES_MAX);
-    buffer_init(&text, CLIENT_ANSWER_BYTES_MAX);
-    begin_path(&path, arguments, "");
-    TRY(get(client, &path, &answer, err));
-    if (arguments->json) {
-        common_print_json(answer);
+    CLEANUP(mem_cleanup) char *token = NULL;
+    bool going_on = true;
+    while (going_on) {
+        CLEANUP(json_free) struct json *page = NULL;
+        TRY(get_page(client, base, token, &page, err));
+        const struct json *items = json_get(page, member);
+        for (size_t i = 0; going_on && i < json_count(items); i++) {
+            going_on = visit(arguments, json_at(items, i), arg);
+        }
+        const char *next = json_text(json_get(page, "next_page_token"));
+        mem_cleanup(&token);
+        token = next != NULL ? mem_copy_text(next) : NULL;
+        going_on = going_on && token != NULL;
+    }
+    return ERR_OK;
+}
+
+static void print_json(const struct json *json)
+{
+    struct buffer text;
+    buffer_init(&text, ROW_BYTES_MAX);
+    json_write(json, &text);
+    (void)printf("%.*s\n", SPAN_PRINT(buffer_span(&text))); /* output */
+    buffer_deinit(&text);
+}
+
+static bool print_table(const struct arguments *arguments, const struct json *item, void *arg)
+{
+    (void)arg; /* nothing is counted */
+    if (arguments->command.json) {
+        print_json(item);
     } else {
-        json_write_pretty(answer, &text);
-        (void)printf("%.*s\n", SPAN_PRINT(buffer_span(&text)));
+        (void)printf("%-32s version %-8" PRId64 " %12" PRId64 " rows  %s\n",
+                     command_text(item, "name"), command_integer(item, "version"),
+                     command_integer(item, "rows"), command_text(item, "merge")); /* output */
     }
-    return ERR_OK;
+    return true;
 }
 
-/* One page of rows; the version of the first page is that of the listing. */
-static enum err_code get_rows(struct client *client, const struct arguments *arguments,
-                              int64_t limit, const char *next, struct json **answer,
-                              struct err *err)
+static bool print_row(const struct arguments *arguments, const struct json *item, void *arg)
 {
-    CLEANUP(buffer_deinit) struct buffer path;
-    CLEANUP(mem_cleanup) char *token = next != NULL ? mem_copy_text(next) : NULL;
-    buffer_init(&path, TABLE_PATH_BYTES_MAX);
-    begin_path(&path, arguments, "/rows");
-    add_number(&path, "limit", limit);
-    if (arguments->columns != NULL) {
-        add_query(&path, "columns", arguments->columns);
+    int64_t *count = arg;
+    if (!arguments->count) {
+        print_json(item);
     }
-    if (arguments->filter != NULL) {
-        add_query(&path, "filter", arguments->filter);
+    *count += 1;
+    return arguments->limit < 0 || *count < arguments->limit;
+}
+
+static bool print_entry(const struct arguments *arguments, const struct json *item, void *arg)
+{
+    int64_t *count = arg;
+    int64_t timestamp_us = 0;
+    (void)text_parse_timestamp(span_of_text(command_text(item, "timestamp")), &timestamp_us); /* 0 then */
+    print_version(&arguments->command, command_integer(item, "version"), timestamp_us,
+                  command_text(item, "operation"), command_text(item, "engine"),
+                  command_integer(item, "rows_added"));
+    *count += 1;
+    return arguments->limit < 0 || *count < arguments->limit;
+}
+
+static enum err_code server_rows(const struct arguments *arguments, struct client *client,
+                                 const char *table, struct err *err)
+{
+    if (arguments->limit == 0) {
+        return ERR_OK;
     }
+    struct buffer path;
+    buffer_init(&path, PATH_BYTES_MAX);
+    buffer_append_text(&path, "/v1/tables/");
+    text_percent_encode(span_of_text(table), "", &path);
+    buffer_append_format(&path, "/rows?limit=%d", PAGE_ROWS);
     if (arguments->version >= 0) {
-        add_number(&path, "version", arguments->version);
+        buffer_append_format(&path, "&version=%" PRId64, arguments->version);
     }
-    if (token != NULL) {
-        add_query(&path, "page_token", token);
+    if (arguments->columns != NULL) {
+        add_parameter(&path, "columns", arguments->columns);
     }
-    return get(client, &path, answer, err);
-}
-
-static enum err_code list_rows(struct client *client, const struct arguments *arguments,
-                               int64_t limit, struct err *err)
-{
-    CLEANUP(json_free) struct json *answer = NULL;
-    const char *next = NULL;
-    int64_t printed = 0;
-    int64_t version = -1;
-    do {
-        int64_t page = limit - printed < ROWS_PAGE ? limit - printed : ROWS_PAGE;
-        TRY(get_rows(client, arguments, page, next, &answer, err));
-        const struct json *rows = json_get(answer, "rows");
-        for (size_t i = 0; !arguments->count && i < json_count(rows); i++) {
-            common_print_json(json_at(rows, i));
-        }
-        printed += (int64_t)json_count(rows);
-        if (!json_integer(json_get(answer, "version"), &version)) {
-            return err_set(err, ERR_UNSUPPORTED, "the answer names no version");
-        }
-        next = json_text(json_get(answer, "next_page_token"));
-    } while (next != NULL && printed < limit);
+    buffer_append_byte(&path, '\0');
+    int64_t count = 0;
+    enum err_code code = walk_pages(arguments, client, (const char *)path.data, "rows", print_row,
+                                    &count, err);
+    buffer_deinit(&path);
+    TRY(code);
     if (arguments->count) {
-        (void)printf("{\"version\":%" PRId64 ",\"count\":%" PRId64 "}\n", version, printed);
+        print_count(&arguments->command, count, arguments->version);
     }
     return ERR_OK;
 }
 
-static enum err_code list_history(struct client *client, const struct arguments *arguments,
-                                  int64_t limit, struct err *err)
+static enum err_code server_history(const struct arguments *arguments, struct client *client,
+                                    const char *table, struct err *err)
 {
-    CLEANUP(buffer_deinit) struct buffer path;
-    CLEANUP(json_free) struct json *answer = NULL;
-    const char *next = NULL;
-    int64_t printed = 0;
-    buffer_init(&path, TABLE_PATH_BYTES_MAX);
-    do {
-        begin_path(&path, arguments, "/history");
-        add_number(&path, "limit", limit - printed < HISTORY_PAGE ? limit - printed : HISTORY_PAGE);
-        if (next != NULL) {
-            add_query(&path, "page_token", next);
+    struct buffer path;
+    buffer_init(&path, PATH_BYTES_MAX);
+    buffer_append_text(&path, "/v1/tables/");
+    text_percent_encode(span_of_text(table), "", &path);
+    buffer_append_text(&path, "/history?limit=1000");
+    buffer_append_byte(&path, '\0');
+    int64_t count = 0;
+    enum err_code code = walk_pages(arguments, client, (const char *)path.data, "versions",
+                                    print_entry, &count, err);
+    buffer_deinit(&path);
+    return code;
+}
+
+static enum err_code show(const struct arguments *arguments, struct client *client,
+                          const char *table, struct err *err)
+{
+    struct buffer path;
+    struct buffer body;
+    buffer_init(&path, PATH_BYTES_MAX);
+    buffer_append_text(&path, "/v1/tables/");
+    text_percent_encode(span_of_text(table), "", &path);
+    buffer_append_byte(&path, '\0');
+    enum err_code code = client_get(client, (const char *)path.data, &body, err);
+    buffer_deinit(&path);
+    TRY(code);
+    CLEANUP(json_free) struct json *json = NULL;
+    code = json_parse(buffer_span(&body), &json, err);
+    buffer_reset(&body);
+    if (code == ERR_OK) {
+        if (arguments->command.json) {
+            json_write(json, &body);
+        } else {
+            json_write_pretty(json, &body);
         }
-        TRY(get(client, &path, &answer, err));
-        const struct json *versions = json_get(answer, "versions");
-        for (size_t i = 0; i < json_count(versions); i++) {
-            const struct json *entry = json_at(versions, i);
-            char number[32];
-            char rows[32];
-            if (arguments->json) {
-                common_print_json(entry);
-            } else {
-                (void)printf("%8s  %s  %-12s %s\n",
-                             common_text(entry, "version", number, sizeof number),
-                             common_text(entry, "timestamp", rows, sizeof rows),
-                             common_text(entry, "operation", rows, sizeof rows),
-                             common_text(entry, "engine", rows, sizeof rows));
-            }
-        }
-        printed += (int64_t)json_count(versions);
-        next = json_text(json_get(answer, "next_page_token"));
-    } while (next != NULL && printed < limit);
-    return ERR_OK;
+        (void)printf("%.*s\n", SPAN_PRINT(buffer_span(&body))); /* output */
+    }
+    buffer_deinit(&body);
+    return code;
 }
 
-/* ---- the command ---- */
-
-static int64_t limit_of(const struct arguments *arguments, int64_t initial)
+static enum err_code run_with_server(const struct arguments *arguments, const char *verb,
+                                     const char *table, struct err *err)
 {
-    if (arguments->count || arguments->limit == 0) {
-        return INT64_MAX;
-    }
-    return arguments->limit > 0 ? arguments->limit : initial;
-}
-
-/* A server holds the lock of its directory; a stale endpoint file says nothing. */
-static bool server_runs(const char *data)
-{
-    CLEANUP(file_close) int fd = -1;
-    struct err err = {0};
-    return instance_lock(data, &fd, &err) == ERR_BUSY;
-}
-
-/* The folder to read directly, or NULL when a server is to be asked. */
-static char *find_folder(const struct arguments *arguments)
-{
-    if (strchr(arguments->name, '/') != NULL || folder_is_table(arguments->name)) {
-        return mem_copy_text(arguments->name);
-    }
-    const char *data = arguments->target.data != NULL ? arguments->target.data : "data";
-    CLEANUP(mem_cleanup) char *tables = file_join(data, "tables");
-    char *folder = file_join(tables, arguments->name);
-    bool asks = arguments->target.url != NULL || getenv("SLUICE_URL") != NULL ||
-                server_runs(data) || !folder_is_table(folder);
-    if (asks) {
-        mem_free(folder);
-        return NULL;
-    }
-    return folder;
-}
-
-static enum err_code run_on_folder(const struct arguments *arguments, const char *folder,
-                                   struct err *err)
-{
-    if (arguments->filter != NULL) {
-        return err_set(err, ERR_INVALID, "--filter needs a running server");
-    }
-    if (strcmp(arguments->verb, "history") == 0) {
-        return folder_print_history(folder, limit_of(arguments, HISTORY_LIMIT_DEFAULT),
-                                    arguments->json, err);
-    }
-    struct folder_rows request = {
-        .version = arguments->version,
-        .limit = limit_of(arguments, ROWS_LIMIT_DEFAULT),
-        .columns = arguments->columns,
-        .count = arguments->count,
-    };
-    return folder_print_rows(folder, &request, err);
-}
-
-static enum err_code run(const struct arguments *arguments, struct err *err)
-{
-    bool reads = strcmp(arguments->verb, "rows") == 0 || strcmp(arguments->verb, "history") == 0;
-    CLEANUP(mem_cleanup) char *folder = reads ? find_folder(arguments) : NULL;
-    if (folder != NULL) {
-        return run_on_folder(arguments, folder, err);
-    }
     CLEANUP(client_close) struct client *client = NULL;
-    TRY(client_open(&arguments->target, &client, err));
-    if (strcmp(arguments->verb, "list") == 0) {
-        return list_tables(client, arguments, err);
+    TRY(client_open(&arguments->command.client, &client, err));
+    if (strcmp(verb, "list") == 0) {
+        return walk_pages(arguments, client, "/v1/tables?limit=1000", "tables", print_table, NULL,
+                          err);
     }
-    if (strcmp(arguments->verb, "show") == 0) {
-        return show_table(client, arguments, err);
+    if (strcmp(verb, "show") == 0) {
+        return show(arguments, client, table, err);
     }
-    if (strcmp(arguments->verb, "rows") == 0) {
-        return list_rows(client, arguments, limit_of(arguments, ROWS_LIMIT_DEFAULT), err);
-    }
-    return list_history(client, arguments, limit_of(arguments, HISTORY_LIMIT_DEFAULT), err);
-}
-
-static bool set_verb(struct arguments *arguments, const struct words *words)
-{
-    static const char *const verbs[] = {"list", "show", "rows", "history"};
-    for (size_t i = 0; words->count > 0 && i < sizeof verbs / sizeof verbs[0]; i++) {
-        if (strcmp(words->items[0], verbs[i]) == 0) {
-            arguments->verb = verbs[i];
-        }
-    }
-    arguments->name = words->count > 1 ? words->items[1] : "";
-    return arguments->verb != NULL && words->count == (strcmp(arguments->verb, "list") == 0 ? 1 : 2);
+    return strcmp(verb, "rows") == 0 ? server_rows(arguments, client, table, err)
+                                     : server_history(arguments, client, table, err);
 }
 
 int cli_table(int argc, char **argv)
 {
-    struct arguments arguments = {.limit = -1, .version = -1};
-    struct words words;
-    struct err err = {0};
-    bool help = false;
-    const struct option options[] = {
-        {"limit", NULL, &arguments.limit, NULL, "N", "rows or versions; 0 = all (default 100)"},
-        {"columns", &arguments.columns, NULL, NULL, "A,B", "only these columns"},
-        {"filter", &arguments.filter, NULL, NULL, "COLUMN:OP:VALUE", "only rows that match"},
-        {"version", NULL, &arguments.version, NULL, "N", "rows as of this version"},
-        {"count", NULL, NULL, &arguments.count, NULL, "count rows instead of printing them"},
-        {"json", NULL, NULL, &arguments.json, NULL, "one JSON object a line (rows always are)"},
-        COMMON_TARGET_OPTIONS(arguments.target),
-        {0},
+    struct arguments arguments = {
+        .command = {.name = "sluice table", .help = help},
+        .version = -1,
+        .limit = -1,
     };
-    if (options_read(argc, argv, options, &words, &help, &err) != ERR_OK) {
-        return options_usage_error("table", &err);
+    if (!parse(&arguments, argc, argv) || arguments.command.help_wanted || optind >= argc) {
+        return command_usage(&arguments.command);
     }
-    if (help || !set_verb(&arguments, &words)) {
-        options_print_help("sluice table list | show NAME | rows NAME|FOLDER | history NAME|FOLDER",
-                           "Look at tables. A folder may be any Delta table's.", options);
-        return help ? EX_OK : EX_USAGE;
+    const char *verb = argv[optind];
+    bool is_list = strcmp(verb, "list") == 0;
+    bool is_read = strcmp(verb, "rows") == 0 || strcmp(verb, "history") == 0;
+    if ((!is_list && !is_read && strcmp(verb, "show") != 0) || argc != optind + (is_list ? 1 : 2)) {
+        return command_usage(&arguments.command);
     }
-    if (run(&arguments, &err) != ERR_OK) {
-        return common_fail("table", &err);
+    struct err err = {0};
+    enum err_code code = ERR_OK;
+    if (is_read && is_folder(argv[optind + 1])) {
+        code = strcmp(verb, "rows") == 0 ? folder_rows(&arguments, argv[optind + 1], &err)
+                                         : folder_history(&arguments, argv[optind + 1], &err);
+    } else {
+        code = run_with_server(&arguments, verb, is_list ? NULL : argv[optind + 1], &err);
     }
-    return EX_OK;
+    return code == ERR_OK ? EX_OK : command_fail(&arguments.command, &err);
 }

@@ -1,174 +1,251 @@
-/* Tokens through the API; see token.h. */
-#include "server/cli/token.h"
+/*
+ * `sluice token`: create, list and revoke tokens through the server.
+ */
+#include "server/cli/command.h"
 
-#include "server/cli/common.h"
+#include "storage/base/mem.h"
+#include "storage/base/text.h"
 
-#include <stdio.h>
+#include <getopt.h>
+#include <inttypes.h>
 #include <string.h>
 #include <sysexits.h>
 
-enum { TOKEN_PATH_BYTES_MAX = 8192, DAY_SECONDS = 86400 };
+enum { BODY_BYTES_MAX = 65536, ROLES_MAX = 32, SECONDS_A_DAY = 86400, DAYS_MAX = 365 };
 
+static const char help[] =
+    "Usage: sluice token create --principal NAME [--role ROLE[:TABLE]]… [--days N] [--description TEXT]\n"
+    "       sluice token list [--principal NAME]\n"
+    "       sluice token revoke ID\n"
+    "\n"
+    "Tokens stand for principals. `create` makes the principal when there is none and\n"
+    "--role is given, and prints the token once; nobody can show it again.\n"
+    "Roles: admin, operator, engineer, partner, analyst, auditor.\n"
+    "\n"
+    "  --principal NAME     whose token it is\n"
+    "  --role ROLE[:TABLE]  a role of a new principal, for one table or all; repeatable\n"
+    "  --days N             how long it lives, 1 to 365, default 90\n"
+    "  --description TEXT   what it is for\n" COMMAND_CONNECTION_HELP;
+
+/* What the command line asked for. */
 struct arguments {
-    struct client_target target;
+    struct command command;
     const char *principal;
     const char *description;
+    const char *roles[ROLES_MAX];
+    size_t roles_count;
     int64_t days;
-    bool json;
 };
 
-static enum err_code create_token(struct client *client, const struct arguments *arguments,
-                                  struct err *err)
+static bool parse(struct arguments *arguments, int argc, char **argv)
 {
-    if (arguments->principal == NULL) {
-        return err_set(err, ERR_INVALID, "create needs --principal NAME");
+    static const struct option options[] = {
+        {"principal", required_argument, NULL, 'p'},
+        {"role", required_argument, NULL, 'r'},
+        {"days", required_argument, NULL, 'd'},
+        {"description", required_argument, NULL, 'e'},
+        COMMAND_CONNECTION_OPTIONS,
+        {0},
+    };
+    for (;;) {
+        int option = getopt_long(argc, argv, "", options, NULL);
+        if (option == -1) {
+            return true;
+        }
+        if (option == 'p') {
+            arguments->principal = optarg;
+        } else if (option == 'r' && arguments->roles_count < ROLES_MAX) {
+            arguments->roles[arguments->roles_count++] = optarg;
+        } else if (option == 'e') {
+            arguments->description = optarg;
+        } else if (option == 'd') {
+            if (!text_parse_int64(span_of_text(optarg), &arguments->days) || arguments->days < 1 ||
+                arguments->days > DAYS_MAX) {
+                return false;
+            }
+        } else if (!command_take_option(&arguments->command, option, optarg)) {
+            return false;
+        }
+    }
+}
+
+static enum err_code post(struct client *client, const char *path, const struct json *body,
+                          struct client_answer *answer_out, struct err *err)
+{
+    struct buffer text;
+    buffer_init(&text, BODY_BYTES_MAX);
+    json_write(body, &text);
+    const struct client_request request = {
+        .method = "POST",
+        .path = path,
+        .content_type = "application/json",
+        .body = buffer_span(&text),
+    };
+    enum err_code code = client_call(client, &request, answer_out, err);
+    buffer_deinit(&text);
+    return code;
+}
+
+/* Make the principal; that it exists already is fine. */
+static enum err_code ensure_principal(const struct arguments *arguments, struct client *client,
+                                      struct err *err)
+{
+    CLEANUP(json_free) struct json *body = json_new_object();
+    struct json *roles = json_new_array();
+    for (size_t i = 0; i < arguments->roles_count; i++) {
+        const char *colon = strchr(arguments->roles[i], ':');
+        size_t size = colon != NULL ? (size_t)(colon - arguments->roles[i])
+                                    : strlen(arguments->roles[i]);
+        struct json *role = json_new_object();
+        json_set(role, "role", json_new_string(span_of(arguments->roles[i], size)));
+        json_set_text(role, "table", colon != NULL ? colon + 1 : "*");
+        json_append(roles, role);
+    }
+    json_set_text(body, "name", arguments->principal);
+    json_set(body, "roles", roles);
+    struct client_answer answer = {0};
+    TRY(post(client, "/v1/principals", body, &answer, err));
+    enum err_code code = answer.status == 409 ? ERR_OK : client_check(&answer, err);
+    buffer_deinit(&answer.body);
+    return code;
+}
+
+static void print_created(const struct command *command, const struct client_answer *answer)
+{
+    CLEANUP(json_free) struct json *json = NULL;
+    struct err ignored = {0};
+    if (command->json || json_parse(buffer_span(&answer->body), &json, &ignored) != ERR_OK) {
+        (void)printf("%.*s\n", SPAN_PRINT(buffer_span(&answer->body))); /* for scripts */
+        return;
+    }
+    (void)printf("%s\n", command_text(json, "token")); /* the token alone, for $(…) */
+    (void)fprintf(stderr, "id %s of %s, expires %s; this was the only time the token is shown\n",
+                  command_text(json, "token_id"), command_text(json, "principal"),
+                  command_text(json, "expires_at")); /* for people */
+}
+
+static enum err_code create(const struct arguments *arguments, struct client *client,
+                            struct err *err)
+{
+    if (arguments->roles_count > 0) {
+        TRY(ensure_principal(arguments, client, err));
     }
     CLEANUP(json_free) struct json *body = json_new_object();
-    CLEANUP(json_free) struct json *answer = NULL;
-    CLEANUP(buffer_deinit) struct buffer text;
-    int status = 0;
-    buffer_init(&text, TOKEN_PATH_BYTES_MAX);
     json_set_text(body, "principal", arguments->principal);
-    json_set_integer(body, "expires_in_seconds", arguments->days * DAY_SECONDS);
+    json_set_integer(body, "expires_in_seconds", arguments->days * SECONDS_A_DAY);
     if (arguments->description != NULL) {
         json_set_text(body, "description", arguments->description);
     }
-    json_write(body, &text);
-    struct client_call call = {.method = "POST",
-                               .path = "/v1/tokens",
-                               .headers = {"Content-Type: application/json"},
-                               .body = buffer_span(&text)};
-    TRY(client_send_json(client, &call, &answer, &status, err));
-    if (arguments->json) {
-        common_print_json(answer);
-        return ERR_OK;
+    struct client_answer answer = {0};
+    TRY(post(client, "/v1/tokens", body, &answer, err));
+    enum err_code code = client_check(&answer, err);
+    if (code == ERR_OK) {
+        print_created(&arguments->command, &answer);
     }
-    char scratch[32];
-    (void)fprintf(stderr, "token %s of %s, shown this once:\n",
-                  common_text(answer, "token_id", scratch, sizeof scratch),
-                  common_text(answer, "principal", scratch, sizeof scratch));
-    (void)printf("%s\n", common_text(answer, "token", scratch, sizeof scratch));
-    return ERR_OK;
+    buffer_deinit(&answer.body);
+    return code;
 }
 
-static void print_page(const struct json *answer, bool as_json)
+static void print_tokens(const struct command *command, const struct json *page, bool first)
 {
-    const struct json *tokens = json_get(answer, "tokens");
+    const struct json *tokens = json_get(page, "tokens");
+    if (!command->json && first) {
+        (void)printf("%-14s %-20s %-8s %-28s %s\n", "ID", "PRINCIPAL", "STATE", "EXPIRES",
+                     "DESCRIPTION"); /* for people */
+    }
     for (size_t i = 0; i < json_count(tokens); i++) {
         const struct json *token = json_at(tokens, i);
-        char scratch[32];
-        if (as_json) {
-            common_print_json(token);
-            continue;
+        if (command->json) {
+            struct buffer text;
+            buffer_init(&text, BODY_BYTES_MAX);
+            json_write(token, &text);
+            (void)printf("%.*s\n", SPAN_PRINT(buffer_span(&text))); /* for scripts */
+            buffer_deinit(&text);
+        } else {
+            (void)printf("%-14s %-20s %-8s %-28s %s\n", command_text(token, "token_id"),
+                         command_text(token, "principal"), command_text(token, "state"),
+                         command_text(token, "expires_at"),
+                         command_text(token, "description")); /* for people */
         }
-        (void)printf("%-14s %-24s %-8s %s\n", common_text(token, "token_id", scratch, 32),
-                     common_text(token, "principal", scratch, 32),
-                     common_text(token, "state", scratch, 32),
-                     common_text(token, "expires_at", scratch, 32));
     }
 }
 
-static enum err_code list_tokens(struct client *client, const struct arguments *arguments,
-                                 struct err *err)
+static void append_encoded(struct buffer *path, const char *name, const char *value)
 {
-    CLEANUP(buffer_deinit) struct buffer path;
-    buffer_init(&path, TOKEN_PATH_BYTES_MAX);
-    CLEANUP(json_free) struct json *answer = NULL;
-    const char *next = NULL;
-    do {
-        int status = 0;
-        buffer_reset(&path);
+    buffer_append_format(path, "%s=", name);
+    text_percent_encode(span_of_text(value), "", path);
+}
+
+static enum err_code list(const struct arguments *arguments, struct client *client, struct err *err)
+{
+    CLEANUP(mem_cleanup) char *token = NULL;
+    for (bool first = true; first || token != NULL; first = false) {
+        struct buffer path;
+        struct buffer body;
+        buffer_init(&path, BODY_BYTES_MAX);
         buffer_append_text(&path, "/v1/tokens?limit=1000");
         if (arguments->principal != NULL) {
-            buffer_append_text(&path, "&principal=");
-            client_escape(&path, arguments->principal);
+            append_encoded(&path, "&principal", arguments->principal);
         }
-        if (next != NULL) {
-            buffer_append_text(&path, "&page_token=");
-            client_escape(&path, next);
+        if (token != NULL) {
+            append_encoded(&path, "&page_token", token);
         }
         buffer_append_byte(&path, '\0');
-        TRY(buffer_check(&path, "path", err));
-        struct client_call call = {.method = "GET", .path = (const char *)path.data,
-                                   .may_retry = true};
-        json_free(&answer);
-        TRY(client_send_json(client, &call, &answer, &status, err));
-        print_page(answer, arguments->json);
-        next = json_text(json_get(answer, "next_page_token"));
-    } while (next != NULL);
+        enum err_code code = client_get(client, (const char *)path.data, &body, err);
+        buffer_deinit(&path);
+        TRY(code);
+        CLEANUP(json_free) struct json *page = NULL;
+        code = json_parse(buffer_span(&body), &page, err);
+        buffer_deinit(&body);
+        TRY(code);
+        print_tokens(&arguments->command, page, first);
+        mem_cleanup(&token);
+        const char *next = json_text(json_get(page, "next_page_token"));
+        token = next != NULL ? mem_copy_text(next) : NULL;
+    }
     return ERR_OK;
 }
 
-static enum err_code revoke_token(struct client *client, const struct arguments *arguments,
-                                  const char *id, struct err *err)
+static enum err_code revoke(struct client *client, const char *id, struct err *err)
 {
-    if (id == NULL) {
-        return err_set(err, ERR_INVALID, "revoke needs the token's id");
-    }
-    CLEANUP(buffer_deinit) struct buffer path;
-    CLEANUP(json_free) struct json *answer = NULL;
-    int status = 0;
-    buffer_init(&path, TOKEN_PATH_BYTES_MAX);
+    struct buffer path;
+    buffer_init(&path, BODY_BYTES_MAX);
     buffer_append_text(&path, "/v1/tokens/");
-    client_escape(&path, id);
+    text_percent_encode(span_of_text(id), "", &path);
     buffer_append_byte(&path, '\0');
-    TRY(buffer_check(&path, "path", err));
-    struct client_call call = {.method = "DELETE", .path = (const char *)path.data,
-                               .may_retry = true};
-    TRY(client_send_json(client, &call, &answer, &status, err));
-    if (arguments->json) {
-        (void)printf("{\"token_id\":\"%s\",\"state\":\"revoked\"}\n", id);
-    } else {
-        (void)printf("%s is revoked\n", id);
-    }
-    return ERR_OK;
-}
-
-static enum err_code run(const struct arguments *arguments, const struct words *words,
-                         struct err *err)
-{
-    CLEANUP(client_close) struct client *client = NULL;
-    const char *verb = words->count > 0 ? words->items[0] : "";
-    TRY(client_open(&arguments->target, &client, err));
-    if (strcmp(verb, "create") == 0) {
-        return create_token(client, arguments, err);
-    }
-    if (strcmp(verb, "list") == 0) {
-        return list_tokens(client, arguments, err);
-    }
-    return revoke_token(client, arguments, words->count > 1 ? words->items[1] : NULL, err);
-}
-
-static bool is_verb(const struct words *words)
-{
-    const char *verb = words->count > 0 ? words->items[0] : "";
-    return strcmp(verb, "create") == 0 || strcmp(verb, "list") == 0 || strcmp(verb, "revoke") == 0;
+    const struct client_request request = {.method = "DELETE", .path = (const char *)path.data};
+    struct client_answer answer = {0};
+    enum err_code code = client_call(client, &request, &answer, err);
+    buffer_deinit(&path);
+    TRY(code);
+    code = client_check(&answer, err);
+    buffer_deinit(&answer.body);
+    return code;
 }
 
 int cli_token(int argc, char **argv)
 {
-    struct arguments arguments = {.days = 90};
-    struct words words;
-    struct err err = {0};
-    bool help = false;
-    const struct option options[] = {
-        {"principal", &arguments.principal, NULL, NULL, "NAME", "whose token, or whose tokens"},
-        {"description", &arguments.description, NULL, NULL, "TEXT", "what it is for"},
-        {"days", NULL, &arguments.days, NULL, "N", "until it expires (default 90)"},
-        {"json", NULL, NULL, &arguments.json, NULL, "one JSON object a line"},
-        COMMON_TARGET_OPTIONS(arguments.target),
-        {0},
+    struct arguments arguments = {
+        .command = {.name = "sluice token", .help = help},
+        .days = 90,
     };
-    if (options_read(argc, argv, options, &words, &help, &err) != ERR_OK) {
-        return options_usage_error("token", &err);
+    if (!parse(&arguments, argc, argv) || arguments.command.help_wanted || optind >= argc) {
+        return command_usage(&arguments.command);
     }
-    if (help || !is_verb(&words)) {
-        options_print_help("sluice token create --principal NAME | list | revoke ID",
-                           "Create, list and revoke tokens of a running server.", options);
-        return help ? EX_OK : EX_USAGE;
+    const char *verb = argv[optind];
+    bool is_create = strcmp(verb, "create") == 0 && argc == optind + 1 && arguments.principal != NULL;
+    bool is_list = strcmp(verb, "list") == 0 && argc == optind + 1;
+    bool is_revoke = strcmp(verb, "revoke") == 0 && argc == optind + 2;
+    if (!is_create && !is_list && !is_revoke) {
+        return command_usage(&arguments.command);
     }
-    if (run(&arguments, &words, &err) != ERR_OK) {
-        return common_fail("token", &err);
+    struct err err = {0};
+    CLEANUP(client_close) struct client *client = NULL;
+    enum err_code code = client_open(&arguments.command.client, &client, &err);
+    if (code == ERR_OK) {
+        code = is_create ? create(&arguments, client, &err)
+               : is_list ? list(&arguments, client, &err)
+                         : revoke(client, argv[optind + 1], &err);
     }
-    return EX_OK;
+    return code == ERR_OK ? EX_OK : command_fail(&arguments.command, &err);
 }
