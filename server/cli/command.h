@@ -1,0 +1,54 @@
+/*
+ * What the commands share: connection options, exit codes, printing.
+ */
+#pragma once
+
+#include "server/cli/client.h"
+#include "storage/base/err.h"
+#include "storage/base/json.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+
+/* Every command: argv[0] is its own name; returns a sysexits code. */
+int cli_token(int argc, char **argv);
+int cli_table(int argc, char **argv);
+int cli_batch(int argc, char **argv);
+int cli_fsck(int argc, char **argv);
+
+/* Options that every command which talks to a server takes. */
+#define COMMAND_CONNECTION_OPTIONS                 \
+    {"data", required_argument, NULL, 'D'},        \
+        {"url", required_argument, NULL, 'U'},     \
+        {"token-file", required_argument, NULL, 'T'}, \
+        {"json", no_argument, NULL, 'J'}, {"help", no_argument, NULL, 'H'}
+
+#define COMMAND_CONNECTION_HELP                                                        \
+    "  --data DIR           the server's data directory, for its address and token;\n" \
+    "                       default ./data\n"                                          \
+    "  --url URL            the server's address\n"                                    \
+    "  --token-file FILE    a token; SLUICE_TOKEN in the environment works too\n"      \
+    "  --json               JSON on standard output\n"                                 \
+    "  --help               this text\n"
+
+/* What the connection options said. */
+struct command {
+    const char *name; /* "sluice token list" */
+    const char *help;
+    struct client_options client;
+    bool json;
+    bool help_wanted;
+};
+
+/* Take one option; false when it is none of the connection options. */
+bool command_take_option(struct command *command, int option, const char *argument);
+
+/* Print the help; EX_OK when it was asked for, else EX_USAGE (on standard error). */
+int command_usage(const struct command *command);
+
+/* Print the error as "<name>: <message>" and return the sysexits code for it. */
+int command_fail(const struct command *command, const struct err *err);
+
+/* Text of a member for a column of a listing; "-" when absent or null. */
+const char *command_text(const struct json *object, const char *name);
+int64_t command_integer(const struct json *object, const char *name);
