@@ -2,8 +2,8 @@
  * JSON rows from frames and from row images. See encode_json.h for the forms.
  *
  * Both paths meet in one value: what a column or an image holds becomes a
- * struct row_value, and that becomes text. Room is taken once a value, then
- * written through, because this is the last step of every lookup.
+ * struct row_value, and that becomes text. Text goes through a sink that keeps
+ * room ahead, because this is the last step of every lookup.
  */
 #include "storage/columns/encode_json.h"
 
@@ -21,6 +21,55 @@ enum {
 };
 _Static_assert((int)TEXT_DECIMAL_BYTES >= (int)TEXT_TIMESTAMP_BYTES, "the bound covers timestamps");
 _Static_assert((int)TEXT_DECIMAL_BYTES >= (int)TEXT_DOUBLE_BYTES, "the bound covers doubles");
+
+/* ---- the sink ------------------------------------------------------------------------ */
+
+enum { SINK_BYTES_AHEAD = 1024 };
+
+/* Where text goes: room taken from the buffer and not yet counted in its size. */
+struct sink {
+    struct buffer *buffer;
+    uint8_t *at;  /* the next byte; NULL when no room is taken */
+    uint8_t *end; /* of the room */
+};
+
+/* Count what was written; the buffer may be used directly until the next write. */
+static void sink_settle(struct sink *sink)
+{
+    if (sink->at != NULL) {
+        buffer_advance(sink->buffer, (size_t)(sink->at - sink->buffer->data) - sink->buffer->size);
+    }
+    sink->at = NULL;
+    sink->end = NULL;
+}
+
+/* NULL past the buffer's ceiling, which is sticky there. */
+static uint8_t *sink_refill(struct sink *sink, size_t size)
+{
+    sink_settle(sink);
+    const struct buffer *buffer = sink->buffer;
+    size_t left = buffer->size_max - buffer->size;
+    size_t ahead = size < left && SINK_BYTES_AHEAD < left - size ? SINK_BYTES_AHEAD : 0;
+    sink->at = buffer_reserve(sink->buffer, size + ahead);
+    sink->end = sink->at == NULL ? NULL : sink->at + size + ahead;
+    return sink->at;
+}
+
+/* Where the next `size` bytes go; the caller moves sink->at behind what it wrote. */
+static inline uint8_t *sink_room(struct sink *sink, size_t size)
+{
+    return (size_t)(sink->end - sink->at) >= size && sink->at != NULL ? sink->at
+                                                                      : sink_refill(sink, size);
+}
+
+static inline void sink_write(struct sink *sink, const void *bytes, size_t size)
+{
+    uint8_t *out = sink_room(sink, size);
+    if (out != NULL && size > 0) {
+        memcpy(out, bytes, size);
+        sink->at += size;
+    }
+}
 
 /* ---- strings ------------------------------------------------------------------------ */
 
@@ -61,25 +110,25 @@ static size_t plain_run(struct span text)
 }
 
 /* spec: RFC 8259 7 — quote, backslash and U+0000 to U+001F must be escaped, nothing else */
-static void write_escape(uint8_t c, struct buffer *text)
+static void write_escape(uint8_t c, struct sink *sink)
 {
     static const char letters[0x20] = {
         ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r'};
     static const char digits[] = "0123456789abcdef";
     if (c >= 0x20 || letters[c] != 0) {
         const char escape[] = {'\\', c >= 0x20 ? (char)c : letters[c]};
-        buffer_append(text, escape, sizeof escape);
+        sink_write(sink, escape, sizeof escape);
     } else {
         const char escape[] = {'\\', 'u', '0', '0', digits[c >> 4], digits[c & 15]};
-        buffer_append(text, escape, sizeof escape);
+        sink_write(sink, escape, sizeof escape);
     }
 }
 
 /* Bytes that are well-formed UTF-8 already. */
-static void write_string(struct span string, struct buffer *text)
+static void write_string(struct span string, struct sink *sink)
 {
     size_t run = plain_run(string);
-    uint8_t *out = buffer_reserve(text, run + 2);
+    uint8_t *out = sink_room(sink, run + 2);
     if (out == NULL) {
         return;
     }
@@ -87,20 +136,20 @@ static void write_string(struct span string, struct buffer *text)
     if (run > 0) {
         memcpy(out + 1, string.data, run);
     }
+    out[run + 1] = '"';
     if (run == string.size) {
-        out[run + 1] = '"';
-        buffer_advance(text, run + 2);
+        sink->at += run + 2;
         return;
     }
-    buffer_advance(text, run + 1);
+    sink->at += run + 1; /* the quote was too early */
     while (run < string.size) {
-        write_escape(string.data[run], text);
+        write_escape(string.data[run], sink);
         struct span rest = span_of(string.data + run + 1, string.size - run - 1);
         size_t plain = plain_run(rest);
-        buffer_append(text, rest.data, plain);
+        sink_write(sink, rest.data, plain);
         run += 1 + plain;
     }
-    buffer_append_byte(text, '"');
+    sink_write(sink, "\"", 1);
 }
 
 /* ---- scalars: each writes to `out` and returns its length ------------------------------ */
@@ -196,42 +245,48 @@ static size_t put_scalar(const struct field *field, const struct row_value *valu
     return 0;
 }
 
-static void write_value(const struct field *field, const struct row_value *value,
-                        struct buffer *text)
+static void write_binary(struct span bytes, struct sink *sink)
+{
+    sink_settle(sink);
+    buffer_append_byte(sink->buffer, '"');
+    text_base64_encode(bytes, sink->buffer);
+    buffer_append_byte(sink->buffer, '"');
+}
+
+static void write_value(const struct field *field, const struct row_value *value, struct sink *sink)
 {
     if (field->type == COLUMN_STRING) {
-        write_string(value->bytes, text);
+        write_string(value->bytes, sink);
     } else if (field->type == COLUMN_BINARY) {
-        buffer_append_byte(text, '"');
-        text_base64_encode(value->bytes, text);
-        buffer_append_byte(text, '"');
+        write_binary(value->bytes, sink);
     } else {
-        uint8_t *out = buffer_reserve(text, SCALAR_BYTES_MAX);
+        uint8_t *out = sink_room(sink, SCALAR_BYTES_MAX);
         if (out != NULL) {
-            buffer_advance(text, put_scalar(field, value, (char *)out));
+            sink->at += put_scalar(field, value, (char *)out);
         }
     }
 }
 
-static void write_null(struct buffer *text)
+static void write_null(struct sink *sink)
 {
-    buffer_append(text, "null", 4);
+    sink_write(sink, "null", 4);
 }
 
 /* "{" or "," and the member's name. */
-static void write_name(const struct field *field, bool first, struct buffer *text)
+static void write_name(const struct field *field, bool first, struct sink *sink)
 {
-    uint8_t *out = buffer_reserve(text, 1 + field->json_name.size);
+    uint8_t *out = sink_room(sink, 1 + field->json_name.size);
     if (out != NULL) {
         out[0] = first ? '{' : ',';
         memcpy(out + 1, field->json_name.data, field->json_name.size);
-        buffer_advance(text, 1 + field->json_name.size);
+        sink->at += 1 + field->json_name.size;
     }
 }
 
-static void write_end(bool empty, struct buffer *text)
+static void write_end(bool empty, struct sink *sink)
 {
-    buffer_append_text(text, empty ? "{}" : "}");
+    sink_write(sink, empty ? "{}" : "}", empty ? 2 : 1);
+    sink_settle(sink);
 }
 
 /* ---- from a frame --------------------------------------------------------------------- */
@@ -272,37 +327,47 @@ static struct row_value value_of(const struct column *column, int64_t row)
     return value;
 }
 
+static void write_cell(const struct frame *frame, size_t column, int64_t row, struct sink *sink)
+{
+    if (column_is_valid(&frame->columns[column], row)) {
+        struct row_value value = value_of(&frame->columns[column], row);
+        write_value(&frame->schema->fields[column], &value, sink);
+    } else {
+        write_null(sink);
+    }
+}
+
 void encode_json_value(const struct frame *frame, size_t column, int64_t row, struct buffer *text)
 {
     assert(column < frame->schema->fields_count);
     assert(row >= 0);
     assert(row < frame->rows_count);
-    if (!column_is_valid(&frame->columns[column], row)) {
-        write_null(text);
-        return;
-    }
-    struct row_value value = value_of(&frame->columns[column], row);
-    write_value(&frame->schema->fields[column], &value, text);
+    struct sink sink = {.buffer = text};
+    write_cell(frame, column, row, &sink);
+    sink_settle(&sink);
 }
 
 void encode_json_row(const struct frame *frame, int64_t row, const bool *columns_mask,
                      struct buffer *text)
 {
+    assert(row >= 0);
+    assert(row < frame->rows_count);
+    struct sink sink = {.buffer = text};
     bool first = true;
     for (size_t i = 0; i < frame->schema->fields_count; i++) {
         if (columns_mask == NULL || columns_mask[i]) {
-            write_name(&frame->schema->fields[i], first, text);
-            encode_json_value(frame, i, row, text);
+            write_name(&frame->schema->fields[i], first, &sink);
+            write_cell(frame, i, row, &sink);
             first = false;
         }
     }
-    write_end(first, text);
+    write_end(first, &sink);
 }
 
 /* ---- from a row image ------------------------------------------------------------------ */
 
 static enum err_code write_image(struct row_reader *reader, const struct schema *schema,
-                                 const bool *columns_mask, struct buffer *text, struct err *err)
+                                 const bool *columns_mask, struct sink *sink, struct err *err)
 {
     struct row_value value;
     bool have = row_reader_next(reader, &value);
@@ -316,17 +381,17 @@ static enum err_code write_image(struct row_reader *reader, const struct schema 
                            column_type_name(field->type), field->name);
         }
         if (wanted) {
-            write_name(field, first, text);
+            write_name(field, first, sink);
             first = false;
         }
         if (wanted && found) {
-            write_value(field, &value, text);
+            write_value(field, &value, sink);
         } else if (wanted) {
-            write_null(text);
+            write_null(sink);
         }
         have = found ? row_reader_next(reader, &value) : have;
     }
-    write_end(first, text);
+    write_end(first, sink);
     while (have) {
         have = row_reader_next(reader, &value); /* fields added after this schema's version */
     }
@@ -339,7 +404,8 @@ enum err_code encode_json_image(struct span image, const struct schema *schema,
     struct row_reader reader;
     TRY(row_reader_init(&reader, image, err));
     size_t size_before = text->size;
-    enum err_code code = write_image(&reader, schema, columns_mask, text, err);
+    struct sink sink = {.buffer = text};
+    enum err_code code = write_image(&reader, schema, columns_mask, &sink, err);
     if (code != ERR_OK) {
         text->size = size_before;
     }
