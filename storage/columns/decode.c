@@ -1,12 +1,13 @@
 /*
  * The public face of decoding: what a body starts with, which parser takes it,
  * the verdict on each record, and how errors are kept within bounds. Values are
- * decode_value.c's, the forms of bodies decode_json.c's and decode_csv.c's.
+ * decode_value.c's, what is wrong with them decode_fault.c's, the forms of bodies
+ * decode_json.c's and decode_csv.c's.
  */
 #include "storage/columns/decode.h"
 
 #include "storage/base/mem.h"
-#include "storage/columns/decode_value.h"
+#include "storage/columns/decoder.h"
 
 #include <assert.h>
 

@@ -1,11 +1,11 @@
 /*
  * CSV as RFC 4180 has it: comma separated, a header line with field names, LF or
  * CRLF, quotes doubled inside quotes, line ends inside quotes. Values are
- * decode_value.c's. A record that breaks the rules of quoting is rejected up to
+ * the decoder's. A record that breaks the rules of quoting is rejected up to
  * the end of its physical line; a quote that never closes refuses the body.
  */
 #include "storage/columns/decode_scan.h"
-#include "storage/columns/decode_value.h"
+#include "storage/columns/decoder.h"
 
 #include "storage/base/mem.h"
 

@@ -1,5 +1,5 @@
 /*
- * Target: decode_body with a JSON array body (decode_json.c, decode_value.c).
+ * Target: decode_body with a JSON array body (decode_json.c, decode_json_text.c, decode_value.c).
  */
 #include "decode_fuzz.h"
 

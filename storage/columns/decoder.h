@@ -9,12 +9,12 @@
 
 #include "storage/base/buffer.h"
 #include "storage/columns/decode.h"
+#include "storage/columns/decode_number.h"
 
 enum {
     DECODER_POINTER_BYTES = 2 * SCHEMA_NAME_BYTES_MAX + 2, /* every character of a name escaped */
     DECODER_MESSAGE_BYTES = 256,
     DECODER_QUOTED_BYTES = 16,
-    DECODER_NUMBER_BYTES_MAX = 1024, /* characters of one number */
 };
 
 /* A field as the inner loop wants it. */
@@ -32,16 +32,6 @@ struct decode_field {
     size_t quoted_size;
     uint8_t quoted[DECODER_QUOTED_BYTES]; /* its first bytes */
     struct span *enum_sorted;             /* of a long enumeration, made when first asked */
-};
-
-/* A JSON number, taken apart. value = ±mantissa × 10^exponent when exact. */
-struct decode_number {
-    struct span text;
-    uint64_t mantissa;
-    int32_t exponent;
-    bool negative;
-    bool integral; /* neither fraction nor exponent */
-    bool exact;    /* every digit is in the mantissa */
 };
 
 struct decode_fault {
@@ -88,6 +78,11 @@ enum err_code decoder_check_size(const struct decoder *decoder, int64_t line, st
 /* Accept the record into the frame or note it, with its raw bytes, as rejected. */
 void decoder_end(struct decoder *decoder, struct span payload);
 
+static inline bool decoder_is_operation(const struct decoder *decoder, size_t index)
+{
+    return index == decoder->fields_count;
+}
+
 /* Index of the field called `name` (fields_count for `_op`), or -1. */
 int decoder_field_index(const struct decoder *decoder, struct span name);
 
@@ -115,6 +110,16 @@ void decoder_fault_record(struct decoder *decoder, enum decode_code code, const 
     __attribute__((cold, format(printf, 3, 4)));
 /* A member that is no field. Its name is shown only when it reads like one. */
 void decoder_fault_unknown(struct decoder *decoder, struct span name) __attribute__((cold));
+/* Text that does not read as the field's type. */
+void decoder_fault_form(struct decoder *decoder, size_t index) __attribute__((cold));
+/* A value of the right form outside of the type's range. */
+void decoder_fault_range(struct decoder *decoder, size_t index) __attribute__((cold));
+/* No value where one is needed; `how` is "null" or "absent". */
+void decoder_fault_missing(struct decoder *decoder, size_t index, const char *how)
+    __attribute__((cold));
+/* A value of its type that breaks a rule: no concern of a delete, unless the field identifies. */
+void decoder_fault_rule(struct decoder *decoder, size_t index, enum decode_code code,
+                        const char *format, ...) __attribute__((cold, format(printf, 4, 5)));
 /* Give the fields that the record lacks their null or absent, and judge that. */
 void decoder_fill_missing(struct decoder *decoder);
 /* Forget the faults noted so far, because a later one explains them all. */
@@ -123,12 +128,16 @@ void decoder_faults_clear(struct decoder *decoder);
 /* Does `name` read like the name of a column rather than like somebody's data? */
 bool decode_name_is_plain(struct span name);
 
+/* minimum and maximum of a bounded field, in the column's unit. */
+void decoder_check_bounds(struct decoder *decoder, size_t index, __int128 value);
+void decoder_check_double_bounds(struct decoder *decoder, size_t index, double value);
+/* Enumeration, format and pattern of a field with text_rules. */
+void decoder_check_text(struct decoder *decoder, size_t index, struct span text);
 /*
- * Take a JSON number apart; returns the byte after it, NULL when what stands at
- * `p` is not one. Reads nothing at or past `end`.
+ * For values over bytes_safe: the limits themselves. False when the value is
+ * over SCHEMA_STRING_BYTES_MAX and must not be kept at all.
  */
-const uint8_t *decode_number_scan(const uint8_t *p, const uint8_t *end,
-                                  struct decode_number *number_out);
+bool decoder_check_length(struct decoder *decoder, size_t index, struct span text);
 
 /* The parsers. `body` comes without byte order mark. Errors: as decode_body. */
 enum err_code decode_ndjson(struct decoder *decoder, struct span body, struct err *err) MUST_USE;
