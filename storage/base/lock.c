@@ -5,9 +5,13 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <linux/futex.h>
 #include <stdio.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 /* One bit a rank that this thread holds. Two locks of one rank never nest. */
 static _Thread_local uint32_t held_ranks;
@@ -106,4 +110,24 @@ void wake_one(struct wake *wake)
 void wake_all(struct wake *wake)
 {
     must(pthread_cond_broadcast(&wake->condition));
+}
+
+void latch_open(struct latch *latch, uint32_t value)
+{
+    assert(value > 0);
+    atomic_store_explicit(&latch->value, value, memory_order_release);
+    /* The waiter may be gone by now: the address is only a name to the kernel. */
+    (void)syscall(SYS_futex, &latch->value, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+uint32_t latch_wait(struct latch *latch)
+{
+    for (;;) {
+        uint32_t value = atomic_load_explicit(&latch->value, memory_order_acquire);
+        if (value != 0) {
+            return value;
+        }
+        /* Returns at once when the value has changed meanwhile; interruptions go round. */
+        (void)syscall(SYS_futex, &latch->value, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
+    }
 }

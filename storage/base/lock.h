@@ -59,3 +59,15 @@ void wake_wait(struct wake *wake, struct lock *lock);
 int wake_wait_until(struct wake *wake, struct lock *lock, int64_t deadline_us);
 void wake_one(struct wake *wake);
 void wake_all(struct wake *wake);
+
+/*
+ * A latch: one thread waits, once, without holding a lock; another opens it with
+ * a value above 0. The waiter may free the latch as soon as latch_wait returned:
+ * the opener touches it no more. Zeroed is closed.
+ */
+struct latch {
+    _Atomic uint32_t value;
+};
+
+void latch_open(struct latch *latch, uint32_t value);
+uint32_t latch_wait(struct latch *latch);
