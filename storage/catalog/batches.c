@@ -144,7 +144,7 @@ enum err_code batch_accept(struct catalog *catalog, const struct batch_accept *a
     assert(accept->errors_count <= BATCH_RECORD_ERRORS_MAX);
     struct accept_write write = {.accept = accept};
     write.place.leave_out_key = accept->key != NULL && FAULT_SKIP("accept.idempotency-elsewhere");
-    TRY(catalog_write(catalog, write_accept, &write, err));
+    TRY(catalog_promise(catalog, write_accept, &write, err));
     if (write.place.leave_out_key) {
         struct batch_accept later = *accept;
         (void)usleep(PLANTED_DELAY_US);

@@ -126,11 +126,10 @@ struct batch_accept {
     int64_t body_bytes;
     uint8_t body_sha256[BATCH_SHA256_BYTES];
     int64_t received_at_us;
-    struct location
-        frame; /* synced in the journal; accepted == 0: not set, the batch is born indexed */
+    struct location frame; /* in the journal; not set when accepted is 0: born indexed */
     const struct record_error *errors; /* rejected records */
     size_t errors_count;
-    struct location payloads; /* synced in the dead-letter log; not set = no dead letters */
+    struct location payloads; /* in the dead-letter log; not set = no dead letters */
     const struct idempotency_key *key; /* claimed by idempotency_begin; NULL = none */
     int idempotency_status;            /* stored with the key, with the batch's id */
 };

@@ -208,6 +208,8 @@ static struct catalog_options complete(const struct catalog_options *options)
         .dead_letter_retention_us = or_default(options->dead_letter_retention_us, 90 * day_us),
         .pieces_bytes_max = or_default(options->pieces_bytes_max, INT64_C(32) << 30),
         .dead_letter_bytes_max = or_default(options->dead_letter_bytes_max, INT64_C(1) << 30),
+        .before_promise = options->before_promise,
+        .before_promise_arg = options->before_promise_arg,
     };
 }
 

@@ -40,13 +40,20 @@ enum {
 
 /* Zero means the default in brackets. */
 struct catalog_options {
-    int64_t piece_bytes_max; /* a piece this large is followed by another [1 GiB] */
-    int64_t retention_us;    /* finished batches and idempotency keys are kept [7 days] */
-    int64_t
-        dead_letter_retention_us; /* unresolved dead letters keep their piece this long [90 days] */
-    int64_t
-        pieces_bytes_max; /* budget of all pieces; over it the oldest finished go early [32 GiB] */
-    int64_t dead_letter_bytes_max; /* quota of refused payloads per table [1 GiB] */
+    int64_t piece_bytes_max;          /* a larger piece is followed by another [1 GiB] */
+    int64_t retention_us;             /* of finished batches and idempotency keys [7 days] */
+    int64_t dead_letter_retention_us; /* open dead letters keep their piece so long [90 days] */
+    int64_t pieces_bytes_max;         /* over it the oldest finished pieces go early [32 GiB] */
+    int64_t dead_letter_bytes_max;    /* quota of refused payloads per table [1 GiB] */
+
+    /*
+     * Called on the writer thread before each COMMIT of a group that accepts batches,
+     * replays or outcomes with payloads: syncs what they refer to (journal_sync_all on both
+     * journals). Callers then need no sync of their own: one wait instead of two. NULL: every
+     * location handed in is durable already.
+     */
+    void (*before_promise)(void *arg);
+    void *before_promise_arg;
 };
 
 /*

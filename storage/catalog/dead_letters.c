@@ -444,7 +444,7 @@ enum err_code dead_letter_replay(struct catalog *catalog, const struct id *lette
     assert(accept->accepted > 0);
     assert(location_is_set(&accept->frame));
     struct replay_write replay = {.letter = letter, .forced = forced, .accept = accept};
-    TRY(catalog_write(catalog, write_replay, &replay, err));
+    TRY(catalog_promise(catalog, write_replay, &replay, err));
     *position_out = replay.position;
     return ERR_OK;
 }

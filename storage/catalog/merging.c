@@ -198,7 +198,7 @@ enum err_code batches_finish(struct catalog *catalog, const struct id *table,
 {
     attempts_unbind_thread();
     struct finish_write finish = {.table = table, .outcomes = outcomes, .count = count};
-    return catalog_write(catalog, write_finish, &finish, err);
+    return catalog_promise(catalog, write_finish, &finish, err);
 }
 
 /* ---- versions ---- */

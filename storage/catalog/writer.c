@@ -39,8 +39,8 @@ struct write_request {
     struct err *err;
     enum err_code code;
     bool alone;
-    bool answered; /* guarded by the queue's lock */
-    struct wake ready;
+    bool promises;         /* makes use of catalog_options.before_promise */
+    struct latch answered; /* the caller goes on, the request is gone */
     struct write_request *next;
     uint64_t touched; /* bits of the databases it changed */
 };
@@ -87,27 +87,22 @@ static enum err_code submit(struct catalog *catalog, struct write_request *reque
         return err_set(request->err, ERR_CORRUPT,
                        "the catalog was found damaged: keep the files, restore a backup");
     }
-    wake_init(&request->ready);
     {
         CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&writer->lock);
         if (writer->count >= CATALOG_QUEUE_MAX) {
-            request->code =
-                err_set(request->err, ERR_BUSY, "%d writes are waiting already", CATALOG_QUEUE_MAX);
-        } else {
-            if (writer->last == NULL) {
-                writer->first = request;
-            } else {
-                writer->last->next = request;
-            }
-            writer->last = request;
-            writer->count++;
-            wake_one(&writer->work);
-            while (!request->answered) {
-                wake_wait(&request->ready, &writer->lock);
-            }
+            return err_set(request->err, ERR_BUSY, "%d writes are waiting already",
+                           CATALOG_QUEUE_MAX);
         }
+        if (writer->last == NULL) {
+            writer->first = request;
+            wake_one(&writer->work);
+        } else {
+            writer->last->next = request;
+        }
+        writer->last = request;
+        writer->count++;
     }
-    wake_deinit(&request->ready);
+    (void)latch_wait(&request->answered); /* opened with one value only */
     return request->code;
 }
 
@@ -115,6 +110,13 @@ enum err_code catalog_write(struct catalog *catalog, catalog_write_fn *write, vo
                             struct err *err)
 {
     struct write_request request = {.write = write, .arg = arg, .err = err};
+    return submit(catalog, &request);
+}
+
+enum err_code catalog_promise(struct catalog *catalog, catalog_write_fn *write, void *arg,
+                              struct err *err)
+{
+    struct write_request request = {.write = write, .arg = arg, .err = err, .promises = true};
     return submit(catalog, &request);
 }
 
@@ -149,14 +151,13 @@ static bool take_group(struct writer *writer, struct transaction *transaction)
     return transaction->requests_count > 0;
 }
 
-static void answer_group(struct writer *writer, struct transaction *transaction)
+/* Let the callers go; their requests are gone from here on. */
+static void answer_group(struct transaction *transaction)
 {
-    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&writer->lock);
     for (size_t i = 0; i < transaction->requests_count; i++) {
-        transaction->requests[i]->answered = true;
-        wake_one(&transaction->requests[i]->ready);
+        latch_open(&transaction->requests[i]->answered, 1);
     }
-    transaction->requests_count = 0; /* they are gone from here on */
+    transaction->requests_count = 0;
 }
 
 /* ---- inside a closure ---- */
@@ -389,8 +390,22 @@ static void commit_database(struct transaction *transaction, struct database *da
     database->in_transaction = false;
 }
 
+/* What the rows of this group refer to must be on disk before the rows are. */
+static void prepare_promises(struct transaction *transaction)
+{
+    const struct catalog_options *options = &transaction->catalog->options;
+    bool promises = false;
+    for (size_t i = 0; i < transaction->requests_count; i++) {
+        promises = promises || transaction->requests[i]->promises;
+    }
+    if (promises && options->before_promise != NULL) {
+        options->before_promise(options->before_promise_arg);
+    }
+}
+
 static void commit_all(struct transaction *transaction)
 {
+    prepare_promises(transaction);
     if (FAULT("catalog.commit")) {
         fail_group(transaction, ERR_NO_SPACE, "injected");
         return;
@@ -452,7 +467,7 @@ static void run_closures(struct transaction *transaction)
         return;
     }
     if (FAULT_SKIP("accept.ack-before-sync")) {
-        answer_group(&transaction->catalog->writer, transaction); /* a planted bug */
+        answer_group(transaction); /* a planted bug */
         (void)usleep(PLANTED_DELAY_US);
     }
     commit_all(transaction);
@@ -471,7 +486,6 @@ static void publish_access(struct transaction *transaction)
 
 static void run_group(struct transaction *transaction)
 {
-    struct catalog *catalog = transaction->catalog;
     transaction->databases_count = 0;
     transaction->undos_count = 0;
     transaction->access_changed = false;
@@ -479,7 +493,7 @@ static void run_group(struct transaction *transaction)
     if (transaction->access_changed) {
         publish_access(transaction);
     }
-    answer_group(&catalog->writer, transaction);
+    answer_group(transaction);
     for (size_t i = 0; i < transaction->databases_count; i++) {
         store_checkpoint(transaction->databases[i]->store);
     }
@@ -491,7 +505,7 @@ static void run_alone(struct transaction *transaction)
     transaction->databases_count = 0;
     request->code = request->write(transaction, request->arg, request->err);
     note_corruption(transaction->catalog, request->code);
-    answer_group(&transaction->catalog->writer, transaction);
+    answer_group(transaction);
 }
 
 static void *run_writer(void *arg)

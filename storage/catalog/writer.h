@@ -32,6 +32,10 @@ typedef enum err_code catalog_write_fn(struct transaction *transaction, void *ar
 enum err_code catalog_write(struct catalog *catalog, catalog_write_fn *write, void *arg,
                             struct err *err) MUST_USE;
 
+/* As catalog_write, for rows that refer to a journal: before_promise runs first. */
+enum err_code catalog_promise(struct catalog *catalog, catalog_write_fn *write, void *arg,
+                              struct err *err) MUST_USE;
+
 /* As catalog_write, but `work` runs alone, outside any transaction (pieces, checkpoints). */
 enum err_code catalog_work_alone(struct catalog *catalog, catalog_write_fn *work, void *arg,
                                  struct err *err) MUST_USE;

@@ -59,6 +59,14 @@ void journal_sync(struct journal *journal, const struct location *location)
     segments_sync(journal->log, location);
 }
 
+void journal_sync_all(struct journal *journal)
+{
+    if (FAULT_SKIP("accept.ack-before-sync")) {
+        return; /* a planted bug that the crash harness must find */
+    }
+    segments_sync_all(journal->log);
+}
+
 void journal_settle(struct journal *journal, const struct location *location)
 {
     segments_unpin(journal->log, location);

@@ -3,7 +3,8 @@
  * log of its own the payloads of dead letters. A record counts from the moment
  * the catalog refers to it; what nobody refers to is garbage.
  *
- *   journal_append → journal_sync → batch_accept (catalog) → journal_settle
+ *   journal_append → batch_accept (the catalog syncs the journal before its commit, see
+ *   catalog_options.before_promise; otherwise journal_sync first) → journal_settle
  */
 #pragma once
 
@@ -51,6 +52,9 @@ enum err_code journal_append(struct journal *journal, struct span record,
  * who wait; a failed one ends the process.
  */
 void journal_sync(struct journal *journal, const struct location *location);
+
+/* journal_sync for everything appended before the call: the catalog's before_promise. */
+void journal_sync_all(struct journal *journal);
 
 void journal_settle(struct journal *journal, const struct location *location);
 

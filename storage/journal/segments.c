@@ -48,13 +48,25 @@ struct segment {
     int64_t pins;
 };
 
+/* What a latch of the waiters is opened with. */
+enum { SYNC_DONE = 1, SYNC_LEAD = 2 };
+
+/* A caller of segments_sync; lies on its stack, in the log's list while it waits. */
+struct sync_waiter {
+    int64_t segment;
+    int64_t end;
+    struct latch latch;
+    struct sync_waiter *next;
+};
+
 struct segment_log {
     char *folder; /* set once at open, like options */
     char magic[SEGMENT_MAGIC_BYTES + 1];
     struct segment_options options;
 
     struct lock lock; /* guards everything below */
-    struct wake synced;
+    struct wake idle; /* the leader is back */
+    struct sync_waiter *waiters;
     struct segment *segments; /* by number, the last one is written */
     size_t segments_count;
     size_t segments_capacity;
@@ -387,11 +399,34 @@ static bool is_durable(const struct segment_log *log, int64_t segment, int64_t e
            (segment == log->durable.segment && end <= log->durable.offset);
 }
 
-/* Lead one sync for everything written so far. The lock is held, and given up meanwhile. */
+/* Let go whom the sync has served, and make one of the others the next leader. */
+static void release_waiters(struct segment_log *log)
+{
+    struct sync_waiter *left = NULL;
+    struct sync_waiter *waiter = log->waiters;
+    while (waiter != NULL) {
+        struct sync_waiter *next = waiter->next; /* an opened waiter is gone */
+        if (is_durable(log, waiter->segment, waiter->end)) {
+            latch_open(&waiter->latch, SYNC_DONE);
+        } else {
+            waiter->next = left;
+            left = waiter;
+        }
+        waiter = next;
+    }
+    if (left != NULL && !log->syncing) {
+        struct sync_waiter *leader = left;
+        left = leader->next;
+        log->syncing = true; /* in its name, so that nobody comes between */
+        latch_open(&leader->latch, SYNC_LEAD);
+    }
+    log->waiters = left;
+}
+
+/* Sync everything written so far. The lock is held, and given up meanwhile. */
 static void lead_sync(struct segment_log *log)
 {
-    assert(!log->syncing);
-    log->syncing = true;
+    assert(log->syncing);
     int fd = log->fd;
     struct location upto = {.segment = last_segment(log)->number, .offset = log->tail};
     int64_t started_us = clock_monotonic_us();
@@ -404,33 +439,52 @@ static void lead_sync(struct segment_log *log)
     log->syncs_count++;
     log->durable = upto;
     log->unsynced_since_us = log->tail > upto.offset ? started_us : 0;
-    wake_all(&log->synced);
+    release_waiters(log);
+    wake_all(&log->idle);
 }
 
 static void sync_until(struct segment_log *log, int64_t segment, int64_t end)
 {
-    while (!is_durable(log, segment, end)) {
-        if (log->syncing) {
-            wake_wait(&log->synced, &log->lock);
-        } else {
-            lead_sync(log);
-        }
+    struct sync_waiter waiter = {.segment = segment, .end = end};
+    lock_take(&log->lock);
+    if (is_durable(log, segment, end)) {
+        lock_drop(&log->lock);
+        return;
     }
+    if (log->syncing) {
+        waiter.next = log->waiters;
+        log->waiters = &waiter;
+        lock_drop(&log->lock);
+        if (latch_wait(&waiter.latch) == SYNC_DONE) {
+            return;
+        }
+        lock_take(&log->lock);
+    } else {
+        log->syncing = true;
+    }
+    lead_sync(log); /* everything written: also what we wait for */
+    lock_drop(&log->lock);
 }
 
 void segments_sync(struct segment_log *log, const struct location *location)
 {
     assert(location_is_set(location));
-    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&log->lock);
     sync_until(log, location->segment, location->offset + record_extent((size_t)location->size));
 }
 
 void segments_sync_all(struct segment_log *log)
 {
-    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&log->lock);
-    if (log->segments_count > 0) {
-        sync_until(log, last_segment(log)->number, log->tail);
+    int64_t segment = 0;
+    int64_t end = 0;
+    {
+        CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&log->lock);
+        if (log->segments_count == 0) {
+            return;
+        }
+        segment = last_segment(log)->number;
+        end = log->tail;
     }
+    sync_until(log, segment, end);
 }
 
 /* ---- appending ---- */
@@ -439,7 +493,7 @@ void segments_sync_all(struct segment_log *log)
 static enum err_code make_room(struct segment_log *log, int64_t extent, struct err *err)
 {
     while (log->syncing) { /* its file must stay open until the leader is back */
-        wake_wait(&log->synced, &log->lock);
+        wake_wait(&log->idle, &log->lock);
     }
     if (has_room(log, extent)) {
         return ERR_OK; /* somebody else rolled while we waited */
@@ -454,7 +508,7 @@ static enum err_code make_room(struct segment_log *log, int64_t extent, struct e
         log->syncs_count++;
         log->durable.offset = log->tail;
         log->unsynced_since_us = 0;
-        wake_all(&log->synced);
+        release_waiters(log);
     }
     int left_fd = dup(log->fd); /* start_segment closes ours only when it succeeds */
     int64_t left_tail = log->tail;
@@ -800,7 +854,7 @@ enum err_code segments_open(const char *folder, const struct segment_options *op
     memcpy(log->magic, options->magic, SEGMENT_MAGIC_BYTES);
     log->options.magic = log->magic;
     lock_init(&log->lock, LOCK_RANK_JOURNAL);
-    wake_init(&log->synced);
+    wake_init(&log->idle);
 
     struct segment_recovery recovery = {0};
     TRY(load_segments(log, err));
@@ -828,7 +882,7 @@ void segments_close(struct segment_log **log_pointer)
         segments_sync_all(log);
         file_close(&log->fd);
     }
-    wake_deinit(&log->synced);
+    wake_deinit(&log->idle);
     lock_deinit(&log->lock);
     mem_free(log->segments);
     mem_free(log->folder);
