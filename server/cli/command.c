@@ -3,6 +3,8 @@
  */
 #include "server/cli/command.h"
 
+#include "server/cli/exit.h"
+
 #include <sysexits.h>
 
 bool command_take_option(struct command *command, int option, const char *argument)
@@ -37,27 +39,7 @@ int command_usage(const struct command *command)
 int command_fail(const struct command *command, const struct err *err)
 {
     (void)fprintf(stderr, "%s: %s\n", command->name, err->msg); /* told */
-    switch (err->code) {
-    case ERR_UNAUTHENTICATED:
-    case ERR_FORBIDDEN:
-        return EX_NOPERM;
-    case ERR_NOT_FOUND:
-        return EX_NOINPUT;
-    case ERR_INVALID:
-    case ERR_UNSUPPORTED:
-    case ERR_CORRUPT:
-    case ERR_TOO_LARGE:
-        return EX_DATAERR;
-    case ERR_BUSY:
-    case ERR_CONFLICT:
-    case ERR_PRECONDITION:
-        return EX_TEMPFAIL;
-    case ERR_NO_SPACE:
-    case ERR_EXISTS:
-        return EX_CANTCREAT;
-    default:
-        return EX_IOERR;
-    }
+    return exit_code_of(err->code);
 }
 
 const char *command_text(const struct json *object, const char *name)

@@ -33,23 +33,3 @@ int exit_code_of(enum err_code code)
     }
     return EX_SOFTWARE;
 }
-
-int exit_code_of_status(int status)
-{
-    if (status < 400) {
-        return EX_OK;
-    }
-    switch (status) {
-    case 401:
-    case 403:
-        return EX_NOPERM;
-    case 404:
-        return EX_NOINPUT;
-    case 429:
-    case 503:
-    case 507:
-        return EX_TEMPFAIL;
-    default:
-        return status >= 500 ? EX_UNAVAILABLE : EX_DATAERR;
-    }
-}

@@ -5,6 +5,3 @@
 
 /* EX_USAGE, EX_DATAERR, EX_NOINPUT, EX_UNAVAILABLE, EX_NOPERM, … */
 int exit_code_of(enum err_code code);
-
-/* The same for an HTTP status; 2xx and 304 are EX_OK. */
-int exit_code_of_status(int status);
