@@ -54,7 +54,7 @@ test_bad_definitions_name_the_place()
     put t '{"schema":{"fields":[{"name":"id","type":"string","nullable":false,"protect":"encrypt"}]},"key":["id"]}'
     expect_status 422
     put T "$T"
-    expect_status 404
+    expect_status 400
 }
 
 test_delete_makes_room_for_a_new_table()
