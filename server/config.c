@@ -71,7 +71,7 @@ static const struct setting settings[] = {
             "wrong tokens from one address before it is told to wait"),
     INTEGER("batch-body-bytes", batch_body_bytes, "bytes", "536870912", 1024, 1073741824,
             "one batch after decompression"),
-    INTEGER("batch-records", batch_records, "records", "1000000", 1, 10000000,
+    INTEGER("batch-records", batch_records, "records", "1000000", 1, 4194304,
             "records of one batch"),
     INTEGER("lane-queue-bytes", lane_queue_bytes, "bytes", "2147483648", 1048576, 1099511627776,
             "accepted batches of one table that wait for their merge; more are refused with 503"),

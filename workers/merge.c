@@ -167,9 +167,13 @@ static enum err_code read_frame(struct step *step, size_t index, struct err *err
     return code;
 }
 
-/* Read the frames of the group; one that cannot be read or is poison fails alone. */
+/*
+ * Read the frames of the group; one that cannot be read or is poison fails alone.
+ * The group ends early where its rows would be more than one commit takes.
+ */
 static enum err_code read_frames(struct step *step, struct err *err)
 {
+    int64_t rows_count = 0;
     for (size_t i = 0; i < step->count; i++) {
         const struct batch *batch = &step->batches[i];
         if (batch->crashes >= MERGE_CRASHES_MAX || batch->interruptions >= MERGE_INTERRUPTIONS_MAX) {
@@ -188,6 +192,12 @@ static enum err_code read_frames(struct step *step, struct err *err)
         if (code != ERR_OK) {
             *err = unread;
             return code;
+        }
+        rows_count += step->frames[i]->rows_count;
+        if (rows_count > MERGE_ROWS_MAX && step->inputs_count > 0) {
+            frame_free(&step->frames[i]);
+            step->count = i; /* the rest is the next step's */
+            break;
         }
         step->input_batch[step->inputs_count] = i;
         step->inputs[step->inputs_count++] = (struct merge_input){
