@@ -157,7 +157,7 @@ static const void *gather_slots(const struct chunk *chunk, const uint32_t *selec
         break;
     }
     case LEAF_BYTES:
-        assert(!"strings are gathered as pieces");
+        assert(false && "strings are gathered as pieces");
         break;
     }
     return dense;

@@ -15,8 +15,17 @@ enum {
     LEVELS_LENGTH_BYTES = 4,
 };
 
+static size_t memory_of(const struct column_reader *reader)
+{
+    return reader->window_capacity + reader->raw_capacity + reader->dictionary_raw_capacity +
+           reader->dictionary.capacity * VALUES_SLOT_BYTES_MAX;
+}
+
 void column_reader_deinit(struct column_reader *reader)
 {
+    if (reader->memory_used != NULL) {
+        *reader->memory_used -= memory_of(reader);
+    }
     mem_free(reader->window);
     mem_free(reader->dictionary.slots);
     mem_free(reader->dictionary_raw);
@@ -26,12 +35,13 @@ void column_reader_deinit(struct column_reader *reader)
 }
 
 enum err_code column_reader_open(struct column_reader *reader, const struct parquet_source *source,
-                                 struct codec *codec, const struct tree *tree, size_t leaf,
-                                 const struct metadata_chunk *chunk, struct err *err)
+                                 struct codec *codec, size_t *memory_used, const struct tree *tree,
+                                 size_t leaf, const struct metadata_chunk *chunk, struct err *err)
 {
     const struct tree_element *element = &tree->elements[tree->leaves[leaf].element];
     reader->source = source;
     reader->codec = codec;
+    reader->memory_used = memory_used;
     reader->element = element->element;
     reader->chunk = chunk;
     reader->path = tree->leaves[leaf].path;
@@ -62,6 +72,47 @@ enum err_code column_reader_open(struct column_reader *reader, const struct parq
     return ERR_OK;
 }
 
+/* ---- memory ---- */
+
+/* Count `size` more bytes, or refuse: what pages claim to unpack to is bounded in sum, too. */
+static enum err_code count_memory(struct column_reader *reader, size_t size, struct err *err)
+{
+    if (size > PARQUET_READER_MEMORY_MAX - *reader->memory_used) {
+        return err_set(err, ERR_TOO_LARGE, "pages of the file need more than %d bytes at once",
+                       PARQUET_READER_MEMORY_MAX);
+    }
+    *reader->memory_used += size;
+    return ERR_OK;
+}
+
+/* Room for `size` bytes; what was there is lost when it grows. */
+static enum err_code reserve(struct column_reader *reader, uint8_t **memory, size_t *capacity,
+                             size_t size, struct err *err)
+{
+    if (size <= *capacity) {
+        return ERR_OK;
+    }
+    TRY(count_memory(reader, size - *capacity, err));
+    mem_free(*memory);
+    *memory = mem_alloc(size);
+    *capacity = size;
+    return ERR_OK;
+}
+
+static enum err_code reserve_dictionary(struct column_reader *reader, size_t count,
+                                        struct err *err)
+{
+    struct values_dictionary *dictionary = &reader->dictionary;
+    if (count <= dictionary->capacity) {
+        return ERR_OK;
+    }
+    TRY(count_memory(reader, (count - dictionary->capacity) * VALUES_SLOT_BYTES_MAX, err));
+    mem_free(dictionary->slots);
+    dictionary->slots = mem_alloc(count * VALUES_SLOT_BYTES_MAX);
+    dictionary->capacity = count;
+    return ERR_OK;
+}
+
 /* ---- file bytes ---- */
 
 static size_t window_left(const struct column_reader *reader, int64_t offset)
@@ -89,12 +140,8 @@ static enum err_code fetch(struct column_reader *reader, int64_t offset, size_t 
         int64_t ahead = reader->read_until > offset ? reader->read_until - offset : 0;
         ahead = ahead < READ_AHEAD_BYTES ? ahead : READ_AHEAD_BYTES;
         size_t wish = (int64_t)size > ahead ? size : (size_t)ahead;
-        if (wish > reader->window_capacity) {
-            mem_free(reader->window);
-            reader->window = mem_alloc(wish);
-            reader->window_capacity = wish;
-        }
         reader->window_size = 0; /* worthless if the read fails */
+        TRY(reserve(reader, &reader->window, &reader->window_capacity, wish, err));
         TRY(reader->source->read_at(reader->source->self, offset, reader->window, wish, err));
         reader->window_start = offset;
         reader->window_size = wish;
@@ -127,15 +174,6 @@ static enum err_code read_header(struct column_reader *reader, int64_t offset,
     }
 }
 
-static void reserve(uint8_t **memory, size_t *capacity, size_t size)
-{
-    if (size > *capacity) {
-        mem_free(*memory);
-        *memory = mem_alloc(size);
-        *capacity = size;
-    }
-}
-
 static enum err_code check_checksum(const struct metadata_page *page, struct span packed,
                                     struct err *err)
 {
@@ -156,7 +194,7 @@ static enum err_code load_dictionary(struct column_reader *reader, const struct 
     packed.size = (size_t)page->packed_bytes;
     TRY(check_checksum(page, packed, err));
     size_t raw_size = (size_t)page->raw_bytes;
-    reserve(&reader->dictionary_raw, &reader->dictionary_raw_capacity, raw_size);
+    TRY(reserve(reader, &reader->dictionary_raw, &reader->dictionary_raw_capacity, raw_size, err));
     if (raw_size > 0) {
         TRY(codec_unpack(reader->codec, reader->chunk->codec, packed, reader->dictionary_raw,
                          raw_size, err));
@@ -166,6 +204,8 @@ static enum err_code load_dictionary(struct column_reader *reader, const struct 
                                        .encoding = page->encoding,
                                        .bytes = span_of(reader->dictionary_raw, raw_size),
                                        .values_max = (size_t)page->values_count};
+    TRY(values_check_dictionary(&values, err));
+    TRY(reserve_dictionary(reader, values.values_max, err));
     TRY(values_read_dictionary(&reader->dictionary, &values, err));
     reader->has_dictionary = true;
     return ERR_OK;
@@ -272,7 +312,7 @@ static enum err_code unpack_v1(struct column_reader *reader, struct span packed,
 {
     const struct metadata_page *page = &reader->page;
     size_t raw_size = (size_t)page->raw_bytes;
-    reserve(&reader->raw, &reader->raw_capacity, raw_size);
+    TRY(reserve(reader, &reader->raw, &reader->raw_capacity, raw_size, err));
     if (raw_size > 0) {
         TRY(codec_unpack(reader->codec, reader->chunk->codec, packed, reader->raw, raw_size, err));
     }
@@ -302,7 +342,7 @@ static enum err_code unpack_v2(struct column_reader *reader, struct span packed,
     if (levels > packed.size || levels > raw_size) {
         return err_set(err, ERR_CORRUPT, "levels end past the page");
     }
-    reserve(&reader->raw, &reader->raw_capacity, raw_size);
+    TRY(reserve(reader, &reader->raw, &reader->raw_capacity, raw_size, err));
     if (levels > 0) {
         memcpy(reader->raw, packed.data, levels);
     }

@@ -33,6 +33,7 @@ struct batch {
 struct column_reader {
     const struct parquet_source *source;
     struct codec *codec;
+    size_t *memory_used; /* of all column readers of the file, against PARQUET_READER_MEMORY_MAX */
     const struct metadata_element *element; /* the leaf */
     const struct metadata_chunk *chunk;
     const char *path;
@@ -67,8 +68,9 @@ void column_reader_deinit(struct column_reader *reader);
  * Errors: ERR_UNSUPPORTED encrypted; ERR_CORRUPT chunk and schema disagree.
  */
 enum err_code column_reader_open(struct column_reader *reader, const struct parquet_source *source,
-                                 struct codec *codec, const struct tree *tree, size_t leaf,
-                                 const struct metadata_chunk *chunk, struct err *err) MUST_USE;
+                                 struct codec *codec, size_t *memory_used, const struct tree *tree,
+                                 size_t leaf, const struct metadata_chunk *chunk,
+                                 struct err *err) MUST_USE;
 
 /* Go to the data page at `offset` (from the offset index), reading the dictionary first. */
 enum err_code column_reader_seek(struct column_reader *reader,

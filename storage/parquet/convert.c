@@ -163,7 +163,7 @@ static bool plan_of(const struct metadata_element *element, const struct leaf_me
     case COLUMN_TYPE_COUNT:
         break;
     }
-    assert(!"a column type that exists");
+    assert(false && "a column type that exists");
     return false;
 }
 
@@ -471,12 +471,12 @@ static enum err_code append_bytes(struct column *column, const struct span *valu
         size_t value = picks->values == NULL ? i : picks->values[i];
         total += value == NO_VALUE && picks->values != NULL ? 0 : values[value].size;
     }
-    if (total > COLUMN_BYTES_MAX - column->bytes_size) {
+    if (total >= COLUMN_BYTES_MAX - column->bytes_size) {
         return err_set(err, ERR_TOO_LARGE,
                        "strings over %lld bytes in one column of a frame; read fewer rows at a time",
                        (long long)COLUMN_BYTES_MAX);
     }
-    column_reserve_bytes(column, total);
+    column_reserve_bytes(column, total + 1); /* empty strings need an address, too */
     size_t start = column->bytes_size;
     uint8_t *out = column->bytes + start;
     uint32_t *ends = column->values.ends + column->rows_count;
@@ -534,6 +534,9 @@ enum err_code convert_append(const struct convert_plan *plan, struct batch *batc
 
 void convert_append_nulls(struct column *column, int64_t count)
 {
+    if (count == 0) {
+        return;
+    }
     column_reserve(column, count);
     int64_t row = column->rows_count;
     size_t size = column_type_slot_bytes(column->type);

@@ -10,7 +10,12 @@
 #include <assert.h>
 #include <string.h>
 
-enum { WIDTH_MAX = 64, MINIBLOCK_MULTIPLE = 8, BLOCK_VALUES_MAX = 1 << 20 };
+enum {
+    WIDTH_MAX = 64,
+    MINIBLOCK_MULTIPLE = 8,
+    BLOCK_VALUES_MAX = 1 << 20,
+    STRINGS_MAX = 1 << 22, /* of a page: their lengths are kept, and a few bytes can state any number */
+};
 
 /* ---- integers ---- */
 
@@ -183,6 +188,10 @@ static enum err_code read_lengths(struct span bytes, size_t values_max, int64_t 
     struct delta_integers stream;
     TRY(delta_integers_begin(&stream, bytes, values_max, err));
     size_t count = stream.values_total;
+    if (count > STRINGS_MAX) {
+        return err_set(err, ERR_UNSUPPORTED, "delta-encoded page of %zu strings; the limit is %d",
+                       count, STRINGS_MAX);
+    }
     CLEANUP(mem_cleanup) int64_t *lengths = mem_alloc(count * sizeof *lengths);
     TRY(delta_integers_next(&stream, lengths, count, err));
     for (size_t i = 0; i < count; i++) {
@@ -288,9 +297,9 @@ static enum err_code next_prefixed(struct delta_strings *stream, struct span *va
 {
     size_t size = 0;
     TRY(measure(stream, count, &size, err));
-    if (size > stream->scratch_size) {
-        stream->scratch = mem_resize(stream->scratch, size, 1);
-        stream->scratch_size = size;
+    if (size >= stream->scratch_size) { /* empty values need an address, too */
+        stream->scratch = mem_resize(stream->scratch, size + 1, 1);
+        stream->scratch_size = size + 1;
     }
     struct span before = span_of(stream->last, stream->last_size);
     uint8_t *target = stream->scratch;

@@ -142,7 +142,7 @@ void file_writer_group(struct file_writer *file, const char *name,
 {
     struct buffer *out = &file->schema;
     int last = 0;
-    thrift_write_i32(out, &last, 3, repetition);
+    thrift_write_i32(out, &last, 3, (int32_t)repetition);
     thrift_write_binary(out, &last, 4, span_of_text(name));
     thrift_write_i32(out, &last, 5, (int32_t)children_count);
     if (converted != PARQUET_CONVERTED_NONE) {
@@ -243,7 +243,7 @@ void file_writer_leaf(struct file_writer *file, const char *name,
     if (leaf.physical == PARQUET_TYPE_FIXED) {
         thrift_write_i32(out, &last, 2, leaf.fixed_bytes);
     }
-    thrift_write_i32(out, &last, 3, repetition);
+    thrift_write_i32(out, &last, 3, (int32_t)repetition);
     thrift_write_binary(out, &last, 4, span_of_text(name));
     enum parquet_converted converted = converted_of(type);
     if (converted != PARQUET_CONVERTED_NONE) {
@@ -313,8 +313,8 @@ static void write_encoding_count(struct buffer *out, enum parquet_page_type page
                                  enum parquet_encoding encoding, int32_t count)
 {
     int last = 0;
-    thrift_write_i32(out, &last, 1, page);
-    thrift_write_i32(out, &last, 2, encoding);
+    thrift_write_i32(out, &last, 1, (int32_t)page);
+    thrift_write_i32(out, &last, 2, (int32_t)encoding);
     thrift_write_i32(out, &last, 3, count);
     thrift_write_stop(out);
 }

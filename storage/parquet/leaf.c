@@ -66,6 +66,6 @@ struct leaf_type leaf_type_of(enum column_type type, int precision)
     case COLUMN_TYPE_COUNT:
         break;
     }
-    assert(!"a column type that exists");
+    assert(false && "a column type that exists");
     return (struct leaf_type){0};
 }

@@ -575,7 +575,7 @@ enum err_code metadata_page_decode(struct span bytes, struct metadata_page *page
 void metadata_page_encode(const struct metadata_page *page, struct buffer *out)
 {
     int last = 0;
-    thrift_write_i32(out, &last, 1, page->type);
+    thrift_write_i32(out, &last, 1, (int32_t)page->type);
     thrift_write_i32(out, &last, 2, page->raw_bytes);
     thrift_write_i32(out, &last, 3, page->packed_bytes);
     if (page->has_checksum) {

@@ -413,8 +413,8 @@ static enum err_code read_chunk(struct column_read *read, size_t row_group, size
 {
     struct parquet_reader *reader = read->reader;
     const struct metadata_chunk *chunk = &reader->footer.row_groups[row_group].chunks[leaf];
-    TRY(column_reader_open(&reader->column, &reader->source, &reader->codec, &reader->tree, leaf,
-                           chunk, err));
+    TRY(column_reader_open(&reader->column, &reader->source, &reader->codec, &reader->memory_used,
+                           &reader->tree, leaf, chunk, err));
     if (chunk->values_count != read->group_rows) {
         return err_set(err, ERR_CORRUPT, "column '%s' has %lld values for %lld rows",
                        reader->column.path, (long long)chunk->values_count,

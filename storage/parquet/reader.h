@@ -27,7 +27,8 @@
 
 enum {
     PARQUET_FOOTER_BYTES_MAX = 256 << 20,
-    PARQUET_PAGE_BYTES_MAX = 256 << 20,      /* of one page, uncompressed */
+    PARQUET_PAGE_BYTES_MAX = 128 << 20,      /* of one page, uncompressed */
+    PARQUET_READER_MEMORY_MAX = 512 << 20,   /* of the pages and dictionaries a reader holds at once */
     PARQUET_PAGE_VALUES_MAX = 1 << 26,       /* of one page, nulls included */
     PARQUET_PAGE_HEADER_BYTES_MAX = 1 << 20,
     PARQUET_SCHEMA_NODES_MAX = 20000,
@@ -98,7 +99,8 @@ struct parquet_read_options {
  * Text:    strings are checked to be UTF-8.
  * Errors:  ERR_CORRUPT and ERR_UNSUPPORTED with column and offset (a nested
  *          column where the schema has a flat one, a type that does not widen);
- *          ERR_TOO_LARGE a column over 2^31 - 1 bytes; what read_at returns.
+ *          ERR_TOO_LARGE a column over 2^31 - 1 bytes, pages over
+ *          PARQUET_READER_MEMORY_MAX; what read_at returns.
  * Requires: 0 <= start, 0 <= count, start + count <= rows of the file (asserted).
  */
 enum err_code parquet_reader_read_range(struct parquet_reader *reader, int64_t start, int64_t count,

@@ -347,8 +347,8 @@ static enum err_code open_row_group(struct parquet_rows *rows, struct err *err)
             continue;
         }
         const struct metadata_chunk *chunk = &group->chunks[i];
-        TRY(column_reader_open(&leaf->reader, &reader->source, &reader->codec, &reader->tree, i,
-                               chunk, err));
+        TRY(column_reader_open(&leaf->reader, &reader->source, &reader->codec, &reader->memory_used,
+                               &reader->tree, i, chunk, err));
         leaf->entries_left = chunk->values_count;
         leaf->batch->count = 0;
         leaf->entry = 0;

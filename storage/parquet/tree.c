@@ -258,7 +258,7 @@ struct leaf_meaning leaf_meaning_of(const struct metadata_element *element)
     case PARQUET_TYPE_NONE:
         break;
     }
-    assert(!"a leaf has a type");
+    assert(false && "a leaf has a type");
     return (struct leaf_meaning){0};
 }
 

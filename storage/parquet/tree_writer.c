@@ -100,7 +100,7 @@ static enum column_type column_type_of(const struct parquet_tree_field *field)
     case PARQUET_MAP:
         break;
     }
-    assert(!"a leaf");
+    assert(false && "a leaf");
     return COLUMN_STRING;
 }
 
@@ -294,7 +294,7 @@ static const struct shred_node *step_group(struct parquet_tree_writer *writer,
         }
         append_null(writer, child, frame->repetition);
     }
-    assert(!"a field that is ahead in its group");
+    assert(false && "a field that is ahead in its group");
     return NULL;
 }
 

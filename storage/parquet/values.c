@@ -33,7 +33,7 @@ enum values_kind values_kind_of(enum parquet_type type)
     case PARQUET_TYPE_NONE:
         break;
     }
-    assert(!"a leaf has a type");
+    assert(false && "a leaf has a type");
     return VALUES_U8;
 }
 
@@ -458,8 +458,7 @@ void values_deinit(struct values_decoder *decoder)
     *decoder = (struct values_decoder){0};
 }
 
-enum err_code values_read_dictionary(struct values_dictionary *dictionary,
-                                     const struct values_page *page, struct err *err)
+enum err_code values_check_dictionary(const struct values_page *page, struct err *err)
 {
     if (page->encoding != PARQUET_PLAIN && page->encoding != PARQUET_PLAIN_DICTIONARY) {
         return err_set(err, ERR_UNSUPPORTED, "dictionary page of encoding %s (%d)",
@@ -474,15 +473,18 @@ enum err_code values_read_dictionary(struct values_dictionary *dictionary,
         return err_set(err, ERR_CORRUPT, "dictionary of %zu values in %zu bytes",
                        page->values_max, page->bytes.size);
     }
-    if (page->values_max > dictionary->capacity) {
-        dictionary->slots = mem_resize(dictionary->slots, page->values_max, VALUES_SLOT_BYTES_MAX);
-        dictionary->capacity = page->values_max;
-    }
-    dictionary->count = 0;
+    return ERR_OK;
+}
+
+enum err_code values_read_dictionary(struct values_dictionary *dictionary,
+                                     const struct values_page *page, struct err *err)
+{
+    assert(page->values_max <= dictionary->capacity);
     struct values_decoder decoder = {.type = page->type,
                                      .fixed_bytes = page->fixed_bytes,
                                      .encoding = PARQUET_PLAIN,
                                      .bytes = page->bytes};
+    dictionary->count = 0;
     TRY(next_plain(&decoder, page->values_max, dictionary->slots, err));
     dictionary->count = page->values_max;
     return ERR_OK;

@@ -68,6 +68,12 @@ enum err_code values_next(struct values_decoder *decoder, size_t count, void *ou
                           struct err *err) MUST_USE;
 void values_deinit(struct values_decoder *decoder);
 
-/* Decode a dictionary page's body; spans borrow from `page->bytes`. */
+/* Does the page's count fit its bytes and the limit? Errors: ERR_CORRUPT, ERR_UNSUPPORTED. */
+enum err_code values_check_dictionary(const struct values_page *page, struct err *err) MUST_USE;
+
+/*
+ * Decode a dictionary page's body, which was checked; spans borrow from `page->bytes`.
+ * Requires: dictionary->capacity >= page->values_max (asserted).
+ */
 enum err_code values_read_dictionary(struct values_dictionary *dictionary,
                                      const struct values_page *page, struct err *err) MUST_USE;

@@ -1,0 +1,124 @@
+/*
+ * Whole files: parquet_reader_open, parquet_rows_*, parquet_reader_read_range,
+ * parquet_reader_read_rows and parquet_reader_statistics over arbitrary bytes.
+ * Every top-level column is read as every Delta type.
+ */
+#include "storage/columns/frame.h"
+#include "storage/parquet/nested.h"
+#include "storage/parquet/reader.h"
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A few kilobytes can state any number of rows; what a caller asks for bounds the memory. */
+enum { ROWS_MAX = 3000, COLUMNS_MAX = 8, TYPES_MAX = 32 };
+
+static const char SCHEMA[] =
+    "{\"type\":\"struct\",\"fields\":["
+    "{\"name\":\"a\",\"type\":\"string\",\"nullable\":true,\"metadata\":{}},"
+    "{\"name\":\"b\",\"type\":\"integer\",\"nullable\":true,\"metadata\":{}},"
+    "{\"name\":\"c\",\"type\":\"long\",\"nullable\":true,\"metadata\":{}},"
+    "{\"name\":\"d\",\"type\":\"double\",\"nullable\":true,\"metadata\":{}},"
+    "{\"name\":\"e\",\"type\":\"boolean\",\"nullable\":true,\"metadata\":{}},"
+    "{\"name\":\"f\",\"type\":\"date\",\"nullable\":true,\"metadata\":{}},"
+    "{\"name\":\"g\",\"type\":\"timestamp\",\"nullable\":true,\"metadata\":{}},"
+    "{\"name\":\"h\",\"type\":\"decimal(38,10)\",\"nullable\":true,\"metadata\":{}},"
+    "{\"name\":\"i\",\"type\":\"binary\",\"nullable\":true,\"metadata\":{}},"
+    "{\"name\":\"j\",\"type\":\"byte\",\"nullable\":true,\"metadata\":{}},"
+    "{\"name\":\"k\",\"type\":\"short\",\"nullable\":true,\"metadata\":{}},"
+    "{\"name\":\"l\",\"type\":\"float\",\"nullable\":true,\"metadata\":{}},"
+    "{\"name\":\"m\",\"type\":\"timestamp_ntz\",\"nullable\":true,\"metadata\":{}}]}";
+
+static void read_nested(struct parquet_reader *reader)
+{
+    struct err err = {0};
+    struct parquet_rows *rows = NULL;
+    if (parquet_rows_begin(reader, NULL, &rows, &err) != ERR_OK) {
+        return;
+    }
+    const struct parquet_value *row = NULL;
+    int left = ROWS_MAX;
+    while (left-- > 0 && parquet_rows_next(rows, &row, &err) == ERR_OK && row != NULL) {
+        struct json *json = parquet_value_to_json(row, (left & 1) != 0);
+        json_free(&json);
+    }
+    parquet_rows_end(&rows);
+}
+
+/* Read one column of the file as one type: a range, then some rows of it. */
+static void read_as(struct parquet_reader *reader, struct frame *frame,
+                    const struct parquet_read_options *options)
+{
+    int64_t total = parquet_reader_rows_count(reader);
+    int64_t count = total < ROWS_MAX ? total : ROWS_MAX;
+    struct err err = {0};
+    frame_reset(frame);
+    if (parquet_reader_read_range(reader, total - count, count, options, frame, &err) == ERR_OK) {
+        assert(frame->rows_count == count);
+    } else {
+        assert(frame->rows_count == 0);
+    }
+    frame_check(frame);
+    int64_t rows[16];
+    int64_t rows_count = 0;
+    for (int64_t row = 1; row < count && rows_count < 16; row = row * 2 + 1) {
+        rows[rows_count++] = row;
+    }
+    err_clear(&err);
+    if (parquet_reader_read_rows(reader, rows, rows_count, options, frame, &err) != ERR_OK) {
+        frame_reset(frame);
+    }
+    frame_check(frame);
+}
+
+static void read_flat(struct parquet_reader *reader, const struct schema *schema,
+                      const struct parquet_node *root)
+{
+    struct frame *frame = frame_new(schema);
+    for (size_t c = 0; c < root->children_count && c < COLUMNS_MAX; c++) {
+        const char *names[TYPES_MAX];
+        assert(schema->fields_count <= TYPES_MAX);
+        for (size_t i = 0; i < schema->fields_count; i++) {
+            names[i] = root->children[c]->name;
+        }
+        for (size_t i = 0; i < schema->fields_count; i++) {
+            bool columns[TYPES_MAX] = {0};
+            columns[i] = true;
+            const struct parquet_read_options options = {.columns = columns, .names = names};
+            read_as(reader, frame, &options);
+            struct parquet_column_statistics statistics;
+            if (parquet_reader_row_groups_count(reader) > 0) {
+                parquet_reader_statistics(reader, 0, span_of_text(names[i]), &schema->fields[i],
+                                          &statistics);
+            }
+        }
+    }
+    frame_free(&frame);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const struct span file = span_of(data, size);
+    const struct parquet_source source = parquet_source_of(&file);
+    struct parquet_reader *reader = NULL;
+    struct err err = {0};
+    if (parquet_reader_open(&source, &reader, &err) != ERR_OK) {
+        return 0;
+    }
+    read_nested(reader);
+    struct parquet_rows *rows = NULL;
+    if (parquet_rows_begin(reader, NULL, &rows, &err) == ERR_OK) {
+        struct schema *schema = NULL;
+        enum err_code code =
+            schema_parse_delta(span_of_text(SCHEMA), NULL, &schema, &err);
+        assert(code == ERR_OK);
+        read_flat(reader, schema, parquet_rows_root(rows));
+        schema_release(&schema);
+    }
+    parquet_rows_end(&rows);
+    parquet_reader_close(&reader);
+    return 0;
+}
