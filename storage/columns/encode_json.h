@@ -12,8 +12,9 @@
  *         timestamp_ntz  the same without Z
  *         binary     base64 (RFC 4648, padded)
  *         null       null
- * The decoders read each of these forms back to the same value, except the three
- * names of doubles that are not numbers.
+ * The decoders read each of these forms back to the same value, except what only
+ * foreign files hold: doubles that are not numbers, and years before 0001 or after
+ * 9999, printed with a sign.
  */
 #pragma once
 
@@ -27,7 +28,8 @@
 #include <stdint.h>
 
 /*
- * Append one row of a frame; the buffer's ceiling applies (buffer_check).
+ * Append one row of a frame; the buffer's ceiling applies (buffer_check), for a
+ * number or date up to 46 bytes before it is reached.
  *
  *   columns_mask  schema->fields_count flags, false = left out; NULL = all
  */

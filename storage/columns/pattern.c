@@ -150,10 +150,10 @@ static enum err_code compile(struct span text, pcre2_code **code_out, struct err
     (void)pcre2_set_parens_nest_limit(context, PATTERN_GROUP_DEPTH_MAX); /* always 0 */
     int number = 0;
     PCRE2_SIZE offset = 0;
-    *code_out = pcre2_compile(text.data, text.size,
-                              PCRE2_UTF | PCRE2_ANCHORED | PCRE2_ENDANCHORED |
-                                  PCRE2_NEVER_BACKSLASH_C | PCRE2_DOLLAR_ENDONLY,
-                              &number, &offset, context);
+    *code_out =
+        pcre2_compile(text.data, text.size,
+                      PCRE2_UTF | PCRE2_ANCHORED | PCRE2_ENDANCHORED | PCRE2_NEVER_BACKSLASH_C,
+                      &number, &offset, context);
     pcre2_compile_context_free(context);
     if (*code_out == NULL) {
         PCRE2_UCHAR reason[160] = {0};

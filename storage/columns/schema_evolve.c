@@ -22,30 +22,14 @@ static enum err_code refuse(struct err *err, const struct field *field, const ch
 
 /* ---- one field ------------------------------------------------------------------------ */
 
-static bool is_in(size_t field, const size_t *fields, size_t count)
+/* That key and sequence_by stay nullable:false is a rule of every definition already. */
+static enum err_code check_nature(const struct field *was, const struct field *now, struct err *err)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (fields[i] == field) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static enum err_code check_nature(const struct schema *current, const struct field *was,
-                                  const struct field *now, struct err *err)
-{
-    size_t index = (size_t)(was - current->fields);
     if (was->type != now->type || was->precision != now->precision || was->scale != now->scale) {
         return refuse(err, was, "its type cannot change; add a field of the new type instead");
     }
     if (was->nullable && !now->nullable) {
         return refuse(err, was, "it cannot become nullable:false, stored rows may hold nulls");
-    }
-    if (!was->nullable && now->nullable &&
-        (is_in(index, current->key, current->key_count) ||
-         (current->has_sequence && current->sequence == index))) {
-        return refuse(err, was, "it belongs to key or sequence_by and must stay nullable:false");
     }
     if (was->phi != now->phi) {
         return refuse(err, was,
@@ -120,7 +104,7 @@ static enum err_code check_fields(const struct schema *current, const struct sch
         if (found < 0) {
             return refuse(err, was, "fields cannot be dropped or renamed");
         }
-        TRY(check_nature(current, was, &next->fields[found], err));
+        TRY(check_nature(was, &next->fields[found], err));
         TRY(check_rules(was, &next->fields[found], err));
     }
     for (size_t i = 0; i < next->fields_count; i++) {

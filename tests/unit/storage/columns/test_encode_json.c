@@ -1,5 +1,6 @@
 #include "storage/columns/encode_json.h"
 
+#include "storage/base/hash.h"
 #include "storage/columns/row.h"
 #include "tests/unit/storage/columns/columns_kit.h"
 
@@ -249,6 +250,16 @@ Test(encode_json, a_corrupt_image_leaves_the_text_as_it_was)
     cr_expect_eq(encode_json_image(buffer_span(&image), other, NULL, &text, &err), ERR_CORRUPT);
     image.data[image.size - 1] ^= 1;
     cr_expect_eq(encode_json_image(buffer_span(&image), schema, NULL, &text, &err), ERR_CORRUPT);
+    cr_expect(span_equal_text(buffer_span(&text), "["));
+
+    /* the fault comes after a value that was written already */
+    CLEANUP(schema_release) struct schema *two = kit_schema(
+        "{'schema':{'fields':[{'name':'a','type':'binary'},{'name':'b','type':'boolean'}]}}");
+    uint8_t late[] = {0, 0, 0, 0, 0x10 | COLUMN_BINARY, 1, 'x', 0x10 | COLUMN_BOOLEAN, 2};
+    uint32_t checksum = (uint32_t)hash_checksum(span_of(late + 4, sizeof late - 4));
+    memcpy(late, &checksum, sizeof checksum);
+    cr_expect_eq(encode_json_image(span_of(late, sizeof late), two, NULL, &text, &err),
+                 ERR_CORRUPT);
     cr_expect(span_equal_text(buffer_span(&text), "["));
 }
 

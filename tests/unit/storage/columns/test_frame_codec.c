@@ -242,6 +242,36 @@ Test(frame_codec, refuses_fields_that_lie)
     cr_expect_eq(decode_code(buffer_span(&bytes), schema), ERR_CORRUPT);
 }
 
+Test(frame_codec, refuses_repeated_fields_more_rows_than_bits_and_bytes_behind_the_end)
+{
+    CLEANUP(schema_release) struct schema *schema = kit_schema(
+        "{'schema':{'fields':[{'name':'a','type':'long'},{'name':'b','type':'long'}]}}");
+    CLEANUP(frame_free) struct frame *frame = frame_new(schema);
+    column_append_i64(&frame->columns[0], 5);
+    column_append_i64(&frame->columns[1], 5);
+    frame_end_row(frame, FRAME_UPSERT, 0);
+    CLEANUP(buffer_deinit) struct buffer bytes;
+    buffer_init(&bytes, BYTES_MAX);
+    frame_encode(frame, &bytes);
+    enum { SECOND = BODY + COLUMN_HEAD + 2, PLAIN = 2 * (COLUMN_HEAD + 2), PLAIN_SIZE_AT = 32 };
+    cr_assert_eq(bytes.size, BODY + PLAIN);
+
+    bytes.data[SECOND] = 1;
+    cr_expect_eq(decode_code(buffer_span(&bytes), schema), ERR_CORRUPT, "field twice");
+    bytes.data[SECOND] = 2;
+
+    /* equal values need no byte a row, so nothing else holds the count down */
+    bytes.data[16] = PLAIN * 8;
+    cr_expect_eq(decode_code(buffer_span(&bytes), schema), ERR_OK, "as many rows as bits");
+    bytes.data[16] = PLAIN * 8 + 1;
+    cr_expect_eq(decode_code(buffer_span(&bytes), schema), ERR_CORRUPT, "one row more");
+    bytes.data[16] = 1;
+
+    bytes.data[PLAIN_SIZE_AT]++;
+    buffer_append_byte(&bytes, 0);
+    cr_expect_eq(decode_code(buffer_span(&bytes), schema), ERR_CORRUPT, "a byte behind the end");
+}
+
 Test(frame_codec, refuses_nulls_with_values_and_values_in_absent_fields)
 {
     CLEANUP(schema_release) struct schema *schema =

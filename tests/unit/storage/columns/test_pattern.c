@@ -129,6 +129,15 @@ Test(pattern, exponential_backtracking_ends_as_no_match)
     }
 }
 
+/* Two runs of the same pattern: within the limit, and past it although it would match in the end. */
+Test(pattern, the_limit_of_steps_is_ours_not_the_library_s)
+{
+    static const char text[] = "aaaaaaaaaaaaaaaaaaaaa";
+    CLEANUP(field_pattern_free) struct field_pattern *pattern = compiled("(a+)+b|a*");
+    cr_expect(field_pattern_holds(pattern, span_of(text, 8)));
+    cr_expect_not(field_pattern_holds(pattern, span_of(text, sizeof text - 1)));
+}
+
 Test(pattern, matches_long_values_of_simple_patterns)
 {
     enum { SIZE = 1 << 20 };

@@ -151,7 +151,7 @@ Test(row, lies_under_a_right_checksum_are_refused)
         "{'name':'f','type':'double'}]}}");
     static const struct {
         const char *name;
-        uint8_t values[16];
+        uint8_t values[24];
         size_t size;
         enum err_code code;
     } cases[] = {
@@ -180,13 +180,14 @@ Test(row, lies_under_a_right_checksum_are_refused)
         {"decimal 99", {0x40 | COLUMN_DECIMAL, 1, 99}, 3, ERR_OK},
         {"decimal 100", {0x40 | COLUMN_DECIMAL, 1, 100}, 3, ERR_CORRUPT},
         {"decimal -100", {0x40 | COLUMN_DECIMAL, 1, 0x9c}, 3, ERR_CORRUPT},
-        {"decimal of 17 bytes", {0x40 | COLUMN_DECIMAL, 17}, 2, ERR_CORRUPT},
+        {"decimal of 16 bytes", {0x40 | COLUMN_DECIMAL, 16, 7}, 18, ERR_OK},
+        {"decimal of 17 bytes", {0x40 | COLUMN_DECIMAL, 17, 7}, 19, ERR_CORRUPT},
         {"double cut", {0x50 | COLUMN_DOUBLE, 0, 0, 0}, 4, ERR_CORRUPT},
         {"unknown later field", {0x60 | COLUMN_STRING, 1, 'a'}, 3, ERR_OK},
         {"unknown later field, cut", {0x60 | COLUMN_STRING, 9, 'a'}, 3, ERR_CORRUPT},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        uint8_t image[20];
+        uint8_t image[4 + 24];
         memcpy(image + 4, cases[i].values, sizeof cases[i].values);
         seal(span_of(image, 4 + cases[i].size));
         cr_expect_eq(decode_code(span_of(image, 4 + cases[i].size), schema), cases[i].code, "%s",
