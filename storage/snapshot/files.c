@@ -88,15 +88,6 @@ void file_list_deinit(struct file_list *list)
     *list = (struct file_list){0};
 }
 
-static struct snapshot_file *new_item(struct file_list *list)
-{
-    if (list->count == list->capacity) {
-        list->capacity = list->capacity == 0 ? 16 : list->capacity * 2;
-        list->items = mem_resize(list->items, list->capacity, sizeof *list->items);
-    }
-    return &list->items[list->count++];
-}
-
 void file_list_copy(struct file_list *list, const struct snapshot *snapshot)
 {
     *list = (struct file_list){.capacity = snapshot->files_count + 8};
@@ -124,11 +115,25 @@ int64_t file_position(const struct delta_file *file)
     return position;
 }
 
+/* Room for one more item in its place by number; items without a number keep their order. */
+static struct snapshot_file *new_item(struct file_list *list, uint32_t number)
+{
+    if (list->count == list->capacity) {
+        list->capacity = list->capacity == 0 ? 16 : list->capacity * 2;
+        list->items = mem_resize(list->items, list->capacity, sizeof *list->items);
+    }
+    size_t at = list->count++;
+    for (; at > 0 && list->items[at - 1].number > number; at--) {
+        list->items[at] = list->items[at - 1];
+    }
+    assert(number == 0 || at == 0 || list->items[at - 1].number < number);
+    return &list->items[at];
+}
+
 void file_list_add(struct file_list *list, uint32_t number, const struct delta_file *file,
                    struct images **images, struct shared_vector **vector)
 {
-    assert(number == 0 || list->count == 0 || list->items[list->count - 1].number < number);
-    struct snapshot_file *item = new_item(list);
+    struct snapshot_file *item = new_item(list, number);
     *item = (struct snapshot_file){.number = number,
                                    .file = delta_file_acquire(file),
                                    .images = *images,

@@ -48,8 +48,8 @@ void file_list_deinit(struct file_list *list);
 void file_list_copy(struct file_list *list, const struct snapshot *snapshot);
 
 /*
- * Append. `file` gets a reference; images and vector are taken (NULL = none).
- * Numbers must ascend, unless they are 0.
+ * Add in order of number (number 0: at the end). `file` gets a reference; images
+ * and vector are taken (NULL = none).
  */
 void file_list_add(struct file_list *list, uint32_t number, const struct delta_file *file,
                    struct images **images, struct shared_vector **vector);

@@ -7,10 +7,11 @@
 
 #include <assert.h>
 
-struct index_view *index_view_new(size_t kinds_count)
+struct index_view *index_view_new(size_t kinds_count, const uint8_t hash_key[HASH_KEY_BYTES])
 {
     assert(kinds_count <= INDEX_KINDS_MAX);
     struct index_view *view = mem_zeroed(1, sizeof *view);
+    memcpy(view->hash_key, hash_key, HASH_KEY_BYTES);
     view->kinds_count = kinds_count;
     view->kinds = mem_zeroed(kinds_count, sizeof *view->kinds);
     view->references = 1;
@@ -19,7 +20,7 @@ struct index_view *index_view_new(size_t kinds_count)
 
 struct index_view *index_view_copy(const struct index_view *view)
 {
-    struct index_view *copy = index_view_new(view->kinds_count);
+    struct index_view *copy = index_view_new(view->kinds_count, view->hash_key);
     for (size_t kind = 0; kind < view->kinds_count; kind++) {
         copy->kinds[kind] = view->kinds[kind];
         for (size_t i = 0; i < view->kinds[kind].count; i++) {

@@ -31,12 +31,13 @@ struct index_set {
 };
 
 struct index_view {
+    uint8_t hash_key[HASH_KEY_BYTES]; /* of the keyed hash that entries carry */
     size_t kinds_count;
     struct index_set *kinds;
     int references; /* atomic; private */
 };
 
-struct index_view *index_view_new(size_t kinds_count);
+struct index_view *index_view_new(size_t kinds_count, const uint8_t hash_key[HASH_KEY_BYTES]);
 /* A copy to be changed before it is published. */
 struct index_view *index_view_copy(const struct index_view *view);
 struct index_view *index_view_acquire(const struct index_view *view);

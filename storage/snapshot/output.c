@@ -162,6 +162,18 @@ void output_commit(const struct output *output, struct delta_transaction *transa
     delta_transaction_add(transaction, &file);
 }
 
+enum err_code output_loosen(struct output *output, struct err *err)
+{
+    CLEANUP(buffer_deinit) struct buffer stats;
+    buffer_init(&stats, DELTA_STATS_BYTES_MAX);
+    TRY(delta_stats_loosen(output->stats, &stats, err));
+    buffer_append_byte(&stats, '\0');
+    TRY(buffer_check(&stats, "statistics of a data file", err));
+    mem_free(output->stats);
+    output->stats = mem_copy_text((const char *)stats.data);
+    return ERR_OK;
+}
+
 enum err_code outputs_sync(const struct output *outputs, size_t count, struct object_store *store,
                            struct err *err)
 {

@@ -70,6 +70,9 @@ enum err_code output_write(struct output *output, struct object_store *store,
 void output_commit(const struct output *output, struct delta_transaction *transaction,
                    bool data_change, const struct delta_dv *dv);
 
+/* The file gets a vector in its first commit: its statistics do not claim tight bounds then. */
+enum err_code output_loosen(struct output *output, struct err *err) MUST_USE;
+
 /* Sync the folders of many outputs, each once. */
 enum err_code outputs_sync(const struct output *outputs, size_t count, struct object_store *store,
                            struct err *err) MUST_USE;

@@ -138,6 +138,13 @@ void table_publish(struct table *table, const struct schema *schema,
 /* Remember a commit of ours. position_from -1 = no batch in it. */
 void table_remember(struct table *table, int64_t version, uint64_t hash, int64_t position_from);
 
+/*
+ * Remove files of the index folder that the snapshot does not use and that were
+ * written before `before_ms` (wall time).
+ */
+enum err_code table_clean_index(struct table *table, const struct snapshot *snapshot,
+                                int64_t before_ms, struct err *err) MUST_USE;
+
 /* ---- following the log; commit lock held ---- */
 
 /*

@@ -182,7 +182,7 @@ static enum err_code restore_images(struct table *table, const struct schema *sc
     /* The entries exist already; those made on the way are thrown away. */
     CLEANUP(entry_lists_deinit) struct entry_lists lists;
     entry_lists_init(&lists, schema);
-    CLEANUP(index_view_release) struct index_view *view = index_view_new(1 + schema->lookup_count);
+    CLEANUP(index_view_release) struct index_view *view = index_view_new(1 + schema->lookup_count, table->hash_key);
     return table_ingest(table, schema, file, vector == NULL ? NULL : vector->vector, number, &lists,
                         view, images_out, err);
 }
@@ -286,7 +286,7 @@ static enum err_code restore(struct table *table, const struct schema *schema,
     CLEANUP(mem_cleanup)
     struct restored *restored = mem_zeroed((size_t)state->files_count + 1, sizeof *restored);
     TRY(match_files(&manifest, state, restored, err));
-    CLEANUP(index_view_release) struct index_view *view = index_view_new(1 + schema->lookup_count);
+    CLEANUP(index_view_release) struct index_view *view = index_view_new(1 + schema->lookup_count, table->hash_key);
     TRY(restore_runs(table, &manifest, schema, view, err));
     bool whole = manifest.boot[0] == '\0' || strcmp(manifest.boot, table->boot) != 0;
     CLEANUP(file_list_deinit) struct file_list list = {0};
@@ -324,6 +324,8 @@ static enum err_code open_index(struct table *table, const struct schema *schema
         return rebuild(table, schema, state, err);
     }
     CLEANUP(snapshot_release) const struct snapshot *current = table_snapshot(table);
+    /* What a lost manifest described would stand in the way of new files of the same number. */
+    TRY(table_clean_index(table, current, INT64_MAX, err));
     if (current->version == state->version) {
         return ERR_OK;
     }

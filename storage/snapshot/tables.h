@@ -74,8 +74,8 @@ enum err_code tables_create(struct tables *tables, const char *name, const struc
 enum err_code tables_drop(struct tables *tables, const char *name, struct err *err) MUST_USE;
 
 /*
- * Remove the folders of tables that were dropped longer than `retention_us` ago,
- * and index folders of tables that are not registered.
+ * Remove the folders and indexes of tables that were dropped longer than
+ * `retention_us` ago.
  *
  *   uuids_out  of removed tables, to forget in the catalog: mem_free
  */

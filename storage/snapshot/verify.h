@@ -33,7 +33,7 @@ void verify_report_deinit(struct verify_report *report);
  *               entry without its row, hashes and sequences as stored
  *   images      equal to the rows of the data file
  *   keys        no key with two live rows
- *   tombstones  files decode, no tombstone newer than the live row of its key
+ *   tombstones  every file that the newest commit names is there and whole
  *
  * What is wrong is reported in `report_out`; an error is only what kept us from
  * looking.

@@ -1,0 +1,274 @@
+/*
+ * Background care of a table's index and private files: merging runs beside
+ * merges, removing what nothing refers to. See table.h.
+ */
+#include "storage/base/clock.h"
+#include "storage/base/file.h"
+#include "storage/base/mem.h"
+#include "storage/base/text.h"
+#include "storage/object/object.h"
+#include "storage/snapshot/images.h"
+#include "storage/snapshot/table_internal.h"
+
+#include <assert.h>
+
+enum {
+    BACKGROUND_RATIO = 4,
+    /* Merges and compactions make their files before they publish them; an hour is longer. */
+    PRIVATE_KEEP_MS = 60 * 60 * 1000,
+};
+
+/* ---- merging runs -------------------------------------------------------------------- */
+
+static bool is_alive(void *self, const struct index_entry *entry)
+{
+    const struct snapshot_file *file = NULL;
+    return snapshot_entry_is_alive(self, entry, &file);
+}
+
+static size_t entries_of(const struct index_set *set)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < set->count; i++) {
+        count += set->runs[i]->count;
+    }
+    return count;
+}
+
+/* More than half of the entries are dead: all runs become one. */
+static bool is_mostly_dead(const struct index_set *set, int64_t live_rows)
+{
+    return live_rows >= 0 && set->count > 1 &&
+           entries_of(set) > (size_t)live_rows * 100 / (100 - INDEX_DEAD_PERCENT) + 1024;
+}
+
+/* The kind that needs work most, and its runs; count 0 = all is calm. */
+static void choose_work(const struct snapshot *snapshot, struct index_choice *choice)
+{
+    choice->count = 0;
+    for (size_t kind = 0; kind < snapshot->index->kinds_count && choice->count == 0; kind++) {
+        const struct index_set *set = &snapshot->index->kinds[kind];
+        if (is_mostly_dead(set, snapshot->state->rows_count)) {
+            index_choose(set, SIZE_MAX / INDEX_RUN_ENTRIES_MAX, NULL, NULL, choice);
+        } else if (set->count > INDEX_RUNS_CALM) {
+            index_choose(set, BACKGROUND_RATIO, NULL, NULL, choice);
+        }
+    }
+}
+
+/* Claim runs, so that merges in the foreground leave them alone. False: nothing to do. */
+static bool claim_runs(struct table *table, const struct snapshot **snapshot_out,
+                       struct index_choice *choice)
+{
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&table->commit);
+    if (table->busy_count > 0) {
+        return false; /* another thread is at it */
+    }
+    CLEANUP(snapshot_release) const struct snapshot *snapshot = table_snapshot(table);
+    if (snapshot->index == NULL) {
+        return false;
+    }
+    choose_work(snapshot, choice);
+    if (choice->count == 0) {
+        return false;
+    }
+    for (size_t i = 0; i < choice->count; i++) {
+        table->busy[i] = choice->runs[i];
+    }
+    table->busy_count = choice->count;
+    *snapshot_out = snapshot;
+    snapshot = NULL;
+    return true;
+}
+
+static bool has_run(const struct index_view *view, const struct index_run *run)
+{
+    const struct index_set *set = &view->kinds[run->kind];
+    for (size_t i = 0; i < set->count; i++) {
+        if (set->runs[i] == run) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Put the merged run in the place of its parts, in whatever is published now. */
+static void swap_runs(struct table *table, const struct index_choice *choice,
+                      struct index_run **merged)
+{
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&table->commit);
+    table->busy_count = 0;
+    CLEANUP(snapshot_release) const struct snapshot *current = table_snapshot(table);
+    bool whole = *merged != NULL && current->index != NULL;
+    for (size_t i = 0; whole && i < choice->count; i++) {
+        whole = choice->runs[i]->kind < current->index->kinds_count &&
+                has_run(current->index, choice->runs[i]);
+    }
+    if (!whole) { /* failed, or the index was rebuilt meanwhile */
+        index_run_release(merged);
+        return;
+    }
+    CLEANUP(index_view_release) struct index_view *view = index_view_copy(current->index);
+    for (size_t i = 0; i < choice->count; i++) {
+        index_view_remove(view, choice->runs[i]);
+    }
+    index_view_add(view, merged);
+    struct file_list files;
+    file_list_copy(&files, current);
+    table_publish(table, current->schema, current->state, &files, view);
+}
+
+enum err_code table_index_maintain(struct table *table, bool *more_out, struct err *err)
+{
+    *more_out = false;
+    CLEANUP(snapshot_release) const struct snapshot *snapshot = NULL;
+    struct index_choice choice = {0};
+    if (!claim_runs(table, &snapshot, &choice)) {
+        return ERR_OK;
+    }
+    struct snapshot *alive_self = (struct snapshot *)(uintptr_t)snapshot; /* is_alive only reads */
+    struct index_run *merged = NULL;
+    enum err_code code =
+        index_runs_merge(table->index_folder, table->index_store, table_new_run_id(table),
+                         choice.runs, choice.count, is_alive, alive_self, &merged, err);
+    swap_runs(table, &choice, &merged);
+    if (code != ERR_OK) {
+        return err_wrap(err, "table '%s': merge index runs", table->name);
+    }
+    *more_out = true;
+    return ERR_OK;
+}
+
+/* ---- removing -------------------------------------------------------------------------- */
+
+/* "<prefix><number><suffix>": the number. */
+static bool parse_number(const char *name, const char *prefix, const char *suffix,
+                         int64_t *number_out)
+{
+    size_t size = strlen(name);
+    size_t prefix_size = strlen(prefix);
+    size_t suffix_size = strlen(suffix);
+    if (size <= prefix_size + suffix_size || strncmp(name, prefix, prefix_size) != 0 ||
+        strcmp(name + size - suffix_size, suffix) != 0) {
+        return false;
+    }
+    return text_parse_int64(span_of(name + prefix_size, size - prefix_size - suffix_size),
+                            number_out);
+}
+
+static bool names_run(const struct index_view *view, const char *name)
+{
+    for (size_t kind = 0; kind < view->kinds_count; kind++) {
+        for (size_t i = 0; i < view->kinds[kind].count; i++) {
+            char used[DERIVED_NAME_BYTES];
+            const struct index_run *run = view->kinds[kind].runs[i];
+            index_run_name(run->kind, run->id, used);
+            if (strcmp(used, name) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Files in use by the snapshot; mapped files of older snapshots outlive their names. */
+static bool is_index_file_used(const struct snapshot *snapshot, const char *name)
+{
+    int64_t number = 0;
+    if (parse_number(name, "images-", ".img", &number)) {
+        return number > 0 && number <= UINT32_MAX &&
+               snapshot_file_by_number(snapshot, (uint32_t)number) != NULL;
+    }
+    if (strncmp(name, "run-", 4) == 0) {
+        return snapshot->index != NULL && names_run(snapshot->index, name);
+    }
+    return true; /* the manifest, and what is not ours */
+}
+
+enum err_code table_clean_index(struct table *table, const struct snapshot *snapshot,
+                                int64_t before_ms, struct err *err)
+{
+    CLEANUP(file_names_free) struct file_names names = {0};
+    TRY(file_list(table->index_folder, &names, err));
+    for (size_t i = 0; i < names.count; i++) {
+        if (is_index_file_used(snapshot, names.names[i])) {
+            continue;
+        }
+        CLEANUP(mem_cleanup) char *path = file_join(table->index_folder, names.names[i]);
+        int64_t size = 0;
+        int64_t modified_ms = 0;
+        struct err gone = {0};
+        if (file_stat(path, &size, &modified_ms, &gone) == ERR_OK &&
+            modified_ms < before_ms) {
+            TRY(file_remove(path, err));
+        }
+    }
+    return ERR_OK;
+}
+
+/* Names of tombstone files in use; one allocation. */
+static struct tombstone_file *copy_tombstone_files(struct table *table, int64_t horizon_us,
+                                                   size_t *count_out)
+{
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&table->commit);
+    tombstones_expire(&table->tombstones, horizon_us);
+    __atomic_store_n(&table->tombstones_seen, (int64_t)tombstones_count(&table->tombstones),
+                     __ATOMIC_RELAXED);
+    size_t count = table->tombstones.files_count;
+    struct tombstone_file *files = mem_zeroed(count + 1, sizeof *files);
+    if (count > 0) {
+        memcpy(files, table->tombstones.files, count * sizeof *files);
+    }
+    *count_out = count;
+    return files;
+}
+
+/*
+ * Outcome files are read after a crash only; those of the log's retention are
+ * kept, because their commits name them.
+ */
+static bool is_private_file_used(const struct object_info *info,
+                                 const struct tombstone_file *files, size_t count, int64_t now_us,
+                                 int64_t retention_ms)
+{
+    bool tombstones = strncmp(info->name, TABLE_PRIVATE_FOLDER "/tombstones-",
+                              sizeof TABLE_PRIVATE_FOLDER "/tombstones-" - 1) == 0;
+    bool outcome = strncmp(info->name, TABLE_PRIVATE_FOLDER "/outcome-",
+                           sizeof TABLE_PRIVATE_FOLDER "/outcome-" - 1) == 0;
+    for (size_t i = 0; tombstones && i < count; i++) {
+        if (strcmp(files[i].name, info->name) == 0) {
+            return true;
+        }
+    }
+    int64_t keep_ms = outcome ? retention_ms : PRIVATE_KEEP_MS;
+    return (!tombstones && !outcome) || info->modified_ms >= now_us / 1000 - keep_ms;
+}
+
+static enum err_code clean_private(struct table *table, const struct snapshot *snapshot,
+                                   int64_t now_us, struct err *err)
+{
+    size_t count = 0;
+    int64_t horizon_us = table_tombstone_horizon_us(snapshot->schema, now_us);
+    CLEANUP(mem_cleanup)
+    struct tombstone_file *files = copy_tombstone_files(table, horizon_us, &count);
+    CLEANUP(object_list_free) struct object_list list = {0};
+    struct object_list_options options = {.folder = TABLE_PRIVATE_FOLDER, .details = true};
+    TRY(object_list(table->store, &options, &list, err));
+    int64_t retention_ms = delta_state_retention_ms(snapshot->state);
+    for (size_t i = 0; i < list.count; i++) {
+        if (!is_private_file_used(&list.items[i], files, count, now_us, retention_ms)) {
+            TRY(object_remove(table->store, list.items[i].name, err));
+        }
+    }
+    return ERR_OK;
+}
+
+enum err_code table_clean(struct table *table, int64_t now_us, struct err *err)
+{
+    CLEANUP(snapshot_release) const struct snapshot *snapshot = table_snapshot(table);
+    if (table_clean_index(table, snapshot, now_us / 1000 - PRIVATE_KEEP_MS, err) != ERR_OK ||
+        clean_private(table, snapshot, now_us, err) != ERR_OK) {
+        return err_wrap(err, "table '%s': clean up", table->name);
+    }
+    return ERR_OK;
+}
