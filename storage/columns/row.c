@@ -46,7 +46,7 @@ static uint8_t *put_varint(uint8_t *out, uint64_t value)
 
 static uint8_t *put_zigzag(uint8_t *out, int64_t value)
 {
-    return put_varint(out, (uint64_t)value << 1 ^ (uint64_t)(value >> 63));
+    return put_varint(out, (uint64_t)value << 1 ^ (0 - ((uint64_t)value >> 63)));
 }
 
 static uint8_t *put_tag(uint8_t *out, int32_t step, enum column_type type)
