@@ -7,6 +7,7 @@
 #include "storage/base/json.h"
 #include "storage/base/text.h"
 #include "storage/columns/decode.h"
+#include "storage/columns/encode_json.h"
 #include "storage/columns/pattern.h"
 
 #include <assert.h>
@@ -119,6 +120,38 @@ static inline void decode_fuzz_replay(const struct schema *schema,
     }
 }
 
+/* What was accepted as a whole row is printed as a record that is accepted as the same row. */
+static inline void decode_fuzz_print_and_read(const struct frame *frame)
+{
+    const struct decode_options options = {.format = DECODE_NDJSON, .record_bytes_max = 1 << 28};
+    CLEANUP(buffer_deinit) struct buffer text;
+    CLEANUP(buffer_deinit) struct buffer again;
+    buffer_init(&text, 1 << 28);
+    buffer_init(&again, 1 << 28);
+    for (int64_t row = 0; row < frame->rows_count; row++) {
+        enum frame_operation operation = frame_operation_at(frame, row);
+        if (operation == FRAME_UPSERT || operation == FRAME_INSERT) {
+            encode_json_row(frame, row, NULL, &text);
+            buffer_append_byte(&text, '\n');
+        }
+    }
+    if (text.size == 0) {
+        return;
+    }
+    CLEANUP(frame_free) struct frame *read = NULL;
+    CLEANUP(decode_errors_deinit) struct decode_errors errors = {0};
+    struct err err = {0};
+    enum err_code code =
+        decode_body(buffer_span(&text), frame->schema, &options, &read, &errors, &err);
+    assert(code == ERR_OK);
+    assert(errors.rejected_count == 0);
+    for (int64_t row = 0; row < read->rows_count; row++) {
+        encode_json_row(read, row, NULL, &again);
+        buffer_append_byte(&again, '\n');
+    }
+    assert(span_equal(buffer_span(&text), buffer_span(&again)));
+}
+
 static inline void decode_fuzz_one(const struct schema *schema, enum decode_format format,
                                    struct span body)
 {
@@ -133,6 +166,7 @@ static inline void decode_fuzz_one(const struct schema *schema, enum decode_form
     }
     decode_fuzz_check_frame(frame);
     decode_fuzz_check_errors(body, &errors);
+    decode_fuzz_print_and_read(frame);
     for (size_t i = 0; i < errors.rejected_kept && i < 3; i++) {
         decode_fuzz_replay(schema, &options, errors.csv_header, errors.rejected[i].payload);
     }
