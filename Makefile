@@ -61,7 +61,9 @@ flags_release := -O2 -D_FORTIFY_SOURCE=2 -fstack-clash-protection -fcf-protectio
 flags_faults  := $(flags_release) -DSLUICE_FAULTS
 flags_asan    := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -DSLUICE_FAULTS
 flags_tsan    := -O1 -fsanitize=thread
-flags_fuzz    := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+# enumerations are unsigned to clang alone, and assert(!"reason") is meant
+flags_fuzz    := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
+                 -Wno-sign-conversion -Wno-string-conversion
 link_release  := -pie -Wl,-z,relro,-z,now
 link_faults   := $(link_release)
 link_asan     := -fsanitize=address,undefined
@@ -221,6 +223,12 @@ FUZZ_SECONDS ?= 10
 fuzz-smoke: packages-lint
 	@$(MAKE) --no-print-directory -j2 FLAVOUR=fuzz BUILD=$(BUILD)/fuzz-run fuzz-programs
 	@tests/fuzz/run.sh $(BUILD)/fuzz-run/fuzz/fuzz $(FUZZ_SECONDS)
+
+#: make lint           house rules, layout, clang, clang-tidy, cppcheck, gcc -fanalyzer
+.PHONY: lint
+lint: packages-lint
+	@$(MAKE) --no-print-directory $(GENERATED)/operations.h
+	@tests/lint/lint.sh $(OUT)
 
 #: make crash          kill and restart under load: CRASH_CYCLES (default 50)
 .PHONY: crash

@@ -75,7 +75,7 @@ static inline void err_ignore(enum err_code code)
     (void)code;
 }
 
-#if defined(__clang_analyzer__) && !defined(SLUICE_ERR_C)
+#if defined(SLUICE_ANALYSIS) && !defined(SLUICE_ERR_C)
 /* Static analysis reads one file at a time and must be told that these never return ERR_OK. */
 static inline enum err_code err_failure(enum err_code code)
 {

@@ -3,6 +3,7 @@
  */
 #include "storage/base/text.h"
 
+#include <assert.h>
 #include <string.h>
 
 static const char base64_alphabet[] =
@@ -65,6 +66,7 @@ static void base64_encode(struct span bytes, const char *alphabet, bool padded, 
 /* Up to four characters to three bytes; returns how many bytes, 0 for a malformed group. */
 static size_t decode_group(const uint8_t *in, size_t size, const uint8_t values[256], uint8_t *out)
 {
+    assert(size <= 4);
     uint32_t bits = 0;
     for (size_t i = 0; i < size; i++) {
         uint8_t value = values[in[i]];
@@ -74,8 +76,7 @@ static size_t decode_group(const uint8_t *in, size_t size, const uint8_t values[
         bits |= (uint32_t)(value - 1) << (18 - 6 * i);
     }
     /* one character carries no whole byte; bits beyond the last whole byte must be zero */
-    static const uint32_t stray_bits[] = {0xffffff, 0xffffff, 0xffff, 0xff, 0};
-    if (size < 2 || (bits & stray_bits[size]) != 0) {
+    if (size < 2 || (bits & 0xffffffU >> 8 * (size - 1)) != 0) {
         return 0;
     }
     out[0] = (uint8_t)(bits >> 16);
