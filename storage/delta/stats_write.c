@@ -19,6 +19,8 @@ enum {
     YEAR_MAX = 9999,
 };
 
+static const int64_t day_us = 86400 * 1000000LL;
+
 static const char highest_character[] = "\xf4\x8f\xbf\xbf"; /* U+10FFFF */
 
 /* Bytes of the UTF-8 character that starts with `lead`, which is well formed. */
@@ -149,14 +151,12 @@ static int64_t floor_to(int64_t value, int64_t unit)
 static bool write_timestamp(int64_t us, bool is_max, bool zoned, struct buffer *text)
 {
     char stamp[TEXT_TIMESTAMP_BYTES];
-    const int64_t day_us = 86400 * 1000000LL;
-    if (us > INT64_MAX - MILLISECOND_US || !is_calendar_day(floor_to(us, day_us) / day_us)) {
-        return false;
+    int64_t first_us = text_days_of(1, 1, 1) * day_us;
+    int64_t last_us = (text_days_of(YEAR_MAX, 12, 31) + 1) * day_us - MILLISECOND_US;
+    if (us < first_us || us > last_us) {
+        return false; /* outside what a calendar text can say */
     }
     int64_t rounded = floor_to(is_max ? us + MILLISECOND_US - 1 : us, MILLISECOND_US);
-    if (!is_calendar_day(floor_to(rounded, day_us) / day_us)) {
-        return false;
-    }
     size_t size = text_format_timestamp_ntz(rounded, stamp);
     assert(size > 3 && memcmp(stamp + size - 3, "000", 3) == 0);
     buffer_append_byte(text, '"');
