@@ -100,7 +100,7 @@ test_scan_filters_pages_and_columns()
     start_server
     seed
     api GET '/v1/tables/prescriptions/rows?limit=2&columns=prescription_id,quantity'
-    expect '.rows' '[{"prescription_id":"RX1","quantity":30.500},{"prescription_id":"RX2","quantity":30.500}]'
+    expect '.rows' '[{"prescription_id":"RX1","quantity":30.5},{"prescription_id":"RX2","quantity":30.5}]'
     local token
     token=$(jq -r .next_page_token "$BODY")
     api GET "/v1/tables/prescriptions/rows?limit=2&columns=prescription_id,quantity&page_token=$token"
