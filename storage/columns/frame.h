@@ -25,7 +25,7 @@ enum frame_operation {
 enum { FRAME_OPERATION_COUNT = FRAME_DELETE + 1 };
 
 enum {
-    FRAME_ROWS_MAX = INT32_MAX,  /* of one frame */
+    FRAME_ROWS_MAX = INT32_MAX,   /* of one frame */
     COLUMN_BYTES_MAX = INT32_MAX, /* contents of one string or binary column of one frame */
 };
 
@@ -38,13 +38,13 @@ struct column {
     int64_t rows_count;
     int64_t nulls_count;
     uint8_t *validity; /* bits; capacity_rows / 8 bytes; zero from rows_count on */
-    uint8_t *present;  /* bits like validity, NULL = all present; absent (patch only) is also null */
+    uint8_t *present; /* bits like validity, NULL = all present; absent (patch only) is also null */
     union {
         void *slots;
-        int32_t *i32; /* integer, date, byte, short */
-        int64_t *i64; /* long, timestamp, timestamp_ntz */
-        double *f64;  /* double, float */
-        uint8_t *u8;  /* boolean */
+        int32_t *i32;   /* integer, date, byte, short */
+        int64_t *i64;   /* long, timestamp, timestamp_ntz */
+        double *f64;    /* double, float */
+        uint8_t *u8;    /* boolean */
         __int128 *i128; /* decimal */
         uint32_t *ends; /* string, binary: end offset of each value in bytes */
     } values;
@@ -77,7 +77,7 @@ struct frame {
     int64_t rows_count;
     struct column *columns; /* schema->fields_count of them */
     uint8_t *operations;    /* enum frame_operation a row; NULL = all FRAME_UPSERT */
-    int64_t *lines;         /* 1-based line (NDJSON, CSV) or element of the body; NULL for file rows */
+    int64_t *lines; /* 1-based line (NDJSON, CSV) or element of the body; NULL for file rows */
     int64_t capacity_rows;
 };
 
@@ -194,8 +194,8 @@ void frame_check(const struct frame *frame);
  * Layout: frame_codec.c.
  */
 enum {
-    FRAME_PLAIN_BYTES_MAX = 1 << 30,      /* of an encoded frame before compression */
-    FRAME_COMPRESS_BYTES_MIN = 4096,      /* smaller bodies are stored as they are */
+    FRAME_PLAIN_BYTES_MAX = 1 << 30, /* of an encoded frame before compression */
+    FRAME_COMPRESS_BYTES_MIN = 4096, /* smaller bodies are stored as they are */
     FRAME_HEADER_BYTES = 40,
 };
 

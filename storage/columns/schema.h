@@ -77,17 +77,18 @@ struct field {
     int scale;     /* decimal only */
     bool nullable;
     bool phi;
-    int32_t id; /* stable across schema versions, from 1; frames and row images carry it */
+    int32_t id;         /* stable across schema versions, from 1; frames and row images carry it */
     int64_t max_length; /* code points (string) or bytes (binary), -1 = none */
     enum field_format format;
     struct field_pattern *pattern; /* NULL = none */
     char *pattern_text;            /* as given, NULL = none */
     struct span *enum_values;      /* strings only; enum_count of them */
     size_t enum_count;
-    bool has_minimum, has_maximum; /* numeric types; compared exactly */
+    bool has_minimum, has_maximum;     /* numeric types; compared exactly */
     char *minimum_text, *maximum_text; /* as given (JSON number or date text) */
-    __int128 minimum, maximum; /* in the column's unit; for double: bits of the double in the low 64 */
-    char *description; /* NULL = none */
+    __int128 minimum,
+        maximum;           /* in the column's unit; for double: bits of the double in the low 64 */
+    char *description;     /* NULL = none */
     struct span json_name; /* "\"name\":" as the JSON encoders print it */
     uint32_t *enum_order;  /* private to field_enum_holds */
 };
@@ -105,9 +106,9 @@ static inline double field_bound_double(__int128 bound)
 }
 
 struct lookup_column {
-    char *entity;   /* "member" */
-    char *as;       /* "prescriptions" */
-    size_t column;  /* index into fields */
+    char *entity;  /* "member" */
+    char *as;      /* "prescriptions" */
+    size_t column; /* index into fields */
 };
 
 enum table_merge { TABLE_DELETION_VECTORS, TABLE_COPY_ON_WRITE, TABLE_APPEND };

@@ -37,8 +37,8 @@ struct schema *kit_schema(const char *definition)
 struct schema *kit_schema_of_all_types(void)
 {
     static const char *const types[] = {
-        "string", "integer",       "long",   "double", "boolean", "date",  "timestamp",
-        "binary", "decimal(10,3)", "decimal(38,0)", "byte", "short", "float", "timestamp_ntz"};
+        "string", "integer",       "long",          "double", "boolean", "date",  "timestamp",
+        "binary", "decimal(10,3)", "decimal(38,0)", "byte",   "short",   "float", "timestamp_ntz"};
     struct buffer text;
     buffer_init(&text, 1 << 16);
     buffer_append_text(&text, "{\"type\":\"struct\",\"fields\":[");
@@ -70,8 +70,8 @@ uint64_t kit_random(uint64_t *state)
 /* Characters of one to four bytes, and those that JSON must escape. */
 static void append_random_text(struct column *column, uint64_t *state)
 {
-    static const char *const pieces[] = {"a", "Z", "7", "\"", "\\", "\n", "\x01", " ",
-                                         "é", "ß", "中", "€", "𝄞", "é", "x", "-"};
+    static const char *const pieces[] = {"a", "Z", "7",  "\"", "\\", "\n", "\x01", " ",
+                                         "é", "ß", "中", "€",  "𝄞",  "é",  "x",    "-"};
     uint8_t text[64];
     size_t size = 0;
     size_t count = kit_random(state) % 14;

@@ -134,7 +134,10 @@ Test(encode_json, only_what_json_demands_is_escaped)
         {"string", "1234567\"", 8, "\"1234567\\\"\""},
         {"string", "12345678\"", 9, "\"12345678\\\"\""},
         {"string", "\"\"\"", 3, "\"\\\"\\\"\\\"\""},
-        {"string", "12345678\x1f" "abcdefgh\n", 18, "\"12345678\\u001fabcdefgh\\n\""},
+        {"string",
+         "12345678\x1f"
+         "abcdefgh\n",
+         18, "\"12345678\\u001fabcdefgh\\n\""},
         {"binary", "", 0, "\"\""},
         {"binary", "\xff\x00", 2, "\"/wA=\""},
     };
@@ -147,8 +150,8 @@ Test(encode_json, only_what_json_demands_is_escaped)
 /* Every byte that can stand in a string, at every place of a word. */
 Test(encode_json, each_character_reads_back_at_each_place)
 {
-    CLEANUP(schema_release) struct schema *schema =
-        kit_schema("{'schema':{'fields':[{'name':'s','type':'string'}]}}");
+    CLEANUP(schema_release)
+    struct schema *schema = kit_schema("{'schema':{'fields':[{'name':'s','type':'string'}]}}");
     for (unsigned c = 0; c < 0x80; c++) {
         for (size_t place = 0; place < 20; place++) {
             uint8_t value[20];
@@ -173,9 +176,10 @@ Test(encode_json, each_character_reads_back_at_each_place)
 
 Test(encode_json, a_mask_leaves_columns_out)
 {
-    CLEANUP(schema_release) struct schema *schema = kit_schema(
-        "{'schema':{'fields':[{'name':'a','type':'long'},{'name':'b','type':'string'},"
-        "{'name':'c','type':'date'}]}}");
+    CLEANUP(schema_release)
+    struct schema *schema =
+        kit_schema("{'schema':{'fields':[{'name':'a','type':'long'},{'name':'b','type':'string'},"
+                   "{'name':'c','type':'date'}]}}");
     CLEANUP(frame_free) struct frame *frame = frame_new(schema);
     column_append_i64(&frame->columns[0], 1);
     column_append_bytes(&frame->columns[1], span_of_text("x"));
@@ -222,9 +226,8 @@ Test(encode_json, images_print_as_their_frames_do)
             row_encode(frame, row, &image);
             encode_json_row(frame, row, NULL, &from_frame);
             struct err err = {0};
-            cr_assert_eq(
-                encode_json_image(buffer_span(&image), schema, NULL, &from_image, &err), ERR_OK,
-                "%s", err.msg);
+            cr_assert_eq(encode_json_image(buffer_span(&image), schema, NULL, &from_image, &err),
+                         ERR_OK, "%s", err.msg);
             cr_assert(span_equal(buffer_span(&from_frame), buffer_span(&from_image)),
                       "seed %lu row %ld", seed, row);
             CLEANUP(json_free) struct json *json = NULL;
@@ -243,8 +246,8 @@ Test(encode_json, a_corrupt_image_leaves_the_text_as_it_was)
     buffer_init(&image, TEXT_MAX);
     buffer_init(&text, TEXT_MAX);
     row_encode(frame, 0, &image);
-    CLEANUP(schema_release) struct schema *other =
-        kit_schema("{'schema':{'fields':[{'name':'s','type':'binary'}]}}");
+    CLEANUP(schema_release)
+    struct schema *other = kit_schema("{'schema':{'fields':[{'name':'s','type':'binary'}]}}");
     buffer_append_text(&text, "[");
     struct err err = {0};
     cr_expect_eq(encode_json_image(buffer_span(&image), other, NULL, &text, &err), ERR_CORRUPT);
@@ -253,7 +256,8 @@ Test(encode_json, a_corrupt_image_leaves_the_text_as_it_was)
     cr_expect(span_equal_text(buffer_span(&text), "["));
 
     /* the fault comes after a value that was written already */
-    CLEANUP(schema_release) struct schema *two = kit_schema(
+    CLEANUP(schema_release)
+    struct schema *two = kit_schema(
         "{'schema':{'fields':[{'name':'a','type':'binary'},{'name':'b','type':'boolean'}]}}");
     uint8_t late[] = {0, 0, 0, 0, 0x10 | COLUMN_BINARY, 1, 'x', 0x10 | COLUMN_BOOLEAN, 2};
     uint32_t checksum = (uint32_t)hash_checksum(span_of(late + 4, sizeof late - 4));

@@ -10,9 +10,8 @@ Test(frame, names_of_operations_read_back)
 {
     for (int i = 0; i < FRAME_OPERATION_COUNT; i++) {
         enum frame_operation operation = FRAME_PATCH;
-        cr_expect(
-            frame_operation_parse(span_of_text(frame_operation_name((enum frame_operation)i)),
-                                  &operation));
+        cr_expect(frame_operation_parse(span_of_text(frame_operation_name((enum frame_operation)i)),
+                                        &operation));
         cr_expect_eq((int)operation, i);
     }
     enum frame_operation untouched = FRAME_PATCH;
@@ -52,8 +51,8 @@ Test(frame, undo_drops_exactly_the_half_built_row)
 
 Test(frame, absent_values_appear_after_present_ones)
 {
-    CLEANUP(schema_release) struct schema *schema =
-        kit_schema("{'schema':{'fields':[{'name':'a','type':'long'}]}}");
+    CLEANUP(schema_release)
+    struct schema *schema = kit_schema("{'schema':{'fields':[{'name':'a','type':'long'}]}}");
     CLEANUP(frame_free) struct frame *frame = frame_new(schema);
     for (int64_t i = 0; i < 100; i++) {
         column_append_i64(&frame->columns[0], i);
@@ -93,9 +92,10 @@ Test(frame, gather_equals_row_by_row)
 
 Test(frame, rows_of_an_older_schema_get_nulls_in_added_fields)
 {
-    CLEANUP(schema_release) struct schema *old =
-        kit_schema("{'schema':{'fields':[{'name':'a','type':'long'}]}}");
-    CLEANUP(schema_release) struct schema *new = kit_schema(
+    CLEANUP(schema_release)
+    struct schema *old = kit_schema("{'schema':{'fields':[{'name':'a','type':'long'}]}}");
+    CLEANUP(schema_release)
+    struct schema *new = kit_schema(
         "{'schema':{'fields':[{'name':'a','type':'long'},{'name':'b','type':'string'}]}}");
     CLEANUP(frame_free) struct frame *source = kit_random_frame(old, 20, 5);
     CLEANUP(frame_free) struct frame *target = frame_new(new);

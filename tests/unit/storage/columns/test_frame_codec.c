@@ -40,8 +40,8 @@ Test(frame_codec, random_frames_come_back_equal)
             buffer_append_text(&bytes, "before");
             frame_encode(frame, &bytes);
             cr_assert_not(bytes.overflowed);
-            CLEANUP(frame_free) struct frame *back =
-                decoded(span_of(bytes.data + 6, bytes.size - 6), schema);
+            CLEANUP(frame_free)
+            struct frame *back = decoded(span_of(bytes.data + 6, bytes.size - 6), schema);
             frame_check(back);
             cr_assert(kit_frames_equal(frame, back), "seed %lu rows %ld", seed, rows[i]);
         }
@@ -50,8 +50,8 @@ Test(frame_codec, random_frames_come_back_equal)
 
 Test(frame_codec, compresses_only_when_it_pays)
 {
-    CLEANUP(schema_release) struct schema *schema =
-        kit_schema("{'schema':{'fields':[{'name':'s','type':'string'}]}}");
+    CLEANUP(schema_release)
+    struct schema *schema = kit_schema("{'schema':{'fields':[{'name':'s','type':'string'}]}}");
     static const struct {
         const char *name;
         int64_t rows;
@@ -100,9 +100,10 @@ Test(frame_codec, a_full_buffer_is_said_not_cut)
 
 Test(frame_codec, an_older_frame_reads_against_a_newer_schema)
 {
-    CLEANUP(schema_release) struct schema *old =
-        kit_schema("{'schema':{'fields':[{'name':'a','type':'long'}]}}");
-    CLEANUP(schema_release) struct schema *next = kit_schema(
+    CLEANUP(schema_release)
+    struct schema *old = kit_schema("{'schema':{'fields':[{'name':'a','type':'long'}]}}");
+    CLEANUP(schema_release)
+    struct schema *next = kit_schema(
         "{'schema':{'fields':[{'name':'b','type':'string'},{'name':'a','type':'long'}]}}");
     CLEANUP(schema_release) struct schema *new = NULL;
     struct err err = {0};
@@ -165,7 +166,8 @@ enum { BODY = FRAME_HEADER_BYTES, COLUMN_HEAD = 8 };
 
 Test(frame_codec, refuses_fields_that_lie)
 {
-    CLEANUP(schema_release) struct schema *schema = kit_schema(
+    CLEANUP(schema_release)
+    struct schema *schema = kit_schema(
         "{'schema':{'fields':[{'name':'s','type':'string'},{'name':'b','type':'boolean'}]}}");
     CLEANUP(frame_free) struct frame *frame = frame_new(schema);
     static const char *const texts[] = {"é", "xy"};
@@ -244,8 +246,9 @@ Test(frame_codec, refuses_fields_that_lie)
 
 Test(frame_codec, refuses_repeated_fields_more_rows_than_bits_and_bytes_behind_the_end)
 {
-    CLEANUP(schema_release) struct schema *schema = kit_schema(
-        "{'schema':{'fields':[{'name':'a','type':'long'},{'name':'b','type':'long'}]}}");
+    CLEANUP(schema_release)
+    struct schema *schema =
+        kit_schema("{'schema':{'fields':[{'name':'a','type':'long'},{'name':'b','type':'long'}]}}");
     CLEANUP(frame_free) struct frame *frame = frame_new(schema);
     column_append_i64(&frame->columns[0], 5);
     column_append_i64(&frame->columns[1], 5);
@@ -274,8 +277,8 @@ Test(frame_codec, refuses_repeated_fields_more_rows_than_bits_and_bytes_behind_t
 
 Test(frame_codec, refuses_nulls_with_values_and_values_in_absent_fields)
 {
-    CLEANUP(schema_release) struct schema *schema =
-        kit_schema("{'schema':{'fields':[{'name':'i','type':'integer'}]}}");
+    CLEANUP(schema_release)
+    struct schema *schema = kit_schema("{'schema':{'fields':[{'name':'i','type':'integer'}]}}");
     CLEANUP(frame_free) struct frame *frame = frame_new(schema);
     column_append_i32(&frame->columns[0], 5);
     frame_end_row(frame, FRAME_PATCH, 0);
@@ -304,10 +307,11 @@ Test(frame_codec, refuses_nulls_with_values_and_values_in_absent_fields)
 
 Test(frame_codec, refuses_decimals_over_their_precision)
 {
-    CLEANUP(schema_release) struct schema *narrow =
+    CLEANUP(schema_release)
+    struct schema *narrow =
         kit_schema("{'schema':{'fields':[{'name':'d','type':'decimal(3,1)'}]}}");
-    CLEANUP(schema_release) struct schema *wide =
-        kit_schema("{'schema':{'fields':[{'name':'d','type':'decimal(4,1)'}]}}");
+    CLEANUP(schema_release)
+    struct schema *wide = kit_schema("{'schema':{'fields':[{'name':'d','type':'decimal(4,1)'}]}}");
     static const struct {
         int value;
         enum err_code code;
@@ -321,7 +325,6 @@ Test(frame_codec, refuses_decimals_over_their_precision)
         frame_encode(frame, &bytes);
         cr_expect_eq(decode_code(buffer_span(&bytes), narrow), ERR_CORRUPT, "other type");
         bytes.data[BODY + 5] = 3;
-        cr_expect_eq(decode_code(buffer_span(&bytes), narrow), cases[i].code, "%d",
-                     cases[i].value);
+        cr_expect_eq(decode_code(buffer_span(&bytes), narrow), cases[i].code, "%d", cases[i].value);
     }
 }

@@ -89,8 +89,8 @@ Test(key, byte_order_is_value_order_and_no_key_is_a_prefix)
                 struct span a = buffer_span(&keys[i]);
                 struct span b = buffer_span(&keys[j]);
                 int order = compare_rows(frame, i, j);
-                cr_assert_eq(sign(span_compare(a, b)), sign(order), "seed %lu rows %ld %ld", seed, i,
-                             j);
+                cr_assert_eq(sign(span_compare(a, b)), sign(order), "seed %lu rows %ld %ld", seed,
+                             i, j);
                 size_t common = a.size < b.size ? a.size : b.size;
                 cr_assert(order == 0 || memcmp(a.data, b.data, common) != 0, "prefix, seed %lu",
                           seed);
@@ -104,7 +104,8 @@ Test(key, byte_order_is_value_order_and_no_key_is_a_prefix)
 
 Test(key, bytes_are_as_documented)
 {
-    CLEANUP(schema_release) struct schema *schema =
+    CLEANUP(schema_release)
+    struct schema *schema =
         kit_schema("{'schema':{'fields':[{'name':'s','type':'string','nullable':false},"
                    "{'name':'i','type':'integer','nullable':false}]},'key':['s','i']}");
     static const struct {
@@ -116,8 +117,11 @@ Test(key, bytes_are_as_documented)
     } cases[] = {
         {"empty, zero", {.data = (const uint8_t *)"", .size = 0}, 0, "\0\1\x80\0\0\0", 6},
         {"text, one", {.data = (const uint8_t *)"ab", .size = 2}, 1, "ab\0\1\x80\0\0\1", 8},
-        {"NUL inside", {.data = (const uint8_t *)"a\0", .size = 2}, -1,
-         "a\0\xff\0\1\x7f\xff\xff\xff", 9},
+        {"NUL inside",
+         {.data = (const uint8_t *)"a\0", .size = 2},
+         -1,
+         "a\0\xff\0\1\x7f\xff\xff\xff",
+         9},
         {"lowest", {.data = (const uint8_t *)"\0", .size = 1}, INT32_MIN, "\0\xff\0\1\0\0\0\0", 8},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

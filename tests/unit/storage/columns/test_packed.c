@@ -54,10 +54,8 @@ Test(packed, limits_hold_for_both_ends)
         unsigned width_max;
         bool read;
     } cases[] = {
-        {"fits exactly", -5, 300, 2, true},
-        {"smallest below", -4, 300, 2, false},
-        {"largest above", -5, 299, 2, false},
-        {"smallest above", 301, 400, 2, false},
+        {"fits exactly", -5, 300, 2, true},   {"smallest below", -4, 300, 2, false},
+        {"largest above", -5, 299, 2, false}, {"smallest above", 301, 400, 2, false},
         {"too wide", -5, 300, 1, false},
     };
     const int64_t values[] = {300, -5, 0};
@@ -69,8 +67,7 @@ Test(packed, limits_hold_for_both_ends)
         const struct packed_limits limits = {
             .low = cases[i].low, .high = cases[i].high, .width_max = cases[i].width_max};
         struct packed packed;
-        cr_expect_eq(packed_read(&cursor, 3, &limits, &packed), cases[i].read, "%s",
-                     cases[i].name);
+        cr_expect_eq(packed_read(&cursor, 3, &limits, &packed), cases[i].read, "%s", cases[i].name);
     }
 }
 
@@ -98,8 +95,8 @@ Test(packed, integer_bytes_are_minimal_and_read_back)
     static const struct {
         int64_t value;
         unsigned bytes;
-    } cases[] = {{0, 0},    {1, 1},      {-1, 1},     {127, 1},        {128, 2},
-                 {-128, 1}, {-129, 2},   {32767, 2},  {32768, 3},      {-32768, 2},
+    } cases[] = {{0, 0},       {1, 1},         {-1, 1},       {127, 1},   {128, 2},
+                 {-128, 1},    {-129, 2},      {32767, 2},    {32768, 3}, {-32768, 2},
                  {1 << 30, 4}, {INT64_MAX, 8}, {INT64_MIN, 8}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         __int128 value = cases[i].value;
@@ -113,8 +110,7 @@ Test(packed, integer_bytes_are_minimal_and_read_back)
         for (int i = 0; i < 2; i++) {
             unsigned size = packed_integer_bytes(values[i]);
             cr_expect(packed_integer_load(span_of(&values[i], size)) == values[i]);
-            cr_expect(size == 0 ||
-                      packed_integer_load(span_of(&values[i], size - 1)) != values[i]);
+            cr_expect(size == 0 || packed_integer_load(span_of(&values[i], size - 1)) != values[i]);
         }
     }
 }

@@ -96,8 +96,7 @@ Test(pattern, refuses_what_the_dialect_leaves_out)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct field_pattern *pattern = NULL;
         struct err err = {0};
-        enum err_code code =
-            field_pattern_compile(span_of_text(cases[i].pattern), &pattern, &err);
+        enum err_code code = field_pattern_compile(span_of_text(cases[i].pattern), &pattern, &err);
         cr_expect_eq(code, ERR_INVALID, "'%s' was taken", cases[i].pattern);
         cr_expect_not_null(strstr(err.msg, cases[i].says), "'%s': %s", cases[i].pattern, err.msg);
         cr_expect_null(pattern);
@@ -110,8 +109,8 @@ Test(pattern, length_limit_is_exact)
     memset(text, 'a', sizeof text);
     struct field_pattern *pattern = NULL;
     struct err err = {0};
-    cr_expect_eq(
-        field_pattern_compile(span_of(text, SCHEMA_PATTERN_BYTES_MAX), &pattern, &err), ERR_OK);
+    cr_expect_eq(field_pattern_compile(span_of(text, SCHEMA_PATTERN_BYTES_MAX), &pattern, &err),
+                 ERR_OK);
     cr_expect(field_pattern_holds(pattern, span_of(text, SCHEMA_PATTERN_BYTES_MAX)));
     field_pattern_free(&pattern);
     cr_expect_eq(field_pattern_compile(span_of(text, sizeof text), &pattern, &err), ERR_INVALID);
@@ -129,7 +128,8 @@ Test(pattern, exponential_backtracking_ends_as_no_match)
     }
 }
 
-/* Two runs of the same pattern: within the limit, and past it although it would match in the end. */
+/* Two runs of the same pattern: within the limit, and past it although it would match in the end.
+ */
 Test(pattern, the_limit_of_steps_is_ours_not_the_library_s)
 {
     static const char text[] = "aaaaaaaaaaaaaaaaaaaaa";

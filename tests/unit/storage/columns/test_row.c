@@ -52,22 +52,24 @@ Test(row, images_come_back_equal)
 
 Test(row, bytes_are_as_documented)
 {
-    CLEANUP(schema_release) struct schema *schema = kit_schema(
-        "{'schema':{'fields':[{'name':'s','type':'string'},{'name':'n','type':'long'},"
-        "{'name':'b','type':'boolean'},{'name':'d','type':'decimal(5,2)'}]}}");
+    CLEANUP(schema_release)
+    struct schema *schema =
+        kit_schema("{'schema':{'fields':[{'name':'s','type':'string'},{'name':'n','type':'long'},"
+                   "{'name':'b','type':'boolean'},{'name':'d','type':'decimal(5,2)'}]}}");
     CLEANUP(frame_free) struct frame *frame = frame_new(schema);
     column_append_bytes(&frame->columns[0], span_of_text("é"));
     column_append_null(&frame->columns[1]);
     column_append_u8(&frame->columns[2], 1);
     column_append_i128(&frame->columns[3], -129);
     frame_end_row(frame, FRAME_UPSERT, 0);
-    static const uint8_t expected[] = {0x10 | COLUMN_STRING,  2, 0xc3, 0xa9, 0x20 | COLUMN_BOOLEAN,
-                                       1,    0x10 | COLUMN_DECIMAL, 2, 0x7f, 0xff};
+    static const uint8_t expected[] = {
+        0x10 | COLUMN_STRING,  2, 0xc3, 0xa9, 0x20 | COLUMN_BOOLEAN, 1,
+        0x10 | COLUMN_DECIMAL, 2, 0x7f, 0xff};
     CLEANUP(buffer_deinit) struct buffer image;
     buffer_init(&image, IMAGE_MAX);
     row_encode(frame, 0, &image);
-    cr_expect(span_equal(span_of(image.data + 4, image.size - 4),
-                         span_of(expected, sizeof expected)));
+    cr_expect(
+        span_equal(span_of(image.data + 4, image.size - 4), span_of(expected, sizeof expected)));
 }
 
 Test(row, distant_fields_take_the_long_step)
@@ -102,9 +104,10 @@ Test(row, distant_fields_take_the_long_step)
 
 Test(row, older_and_newer_schemas_meet_by_field_id)
 {
-    CLEANUP(schema_release) struct schema *old =
-        kit_schema("{'schema':{'fields':[{'name':'a','type':'long'}]}}");
-    CLEANUP(schema_release) struct schema *new = kit_schema(
+    CLEANUP(schema_release)
+    struct schema *old = kit_schema("{'schema':{'fields':[{'name':'a','type':'long'}]}}");
+    CLEANUP(schema_release)
+    struct schema *new = kit_schema(
         "{'schema':{'fields':[{'name':'a','type':'long'},{'name':'b','type':'string'}]}}");
     CLEANUP(buffer_deinit) struct buffer image;
     buffer_init(&image, IMAGE_MAX);
@@ -145,7 +148,8 @@ Test(row, every_truncation_and_flip_is_caught_by_the_checksum)
 
 Test(row, lies_under_a_right_checksum_are_refused)
 {
-    CLEANUP(schema_release) struct schema *schema = kit_schema(
+    CLEANUP(schema_release)
+    struct schema *schema = kit_schema(
         "{'schema':{'fields':[{'name':'s','type':'string'},{'name':'i','type':'integer'},"
         "{'name':'b','type':'boolean'},{'name':'d','type':'decimal(2,0)'},"
         "{'name':'f','type':'double'}]}}");
@@ -174,7 +178,9 @@ Test(row, lies_under_a_right_checksum_are_refused)
          ERR_CORRUPT},
         {"long step of 1", {0xf0 | COLUMN_STRING, 1, 1, 'a'}, 4, ERR_OK},
         {"largest integer", {0x20 | COLUMN_INTEGER, 0xfe, 0xff, 0xff, 0xff, 0x0f}, 6, ERR_OK},
-        {"integer of 33 bits", {0x20 | COLUMN_INTEGER, 0x80, 0x80, 0x80, 0x80, 0x10}, 6,
+        {"integer of 33 bits",
+         {0x20 | COLUMN_INTEGER, 0x80, 0x80, 0x80, 0x80, 0x10},
+         6,
          ERR_CORRUPT},
         {"boolean 2", {0x30 | COLUMN_BOOLEAN, 2}, 2, ERR_CORRUPT},
         {"decimal 99", {0x40 | COLUMN_DECIMAL, 1, 99}, 3, ERR_OK},

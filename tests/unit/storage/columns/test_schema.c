@@ -74,12 +74,13 @@ Test(schema, a_full_definition_is_taken_with_all_its_rules)
 
 Test(schema, defaults_are_those_of_the_contract)
 {
-    CLEANUP(schema_release) struct schema *append =
-        kit_schema("{'schema':{'fields':[{'name':'a','type':'string'}]}}");
+    CLEANUP(schema_release)
+    struct schema *append = kit_schema("{'schema':{'fields':[{'name':'a','type':'string'}]}}");
     cr_expect_eq(append->merge, TABLE_APPEND);
     cr_expect(append->fields[0].nullable);
     cr_expect_eq(append->delete_retention_seconds, 604800);
-    CLEANUP(schema_release) struct schema *keyed = kit_schema(
+    CLEANUP(schema_release)
+    struct schema *keyed = kit_schema(
         "{'schema':{'fields':[{'name':'a','type':'string','nullable':false,'pattern':null}]},"
         "'key':['a'],'sequence_by':null}");
     cr_expect_eq(keyed->merge, TABLE_DELETION_VECTORS);
@@ -113,8 +114,9 @@ Test(schema, json_form_reads_back_to_the_same)
 
 /* A table definition around fields of which one may be at fault. */
 #define FIELDS(fields) "{'schema':{'fields':[" fields "]}}"
-#define KEYED(fields, rest) \
-    "{'schema':{'fields':[{'name':'k','type':'string','nullable':false}" fields "]},'key':['k']" rest "}"
+#define KEYED(fields, rest)                                                                        \
+    "{'schema':{'fields':[{'name':'k','type':'string','nullable':false}" fields                    \
+    "]},'key':['k']" rest "}"
 
 Test(schema, each_fault_is_refused_with_its_pointer)
 {
@@ -172,11 +174,13 @@ Test(schema, each_fault_is_refused_with_its_pointer)
         {FIELDS("{'name':'a','type':'string','format':'ssn'}"), "/schema/fields/0/format: "},
         {FIELDS("{'name':'a','type':'string','minimum':1}"), "/schema/fields/0/minimum: "},
         {FIELDS("{'name':'a','type':'boolean','maximum':1}"), "/schema/fields/0/maximum: "},
-        {FIELDS("{'name':'a','type':'integer','minimum':2147483648}"), "/schema/fields/0/minimum: "},
+        {FIELDS("{'name':'a','type':'integer','minimum':2147483648}"),
+         "/schema/fields/0/minimum: "},
         {FIELDS("{'name':'a','type':'long','minimum':1.5}"), "/schema/fields/0/minimum: "},
         {FIELDS("{'name':'a','type':'long','minimum':'1'}"), "/schema/fields/0/minimum: "},
         {FIELDS("{'name':'a','type':'double','minimum':'1'}"), "/schema/fields/0/minimum: "},
-        {FIELDS("{'name':'a','type':'decimal(4,2)','minimum':0.001}"), "/schema/fields/0/minimum: "},
+        {FIELDS("{'name':'a','type':'decimal(4,2)','minimum':0.001}"),
+         "/schema/fields/0/minimum: "},
         {FIELDS("{'name':'a','type':'decimal(4,2)','maximum':100}"), "/schema/fields/0/maximum: "},
         {FIELDS("{'name':'a','type':'date','minimum':'2024-02-30'}"), "/schema/fields/0/minimum: "},
         {FIELDS("{'name':'a','type':'timestamp','minimum':'2024-01-01'}"),
@@ -222,14 +226,12 @@ Test(schema, each_fault_is_refused_with_its_pointer)
         {KEYED("", ",'lookup':[{'entity':'member','column':'k'}]"), "/lookup/0/as: "},
         {KEYED("", ",'lookup':[{'entity':'member','column':'z','as':'a'}]"), "/lookup/0/column: "},
         {KEYED("", ",'lookup':[{'entity':'m','column':'k','as':'a','by':1}]"), "/lookup/0/by"},
-        {KEYED(",{'name':'d','type':'double'}",
-               ",'lookup':[{'entity':'m','column':'d','as':'a'}]"),
+        {KEYED(",{'name':'d','type':'double'}", ",'lookup':[{'entity':'m','column':'d','as':'a'}]"),
          "/lookup/0/column: 'd' is of type double"},
         {KEYED("", ",'lookup':[{'entity':'m','column':'k','as':'a'},"
                    "{'entity':'m','column':'k','as':'a'}]"),
          "/lookup/1/as: 'a' occurs twice"},
-        {KEYED(",{'name':'z','type':'string'}",
-               ",'lookup':[{'entity':'m','column':'z','as':'m'}]"),
+        {KEYED(",{'name':'z','type':'string'}", ",'lookup':[{'entity':'m','column':'z','as':'m'}]"),
          "/lookup/0/as: 'm' makes this table the root"},
         {KEYED("", ",'description':5"), "/description: "},
     };
@@ -315,13 +317,13 @@ Test(schema, enum_is_searched_not_scanned_and_finds_every_value)
 
 /* ---- evolution --------------------------------------------------------------------- */
 
-#define TABLE(fields)                                                                        \
-    "{'schema':{'fields':[{'name':'k','type':'string','nullable':false},"                   \
+#define TABLE(fields)                                                                              \
+    "{'schema':{'fields':[{'name':'k','type':'string','nullable':false},"                          \
     "{'name':'t','type':'long','nullable':false}" fields "]},'key':['k'],'sequence_by':'t'}"
-#define TABLE_WITH(rest)                                                                     \
-    "{'schema':{'fields':[{'name':'k','type':'string','nullable':false},"                   \
-    "{'name':'t','type':'long','nullable':false},{'name':'v','type':'string'}]},'key':['k']" \
-    rest "}"
+#define TABLE_WITH(rest)                                                                           \
+    "{'schema':{'fields':[{'name':'k','type':'string','nullable':false},"                          \
+    "{'name':'t','type':'long','nullable':false},{'name':'v','type':'string'}]},'key':['k']" rest  \
+    "}"
 
 static const struct {
     const char *name;
@@ -332,7 +334,8 @@ static const struct {
     {"added field", TABLE(""), TABLE(",{'name':'v','type':'string'}"), NULL},
     {"added field with rules", TABLE(""),
      TABLE(",{'name':'v','type':'string','max_length':3,'enum':['a'],'pattern':'a'}"), NULL},
-    {"added field nullable:false", TABLE(""), TABLE(",{'name':'v','type':'string','nullable':false}"),
+    {"added field nullable:false", TABLE(""),
+     TABLE(",{'name':'v','type':'string','nullable':false}"),
      "field 'v': an added field must be nullable"},
     {"dropped field", TABLE(",{'name':'v','type':'string'}"), TABLE(""),
      "field 'v': fields cannot be dropped"},
@@ -405,8 +408,8 @@ static const struct {
     {"merge", TABLE_WITH(""), TABLE_WITH(",'merge':'copy-on-write'"), "merge cannot change"},
     {"delete retention", TABLE_WITH(""), TABLE_WITH(",'delete_retention_seconds':5"), NULL},
     {"description of the table", TABLE_WITH(""), TABLE_WITH(",'description':'x'"), NULL},
-    {"lookup added", TABLE_WITH(""),
-     TABLE_WITH(",'lookup':[{'entity':'m','column':'v','as':'a'}]"), NULL},
+    {"lookup added", TABLE_WITH(""), TABLE_WITH(",'lookup':[{'entity':'m','column':'v','as':'a'}]"),
+     NULL},
     {"lookup dropped", TABLE_WITH(",'lookup':[{'entity':'m','column':'v','as':'a'}]"),
      TABLE_WITH(""), "lookup 'a' of 'm' cannot be dropped"},
     {"lookup moved", TABLE_WITH(",'lookup':[{'entity':'m','column':'v','as':'a'}]"),
@@ -441,16 +444,19 @@ Test(schema, only_changes_that_stored_rows_survive_are_allowed)
 
 Test(schema, order_says_nothing_and_ids_stay)
 {
-    CLEANUP(schema_release) struct schema *current =
+    CLEANUP(schema_release)
+    struct schema *current =
         kit_schema("{'schema':{'fields':[{'name':'a','type':'long'},{'name':'b','type':'long'}]},"
                    "'lookup':[{'entity':'m','column':'b','as':'x'}]}");
-    CLEANUP(schema_release) struct schema *swapped =
+    CLEANUP(schema_release)
+    struct schema *swapped =
         kit_schema("{'schema':{'fields':[{'name':'b','type':'long'},{'name':'a','type':'long'}]},"
                    "'lookup':[{'entity':'m','column':'b','as':'x'}]}");
-    CLEANUP(schema_release) struct schema *added = kit_schema(
-        "{'schema':{'fields':[{'name':'c','type':'long'},{'name':'b','type':'long'},"
-        "{'name':'a','type':'long'}]},'lookup':[{'entity':'m','column':'c','as':'y'},"
-        "{'entity':'m','column':'b','as':'x'}]}");
+    CLEANUP(schema_release)
+    struct schema *added =
+        kit_schema("{'schema':{'fields':[{'name':'c','type':'long'},{'name':'b','type':'long'},"
+                   "{'name':'a','type':'long'}]},'lookup':[{'entity':'m','column':'c','as':'y'},"
+                   "{'entity':'m','column':'b','as':'x'}]}");
     CLEANUP(schema_release) struct schema *evolved = NULL;
     struct err err = {0};
     bool same = false;
@@ -486,10 +492,11 @@ Test(schema, references_keep_it_alive)
 
 Test(schema, delta_text_has_all_four_members_and_reads_back)
 {
-    CLEANUP(schema_release) struct schema *schema = kit_schema(
-        "{'schema':{'fields':[{'name':'a','type':'long','nullable':false},"
-        "{'name':'b','type':'decimal(10,3)','description':'say \\'it\\''},"
-        "{'name':'p','type':'date'}]},'partition_by':['p']}");
+    CLEANUP(schema_release)
+    struct schema *schema =
+        kit_schema("{'schema':{'fields':[{'name':'a','type':'long','nullable':false},"
+                   "{'name':'b','type':'decimal(10,3)','description':'say \\'it\\''},"
+                   "{'name':'p','type':'date'}]},'partition_by':['p']}");
     CLEANUP(buffer_deinit) struct buffer text;
     buffer_init(&text, 4096);
     schema_write_delta(schema, &text);
@@ -499,7 +506,8 @@ Test(schema, delta_text_has_all_four_members_and_reads_back)
         "{\"name\":\"b\",\"type\":\"decimal(10,3)\",\"nullable\":true,"
         "\"metadata\":{\"comment\":\"say \\\"it\\\"\"}},"
         "{\"name\":\"p\",\"type\":\"date\",\"nullable\":true,\"metadata\":{}}]}";
-    cr_expect(span_equal_text(buffer_span(&text), expected), "%.*s", SPAN_PRINT(buffer_span(&text)));
+    cr_expect(span_equal_text(buffer_span(&text), expected), "%.*s",
+              SPAN_PRINT(buffer_span(&text)));
 
     CLEANUP(json_free) struct json *partitions = kit_json("['p']");
     CLEANUP(schema_release) struct schema *back = NULL;
