@@ -46,17 +46,20 @@ enum handler_result handle_livez(struct services *services, struct exchange *exc
     return HANDLER_DONE;
 }
 
-static bool write_check(struct exchange *exchange, size_t index)
+/* What is wrong, as items of the problem; returns how many. */
+static size_t find_failing(struct problem_item items_out[HEALTH_CHECKS_MAX])
 {
-    const char *detail = NULL;
-    bool ok = checks[index].check(checks[index].arg, &detail);
-    buffer_append_format(&exchange->answer, "%s{\"name\":\"%s\",\"ok\":%s", index > 0 ? "," : "",
-                         checks[index].name, ok ? "true" : "false");
-    if (!ok && detail != NULL) {
-        buffer_append_format(&exchange->answer, ",\"detail\":\"%s\"", detail);
+    size_t failing = 0;
+    size_t count = atomic_load(&checks_count);
+    for (size_t i = 0; i < count; i++) {
+        const char *detail = NULL;
+        if (!checks[i].check(checks[i].arg, &detail)) {
+            items_out[failing] = (struct problem_item){
+                .code = checks[i].name, .message = detail != NULL ? detail : "not ready"};
+            failing++;
+        }
     }
-    buffer_append_text(&exchange->answer, "}");
-    return ok;
+    return failing;
 }
 
 enum handler_result handle_readyz(struct services *services, struct exchange *exchange)
@@ -65,18 +68,20 @@ enum handler_result handle_readyz(struct services *services, struct exchange *ex
     if (atomic_load(&stopping)) {
         return problem_answer(exchange, 503, "stopping", "the server is stopping");
     }
-    bool ok = true;
+    struct problem_item failing[HEALTH_CHECKS_MAX];
+    size_t failing_count = find_failing(failing);
+    if (failing_count > 0) {
+        return problem_items(exchange, 503, "not_ready", "the server cannot do its work now",
+                             failing, failing_count, (int64_t)failing_count);
+    }
+    buffer_append_text(&exchange->answer, "{\"status\":\"ok\",\"checks\":[");
     size_t count = atomic_load(&checks_count);
-    buffer_append_text(&exchange->answer, "{\"checks\":[");
     for (size_t i = 0; i < count; i++) {
-        ok = write_check(exchange, i) && ok;
+        buffer_append_format(&exchange->answer, "%s{\"name\":\"%s\",\"ok\":true}",
+                             i > 0 ? "," : "", checks[i].name);
     }
-    buffer_append_format(&exchange->answer, "],\"status\":\"%s\"}\n", ok ? "ok" : "failing");
-    if (!ok) {
-        exchange_set_header(exchange, "Retry-After", "%d", PROBLEM_RETRY_SECONDS);
-        exchange->log_code = "not_ready";
-    }
-    exchange->status = ok ? 200 : 503;
+    buffer_append_text(&exchange->answer, "]}\n");
+    exchange->status = 200;
     return HANDLER_DONE;
 }
 

@@ -19,8 +19,9 @@ static void write_file(const char *folder, const char *name, const struct buffer
     char path[PATH_BYTES_MAX];
     int size = snprintf(path, sizeof path, "%s/%s", folder, name);
     FILE *file = size > 0 && (size_t)size < sizeof path ? fopen(path, "wb") : NULL;
-    if (file == NULL || fwrite(text->data, 1, text->size, file) != text->size ||
-        fclose(file) != 0 || text->overflowed) {
+    bool written = file != NULL && fwrite(text->data, 1, text->size, file) == text->size;
+    bool closed = file != NULL && fclose(file) == 0;
+    if (!written || !closed || text->overflowed) {
         (void)fprintf(stderr, "%s: cannot be written\n", path);
         exit(1);
     }

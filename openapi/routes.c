@@ -176,7 +176,7 @@ static void write_route(struct document *document, const struct operation *opera
                         struct buffer *text)
 {
     char method[8] = {0};
-    for (size_t i = 0; operation->method[i] != '\0' && i < sizeof method - 1; i++) {
+    for (size_t i = 0; i < sizeof method - 1 && operation->method[i] != '\0'; i++) {
         method[i] = (char)toupper((unsigned char)operation->method[i]);
     }
     buffer_append_text(text, "    {\n");
@@ -212,7 +212,7 @@ static void write_route(struct document *document, const struct operation *opera
 void write_routes(struct document *document, const struct operations *operations,
                   struct buffer *text)
 {
-    const struct operation *sorted[OPERATIONS_MAX];
+    const struct operation *sorted[OPERATIONS_MAX] = {0};
     for (size_t i = 0; i < operations->count; i++) {
         sorted[i] = &operations->items[i];
     }
