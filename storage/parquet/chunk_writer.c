@@ -110,6 +110,7 @@ static const void *gather_slots(const struct chunk *chunk, const uint32_t *selec
     switch (chunk->leaf->kind) {
     case LEAF_BOOLEAN: {
         uint8_t *out = dense;
+        assert(selected != NULL);
         for (size_t i = 0; i < count; i++) {
             out[i] = column->values.u8[selected[i]];
         }
@@ -122,6 +123,7 @@ static const void *gather_slots(const struct chunk *chunk, const uint32_t *selec
                 out[i] = (int32_t)column->values.i128[selected != NULL ? selected[i] : first + i];
             }
         } else {
+            assert(selected != NULL);
             for (size_t i = 0; i < count; i++) {
                 out[i] = column->values.i32[selected[i]];
             }
@@ -143,6 +145,7 @@ static const void *gather_slots(const struct chunk *chunk, const uint32_t *selec
                 out[i] = (int64_t)column->values.i128[selected != NULL ? selected[i] : first + i];
             }
         } else { /* doubles travel as their bits */
+            assert(selected != NULL);
             for (size_t i = 0; i < count; i++) {
                 out[i] = column->values.i64[selected[i]];
             }
@@ -282,6 +285,7 @@ static void append_plain(struct buffer *out, const struct leaf_values *values, s
     case LEAF_F32:
     case LEAF_F64:
         if (size > 0) {
+            assert(slots != NULL);
             memcpy(target, slots + first * leaf_slot_bytes(values->type.kind), size);
         }
         break;
@@ -363,6 +367,7 @@ static void cut_by_bytes(const struct chunk *chunk, struct page_cut *cut)
     int64_t entries = 0;
     for (; entries < limit; entries++) {
         if (chunk->valid == NULL || chunk->valid[cut->entry + entries] != 0) {
+            assert(pieces != NULL);
             size_t size = sizeof(uint32_t) + pieces[value].size;
             if (entries > 0 && bytes + size > PARQUET_WRITE_PAGE_BYTES_MAX) {
                 break;
@@ -412,6 +417,7 @@ static void cut_nested(const struct chunk *chunk, struct page_cut *cut)
             rows++;
         }
         if (input->definitions[entry] == input->definition_max) {
+            assert(!by_bytes || chunk->values.pieces != NULL);
             bytes += by_bytes ? sizeof(uint32_t) + chunk->values.pieces[value].size : 0;
             value++;
         }

@@ -85,17 +85,18 @@ static enum err_code count_memory(struct column_reader *reader, size_t size, str
     return ERR_OK;
 }
 
-/* Room for `size` bytes; what was there is lost when it grows. */
+/* Room for `size` bytes, at least one so that there is an address; what was there is lost. */
 static enum err_code reserve(struct column_reader *reader, uint8_t **memory, size_t *capacity,
                              size_t size, struct err *err)
 {
-    if (size <= *capacity) {
+    size_t needed = size > 0 ? size : 1;
+    if (needed <= *capacity) {
         return ERR_OK;
     }
-    TRY(count_memory(reader, size - *capacity, err));
+    TRY(count_memory(reader, needed - *capacity, err));
     mem_free(*memory);
-    *memory = mem_alloc(size);
-    *capacity = size;
+    *memory = mem_alloc(needed);
+    *capacity = needed;
     return ERR_OK;
 }
 

@@ -316,7 +316,7 @@ bool convert_one(const struct convert_plan *plan, const struct batch *batch, uin
     assert(plan->kind != CONVERT_BYTES);
     assert(batch->values_count == 1);
     const uint8_t *dense = NULL;
-    alignas(16) uint8_t scratch[sizeof(__int128)];
+    alignas(16) uint8_t scratch[sizeof(__int128)] = {0};
     if (!convert_values(plan, batch, scratch, &dense)) {
         return false;
     }

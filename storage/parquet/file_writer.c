@@ -212,6 +212,7 @@ static void write_logical(struct buffer *out, int *last, enum column_type type, 
         [COLUMN_BYTE] = PARQUET_LOGICAL_INTEGER,
         [COLUMN_SHORT] = PARQUET_LOGICAL_INTEGER,
     };
+    assert(type < COLUMN_TYPE_COUNT);
     if (logical[type] == 0) {
         return;
     }

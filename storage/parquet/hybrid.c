@@ -11,6 +11,7 @@
 enum {
     GROUP = 8,          /* values of a bit-packed group */
     REPEAT_MIN = 3 * 8, /* equal values that are worth a run of their own */
+    PIECE = 512,        /* a multiple of GROUP */
 };
 
 /* ---- decoding ---- */
@@ -227,19 +228,15 @@ void hybrid_write_run(struct buffer *out, uint32_t value, size_t count, unsigned
     buffer_append(out, &value, (width + 7) / 8);
 }
 
-/* Groups of eight; the last one is padded with zeros. */
-static void write_packed(struct buffer *out, const uint32_t *values, size_t count, unsigned width)
+/* Whole groups of eight, packed; the last one is padded with zeros. */
+static void pack(struct buffer *out, const uint32_t *values, size_t count, unsigned width)
 {
-    if (count == 0) {
-        return;
-    }
-    size_t groups = (count + GROUP - 1) / GROUP;
-    buffer_append_varint(out, (uint64_t)groups << 1 | 1);
-    size_t size = groups * width;
+    size_t size = (count + GROUP - 1) / GROUP * width;
     uint8_t *target = buffer_reserve(out, size + sizeof(uint64_t));
     if (target == NULL) {
         return; /* sticky in the buffer */
     }
+    const uint8_t *begin = target;
     uint64_t word = 0;
     unsigned bits = 0;
     for (size_t i = 0; i < count; i++) {
@@ -253,11 +250,24 @@ static void write_packed(struct buffer *out, const uint32_t *values, size_t coun
         }
     }
     /* at most 31 bits are left, and the padding of the last group after them */
-    size_t written = (size_t)(target - (out->data + out->size));
+    size_t written = (size_t)(target - begin);
     assert(written <= size);
     memset(target, 0, size - written);
     memcpy(target, &word, size - written < sizeof word ? size - written : sizeof word);
     buffer_advance(out, size);
+}
+
+static void write_packed_head(struct buffer *out, size_t count)
+{
+    buffer_append_varint(out, (uint64_t)(count + GROUP - 1) / GROUP << 1 | 1);
+}
+
+static void write_packed(struct buffer *out, const uint32_t *values, size_t count, unsigned width)
+{
+    if (count > 0) {
+        write_packed_head(out, count);
+        pack(out, values, count, width);
+    }
 }
 
 static size_t equal_run(const uint32_t *values, size_t count)
@@ -297,33 +307,7 @@ void hybrid_write_u32(struct buffer *out, const uint32_t *values, size_t count, 
     write_packed(out, values + literal, count - literal, width);
 }
 
-void hybrid_write_u8(struct buffer *out, const uint8_t *values, size_t count, unsigned width)
-{
-    /* levels of nested columns: widened in pieces of whole groups, a run never crosses a piece */
-    uint32_t piece[512];
-    size_t pieces_max = sizeof piece / sizeof piece[0];
-    while (count > 0) {
-        size_t run = 1;
-        while (run < count && values[run] == values[0]) {
-            run++;
-        }
-        if (run >= REPEAT_MIN) {
-            hybrid_write_run(out, values[0], run, width);
-            values += run;
-            count -= run;
-            continue;
-        }
-        size_t size = count < pieces_max ? count : pieces_max;
-        for (size_t i = 0; i < size; i++) {
-            piece[i] = values[i];
-        }
-        hybrid_write_u32(out, piece, size, width);
-        values += size;
-        count -= size;
-    }
-}
-
-/* Bytes from `index` on that are all equal to `byte`, up to `count`. */
+/* How many of the first `count` bytes are all equal to `byte`. */
 static size_t equal_bytes(const uint8_t *bytes, size_t count, uint8_t byte)
 {
     size_t run = 0;
@@ -331,6 +315,41 @@ static size_t equal_bytes(const uint8_t *bytes, size_t count, uint8_t byte)
         run++;
     }
     return run;
+}
+
+/* Levels of nested columns: widened in pieces of whole groups, so that only the last is padded. */
+static void write_packed_u8(struct buffer *out, const uint8_t *values, size_t count, unsigned width)
+{
+    if (count == 0) {
+        return;
+    }
+    write_packed_head(out, count);
+    uint32_t piece[PIECE];
+    for (size_t at = 0; at < count; at += PIECE) {
+        size_t size = count - at < PIECE ? count - at : PIECE;
+        for (size_t i = 0; i < size; i++) {
+            piece[i] = values[at + i];
+        }
+        pack(out, piece, size, width);
+    }
+}
+
+void hybrid_write_u8(struct buffer *out, const uint8_t *values, size_t count, unsigned width)
+{
+    size_t literal = 0; /* as in hybrid_write_u32 */
+    size_t i = 0;
+    while (i + GROUP <= count) {
+        size_t run = equal_bytes(values + i, count - i, values[i]);
+        if (run < REPEAT_MIN) {
+            i += GROUP;
+            continue;
+        }
+        write_packed_u8(out, values + literal, i - literal, width);
+        hybrid_write_run(out, values[i], run, width);
+        i += run;
+        literal = i;
+    }
+    write_packed_u8(out, values + literal, count - literal, width);
 }
 
 void hybrid_write_bits(struct buffer *out, const uint8_t *bits, size_t count)

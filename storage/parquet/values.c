@@ -188,6 +188,7 @@ static enum err_code next_plain(struct values_decoder *decoder, size_t count, vo
         return plain_spans(decoder, count, out, err);
     }
     size_t width = plain_width(decoder);
+    assert(width > 0);
     if (count > (decoder->bytes.size - decoder->position) / width) {
         return too_few(decoder, err);
     }

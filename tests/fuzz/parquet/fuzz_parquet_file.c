@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 /* A few kilobytes can state any number of rows; what a caller asks for bounds the memory. */
-enum { ROWS_MAX = 3000, COLUMNS_MAX = 8, TYPES_MAX = 32 };
+enum { ROWS_MAX = 300, COLUMNS_MAX = 4, TYPES_MAX = 32 };
 
 static const char SCHEMA[] =
     "{\"type\":\"struct\",\"fields\":["

@@ -114,7 +114,7 @@ static void append_value(struct column *column, const struct field *field, uint6
         break;
     }
     case COLUMN_TYPE_COUNT:
-        assert(!"a type");
+        assert(false && "a type");
         break;
     }
 }
