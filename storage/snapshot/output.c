@@ -57,8 +57,8 @@ void output_init(struct output *output, uint32_t number, const struct frame *fra
     const struct schema *schema = frame->schema;
     struct buffer texts;
     buffer_init(&texts, OUTPUT_TEXT_BYTES_MAX);
-    size_t starts[SCHEMA_KEY_FIELDS_MAX];
-    bool nulls[SCHEMA_KEY_FIELDS_MAX];
+    size_t starts[SCHEMA_KEY_FIELDS_MAX] = {0};
+    bool nulls[SCHEMA_KEY_FIELDS_MAX] = {0};
     for (size_t i = 0; i < schema->partition_count; i++) {
         size_t column = schema->partition[i];
         starts[i] = texts.size;

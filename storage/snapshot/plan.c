@@ -182,6 +182,7 @@ struct standing {
     bool changed;     /* some record won */
     int64_t sequence; /* not for NOTHING */
     int64_t position; /* order position, for ties with replays */
+    const struct merge_input *winner; /* of the record that won last, NULL = none did */
     const struct probe_hit *stored; /* STORED: the newest of the key's rows */
     uint32_t source;                /* NEW: as in plan_put */
     int64_t row;
@@ -240,7 +241,9 @@ static bool wins(const struct turn *turn, const struct standing *standing)
     if (turn->sequence != standing->sequence) {
         return turn->sequence > standing->sequence;
     }
-    return !turn->replay || turn->input->order_position > standing->position;
+    /* Records of one batch keep their order also when the batch is applied again. */
+    return !turn->replay || standing->winner == turn->input ||
+           turn->input->order_position > standing->position;
 }
 
 static void reject(struct planner *planner, const struct turn *turn, enum merge_code code,
@@ -259,6 +262,7 @@ static void reject(struct planner *planner, const struct turn *turn, enum merge_
 static void apply(struct planner *planner, const struct turn *turn, struct standing *standing)
 {
     standing->changed = true;
+    standing->winner = turn->input;
     standing->sequence = turn->sequence;
     standing->position = turn->input->order_position;
     planner->plan->outcomes[turn->input_index].applied++;

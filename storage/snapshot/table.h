@@ -124,8 +124,9 @@ void merge_outcome_deinit(struct merge_outcome *outcome);
  *              when its sequence is not smaller than the stored row's (or, when
  *              there is no row, the tombstone's); a replay (order_position !=
  *              position) only when it is larger, or equal and its order position
- *              is newer than every row of the stored row's file; a forced one
- *              always. Losers are superseded.
+ *              is newer than every row of the stored row's file, or equal to an
+ *              earlier record of its own batch; a forced one always. Losers are
+ *              superseded.
  *   upsert     replaces the whole row, absent fields are null
  *   patch      keeps fields that are not present; of an absent key: inserts the
  *              given fields, rejected `required` when a nullable:false field lacks
