@@ -144,6 +144,7 @@ void row_encode(const struct frame *frame, int64_t row, struct buffer *image)
 
 enum err_code row_reader_init(struct row_reader *reader, struct span image, struct err *err)
 {
+    assert(image.data != NULL || image.size == 0);
     struct cursor cursor = cursor_of(image);
     uint32_t checksum = cursor_u32(&cursor);
     if (cursor.failed || checksum != checksum_of(span_of(image.data + CHECKSUM_BYTES,
@@ -314,7 +315,7 @@ static void append_value(struct column *column, const struct row_value *value)
 /* Appends the values in field order, nulls between them; the row may be half built on failure. */
 static enum err_code append_values(struct row_reader *reader, struct frame *target, struct err *err)
 {
-    struct row_value value;
+    struct row_value value = {0};
     bool have = row_reader_next(reader, &value);
     for (size_t i = 0; i < target->schema->fields_count; i++) {
         const struct field *field = &target->schema->fields[i];
