@@ -84,9 +84,6 @@ static enum err_code check_lane(struct intake *intake)
 enum err_code intake_open_table(struct intake *intake)
 {
     struct exchange *exchange = intake->exchange;
-    if (atomic_load_explicit(&intake->services->stopping, memory_order_relaxed)) {
-        return err_set(&exchange->err, ERR_BUSY, "the service is stopping; try again");
-    }
     if (!audit_healthy(intake->services->audit)) {
         return err_set(&exchange->err, ERR_BUSY,
                        "the audit trail cannot be written, so nothing is accepted; try again");

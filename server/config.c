@@ -104,6 +104,7 @@ enum { SETTINGS_COUNT = sizeof settings / sizeof settings[0] };
 
 static void *member_of(struct config *config, const struct setting *setting)
 {
+    assert(setting != NULL);
     return (char *)config + setting->offset;
 }
 

@@ -41,7 +41,6 @@ struct http {
     struct MHD_Daemon *daemon;
     int listen_fd; /* owned by the daemon until quiesce */
     char url[HTTP_URL_BYTES];
-    _Atomic bool stopping;
     _Atomic int64_t connections_count;
     struct metric *connections;
 };
@@ -225,7 +224,7 @@ static struct MHD_Response *make_response(struct request *request)
     if (http->options.tls_certificate != NULL) {
         add_answer_header(response, "Strict-Transport-Security", "max-age=31536000");
     }
-    if (request->close_after || atomic_load(&http->stopping)) {
+    if (request->close_after || atomic_load(&http->front.stopping)) {
         add_answer_header(response, "Connection", "close");
     }
     return response;
@@ -477,7 +476,7 @@ const char *http_url(const struct http *http)
 
 void http_quiesce(struct http *http)
 {
-    atomic_store(&http->stopping, true);
+    atomic_store(&http->front.stopping, true);
     int fd = MHD_quiesce_daemon(http->daemon);
     if (fd >= 0) {
         http->listen_fd = -1;

@@ -112,6 +112,9 @@ static bool find_route(struct request *request, struct span path, struct route_m
 
 static bool is_type(struct span header, const char *type)
 {
+    if (header.size == 0) {
+        return false;
+    }
     const uint8_t *end = memchr(header.data, ';', header.size);
     size_t size = end != NULL ? (size_t)(end - header.data) : header.size;
     while (size > 0 && header.data[size - 1] == ' ') {
@@ -241,7 +244,7 @@ bool request_admit(struct request *request, enum guard_refusal refusal,
     if (!find_route(request, path, &match)) {
         return false;
     }
-    if (exchange->route->action != NULL && atomic_load(&request->front->services->stopping)) {
+    if (exchange->route->action != NULL && atomic_load(&request->front->stopping)) {
         request->close_after = true;
         (void)problem_answer(exchange, 503, "stopping", "the server is stopping");
         return false;

@@ -31,6 +31,7 @@ struct request_front {
     struct doors *doors;
     int64_t body_memory_bytes_max;   /* bodies of all requests together */
     _Atomic int64_t body_memory_used;
+    _Atomic bool stopping; /* new requests are refused; those under way end */
     /* The network side lets a request rest, and wakes it; resume from any thread. */
     void (*suspend)(struct request *request);
     void (*resume)(struct request *request);

@@ -102,7 +102,7 @@ static void write_line(const struct exchange *exchange, const char *method, int6
     log_integer(&line, LOG_STATUS, exchange->status);
     log_text(&line, LOG_CODE, exchange->log_code);
     if (exchange->status >= 500 && exchange->err.code != ERR_OK) {
-        log_err(&line, &exchange->err);
+        log_text(&line, LOG_ERROR_TEXT, exchange->err.msg);
     }
     log_integer(&line, LOG_DURATION_US, duration_us);
     log_integer(&line, LOG_BYTES_IN, bytes_in);

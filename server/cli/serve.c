@@ -186,11 +186,12 @@ static enum err_code stop(const struct config *config, struct instance *instance
 {
     int64_t deadline_us = clock_monotonic_us() + config->stop_seconds * 1000000;
     health_set_stopping();
-    atomic_store(&instance_services(instance)->stopping, true);
     remove_endpoint(config->data);
-    http_quiesce(*http);
+    http_quiesce(*http); /* refuses what is new; handlers go on with what they have begun */
     instance_end_waits(instance);
-    return http_close(http, deadline_us, err);
+    enum err_code code = http_close(http, deadline_us, err);
+    atomic_store(&instance_services(instance)->stopping, true);
+    return code;
 }
 
 static enum err_code serve(const struct config *config, const sigset_t *stop_signals,
