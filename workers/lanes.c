@@ -94,16 +94,16 @@ static void log_failure(const struct lanes *lanes, const struct lane *lane, cons
 }
 
 /* After a step: what the lane does next. Caller holds the lock. */
-static void settle(const struct lanes *lanes, struct lane *lane, enum err_code code, bool more,
-                   int64_t started_us)
+static void settle(const struct lanes *lanes, struct lane *lane, enum err_code code,
+                   enum lane_rest rest, int64_t started_us)
 {
     lane->running = false;
     if (code == ERR_OK) {
         lane->attempt = 0;
         /* wakes that came during the step count as work left: the step may not have seen them */
-        lane->wanted = more || lane->wanted;
+        lane->wanted = rest != LANE_NOTHING || lane->wanted;
         lane->loaded_steps = lane->wanted ? lane->loaded_steps + 1 : 0;
-        bool paced = lane->loaded_steps >= LANES_LOADED_STEPS;
+        bool paced = rest != LANE_FULL && lane->loaded_steps >= LANES_LOADED_STEPS;
         lane->not_before_us = paced ? started_us + lanes->options.interval_us : 0;
     } else if (code == ERR_CANCELLED) {
         lane->wanted = false;
@@ -123,14 +123,14 @@ static void run_step(struct lanes *lanes, struct lane *lane)
     lock_drop(&lanes->lock);
 
     struct err err = {0};
-    bool more = false;
-    enum err_code code = lanes->options.step(lanes->options.arg, &lane->id, attempt, &more, &err);
+    enum lane_rest rest = LANE_NOTHING;
+    enum err_code code = lanes->options.step(lanes->options.arg, &lane->id, attempt, &rest, &err);
     if (code != ERR_OK && code != ERR_CANCELLED) {
         log_failure(lanes, lane, &err);
     }
 
     lock_take(&lanes->lock);
-    settle(lanes, lane, code, more, started_us);
+    settle(lanes, lane, code, rest, started_us);
 }
 
 static void *lanes_main(void *arg)

@@ -24,12 +24,20 @@ enum {
 
 struct lanes;
 
+/* What a step leaves behind. */
+enum lane_rest {
+    LANE_NOTHING, /* all that was there is done */
+    LANE_MORE,    /* more has come meanwhile */
+    LANE_FULL,    /* the step could not take all that was there: the next one follows unpaced */
+};
+
 /*
  * One step of a lane's work. Returns ERR_OK when it made progress or there was
- * nothing to do; `more_out` says that work is left. ERR_CANCELLED drops the lane.
+ * nothing to do; `rest_out` (LANE_NOTHING before the call) says what is left.
+ * ERR_CANCELLED drops the lane.
  */
-typedef enum err_code lane_step_fn(void *arg, const struct id *lane, int attempt, bool *more_out,
-                                   struct err *err);
+typedef enum err_code lane_step_fn(void *arg, const struct id *lane, int attempt,
+                                   enum lane_rest *rest_out, struct err *err);
 
 struct lanes_options {
     const char *name; /* in log lines: "merge" */

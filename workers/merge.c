@@ -41,7 +41,7 @@ struct step {
     struct arena arena;
     struct batch *batches; /* in the arena */
     size_t count;
-    bool more;
+    bool full; /* more was queued than this step takes */
     struct frame **frames;        /* `count`; NULL = not readable, see failures */
     struct merge_input *inputs;   /* of the readable ones */
     size_t *input_batch;          /* inputs → batches */
@@ -64,7 +64,7 @@ static void step_deinit(struct step *step)
 
 static bool is_suspect(const struct batch *batch)
 {
-    return batch->crashes > 0 || batch->interruptions > 0;
+    return batch->crashes > 0 || batch->interruptions >= MERGE_SUSPECT_INTERRUPTIONS;
 }
 
 /*
@@ -91,6 +91,7 @@ static enum err_code load_queue(struct step *step, const struct id *lane, struct
     TRY(batches_queued(services->catalog, lane, 0, (size_t)services->commit_batches_max,
                        services->commit_bytes_max, &step->arena, &step->batches, &count, err));
     step->count = group_size(step->batches, count);
+    step->full = step->count < count || count == (size_t)services->commit_batches_max;
     step->frames = arena_alloc(&step->arena, (step->count + 1) * sizeof(struct frame *));
     step->inputs = arena_alloc(&step->arena, (step->count + 1) * sizeof *step->inputs);
     step->input_batch = arena_alloc(&step->arena, (step->count + 1) * sizeof *step->input_batch);
@@ -197,6 +198,7 @@ static enum err_code read_frames(struct step *step, struct err *err)
         if (rows_count > MERGE_ROWS_MAX && step->inputs_count > 0) {
             frame_free(&step->frames[i]);
             step->count = i; /* the rest is the next step's */
+            step->full = true;
             break;
         }
         step->input_batch[step->inputs_count] = i;
@@ -405,6 +407,7 @@ static enum err_code run_step(struct step *step, const struct id *lane, int atte
         return ERR_OK;
     }
     if (attempt > 1) {
+        step->full = step->full || step->count > 1;
         step->count = 1; /* whoever fails again fails alone */
     }
     int64_t started_us = clock_monotonic_us();
@@ -422,17 +425,20 @@ static enum err_code run_step(struct step *step, const struct id *lane, int atte
     return ERR_OK;
 }
 
-/* Is anything queued behind what this step took? */
-static bool more_is_queued(const struct merge_services *services, const struct id *lane)
+/* What is queued behind what this step took. */
+static enum lane_rest rest_of(const struct step *step, const struct id *lane)
 {
     struct lane_statistics statistics;
     struct err ignored = {0};
-    return lane_statistics(services->catalog, lane, &statistics, &ignored) == ERR_OK &&
-           statistics.queued_count > 0;
+    if (lane_statistics(step->services->catalog, lane, &statistics, &ignored) != ERR_OK ||
+        statistics.queued_count == 0) {
+        return LANE_NOTHING;
+    }
+    return step->full ? LANE_FULL : LANE_MORE;
 }
 
 enum err_code merge_step(const struct merge_services *services, const struct id *lane, int attempt,
-                         bool *more_out, struct err *err)
+                         enum lane_rest *rest_out, struct err *err)
 {
     CLEANUP(step_deinit) struct step step = {.services = services};
     arena_init(&step.arena, STEP_ARENA_BYTES);
@@ -444,6 +450,6 @@ enum err_code merge_step(const struct merge_services *services, const struct id 
     if (code != ERR_OK) {
         return err_wrap(err, "merge into table '%s'", table_name(step.table));
     }
-    *more_out = more_is_queued(services, lane);
+    *rest_out = rest_of(&step, lane);
     return ERR_OK;
 }

@@ -6,8 +6,8 @@
 
 #include "storage/base/err.h"
 #include "storage/base/id.h"
+#include "workers/lanes.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 
 struct catalog;
@@ -31,15 +31,17 @@ struct merge_services {
 enum {
     MERGE_CRASHES_MAX = 2,        /* crashes of its own merge before a batch is a dead letter */
     MERGE_INTERRUPTIONS_MAX = 10, /* ends of the process for another reason, likewise */
+    MERGE_SUSPECT_INTERRUPTIONS = 3, /* from here on it is merged alone; a crash is enough */
     MERGE_FAILURES_MAX = 3,       /* tries of a batch that fails alone for the same kind of reason */
 };
 
 /*
  * One step: merge what is queued, up to the limits. A batch under suspicion (its
- * merge was interrupted before) is merged alone, so that the next crash names it.
+ * merge crashed, or ended with the process several times) is merged alone, so
+ * that the next crash names it.
  *
  *   attempt   of this step, from 1; failures in a row
- *   more_out  batches are left
+ *   rest_out  what is left in the lane
  *
  * Errors:  ERR_CANCELLED the table is gone; ERR_NO_SPACE, ERR_BUSY, ERR_CONFLICT,
  *          ERR_IO while reading: try again later. An unknown outcome of a commit
@@ -47,4 +49,4 @@ enum {
  * Durable: outcomes, when ERR_OK.
  */
 enum err_code merge_step(const struct merge_services *services, const struct id *table, int attempt,
-                         bool *more_out, struct err *err) MUST_USE;
+                         enum lane_rest *rest_out, struct err *err) MUST_USE;

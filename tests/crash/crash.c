@@ -42,6 +42,7 @@ enum {
     SECOND_KILL_MS_MAX = 50,
     RESTART_MS_MAX = 2000,   /* from exec to the first 2xx */
     RESTART_MS_GIVE_UP = 20000,
+    PROBLEMS_SHOWN_MAX = 20,
     DRAIN_MS_MAX = 60000,
     PATH_BYTES = 1024,
 };
@@ -69,13 +70,16 @@ static void problem(const char *format, ...) __attribute__((format(printf, 1, 2)
 
 static void problem(const char *format, ...)
 {
+    problems++;
+    if (problems > PROBLEMS_SHOWN_MAX) {
+        return; /* counted all the same */
+    }
     va_list arguments;
     va_start(arguments, format);
     (void)fprintf(stderr, "PROBLEM: "); /* told */
     (void)vfprintf(stderr, format, arguments);
     (void)fprintf(stderr, "\n");
     va_end(arguments);
-    problems++;
 }
 
 static uint64_t random_next(uint64_t *state)

@@ -15,8 +15,8 @@ static _Atomic int running[LANES];
 static _Atomic int64_t steps;
 static struct lanes *lanes;
 
-static enum err_code step(void *arg, const struct id *lane, int attempt, bool *more_out,
-                          struct err *err)
+static enum err_code step(void *arg, const struct id *lane, int attempt,
+                          enum lane_rest *rest_out, struct err *err)
 {
     (void)arg;
     (void)attempt;
@@ -25,9 +25,9 @@ static enum err_code step(void *arg, const struct id *lane, int attempt, bool *m
         (void)fprintf(stderr, "lane %d runs twice\n", number); /* told */
         abort();
     }
-    *more_out = atomic_fetch_add(&steps, 1) % 7 == 0;
+    *rest_out = atomic_fetch_add(&steps, 1) % 7 == 0 ? LANE_MORE : LANE_NOTHING;
     atomic_fetch_sub(&running[number], 1);
-    return *more_out ? ERR_OK : err_set(err, ERR_CANCELLED, "enough");
+    return *rest_out == LANE_MORE ? ERR_OK : err_set(err, ERR_CANCELLED, "enough");
 }
 
 static void *wake(void *arg)

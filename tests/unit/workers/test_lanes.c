@@ -21,7 +21,7 @@ struct stage {
     int failures_left;
     int more_left;
     int attempts_seen;
-    bool wake_again;
+    bool full;
     int64_t started_us[64];
 };
 
@@ -37,8 +37,8 @@ static struct id lane_id(int number)
     return id;
 }
 
-static enum err_code step(void *arg, const struct id *lane, int attempt, bool *more_out,
-                          struct err *err)
+static enum err_code step(void *arg, const struct id *lane, int attempt,
+                          enum lane_rest *rest_out, struct err *err)
 {
     struct stage *stage = arg;
     int number = lane_number(lane);
@@ -52,7 +52,7 @@ static enum err_code step(void *arg, const struct id *lane, int attempt, bool *m
     }
     bool fail = stage->failures_left > 0;
     stage->failures_left -= fail;
-    *more_out = stage->more_left > 0;
+    *rest_out = stage->more_left > 0 ? (stage->full ? LANE_FULL : LANE_MORE) : LANE_NOTHING;
     stage->more_left -= stage->more_left > 0;
     stage->attempts_seen = attempt > stage->attempts_seen ? attempt : stage->attempts_seen;
     stage->running[number]--;
@@ -145,6 +145,19 @@ Test(lanes, paces_a_lane_under_load_but_not_its_first_steps)
         cr_expect_geq(stage.started_us[i] - stage.started_us[i - 1], interval_us - 1000,
                       "step %d came too early", i);
     }
+}
+
+Test(lanes, does_not_pace_a_lane_that_could_not_take_all)
+{
+    struct stage stage;
+    open_stage(&stage, 1, 60000000); /* a paced step would outlast the test */
+    stage.more_left = 9;
+    stage.full = true;
+    struct id lane = lane_id(1);
+    lanes_wake(stage.lanes, &lane);
+    wait_for_steps(&stage, 10);
+    close_stage(&stage);
+    cr_assert_eq(stage.steps, 10);
 }
 
 Test(lanes, tries_a_failed_step_again_and_counts_attempts)
