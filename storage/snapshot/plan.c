@@ -229,6 +229,7 @@ struct turn {
     uint32_t input_index;
     int64_t row;
     enum frame_operation operation;
+    int64_t order; /* position that it counts as; of a forced record that of now */
     int64_t sequence;
     bool replay;
 };
@@ -243,7 +244,7 @@ static bool wins(const struct turn *turn, const struct standing *standing)
     }
     /* Records of one batch keep their order also when the batch is applied again. */
     return !turn->replay || standing->winner == turn->input ||
-           turn->input->order_position > standing->position;
+           turn->order > standing->position;
 }
 
 static void reject(struct planner *planner, const struct turn *turn, enum merge_code code,
@@ -264,7 +265,7 @@ static void apply(struct planner *planner, const struct turn *turn, struct stand
     standing->changed = true;
     standing->winner = turn->input;
     standing->sequence = turn->sequence;
-    standing->position = turn->input->order_position;
+    standing->position = turn->order;
     planner->plan->outcomes[turn->input_index].applied++;
 }
 
@@ -420,8 +421,8 @@ static struct turn turn_of(const struct planner *planner, const struct record *r
                         .row = record->row,
                         .operation = frame_operation_at(input->frame, record->row),
                         .replay = input->order_position != input->position,
-                        /* A forced record is a decision of now. */
-                        .sequence = input->forced ? input->position : input->order_position};
+                        .order = input->forced ? input->position : input->order_position};
+    turn.sequence = turn.order;
     if (planner->schema->has_sequence && has_sequence_value(&turn)) {
         turn.sequence = frame_sequence(input->frame, record->row);
     }

@@ -3,7 +3,7 @@
  * out-of-order records, deletes before inserts, the same key twice, any split
  * over batches and commits, patches, replays, compaction of old plans, index
  * maintenance, reopening with and without the index. SLUICE_HISTORIES sets how
- * many (default 1500), SLUICE_SEED where to start.
+ * many (default 1000), SLUICE_SEED where to start.
  */
 #include "tests/unit/storage/snapshot/fixture.h"
 
@@ -313,7 +313,7 @@ static void expect_rows(struct history *history, const char *when)
         if (history->rows[key].state == MODEL_LIVE) {
             model_json(&history->rows[key], key, history->sequenced, &expected);
         }
-        char id[8];
+        char id[TEXT_BYTES];
         (void)snprintf(id, sizeof id, "k%02d", key);
         buffer_reset(&actual);
         fixture_lookup(&history->fixture, id, &actual);
@@ -431,7 +431,7 @@ static uint64_t number_of(const char *variable, uint64_t otherwise)
 
 Test(histories, equal_one_run_in_order)
 {
-    uint64_t count = number_of("SLUICE_HISTORIES", 1500);
+    uint64_t count = number_of("SLUICE_HISTORIES", 1000);
     uint64_t first = number_of("SLUICE_SEED", 1);
     for (uint64_t seed = first; seed < first + count; seed++) {
         run(seed);
