@@ -335,6 +335,7 @@ static bool decode_slots(struct cursor *cursor, struct column *column, int64_t r
 static bool decode_values(struct cursor *cursor, const struct field *field, struct column *column,
                           int64_t rows)
 {
+    assert(field != NULL);
     switch (field->type) {
     case COLUMN_STRING:
     case COLUMN_BINARY:
@@ -538,6 +539,7 @@ static enum err_code decode_columns(struct cursor *cursor, const struct header *
         const struct field *field = NULL;
         int parts = 0;
         TRY(decode_column_head(cursor, header, frame->schema, id_before, &field, &parts, err));
+        assert(field != NULL);
         struct column *column = &frame->columns[field - frame->schema->fields];
         if (!decode_column(cursor, field, parts, header->rows_count, column)) {
             return err_set(err, ERR_CORRUPT, "frame column '%s' is malformed", field->name);
