@@ -278,7 +278,7 @@ struct ordered *ordered_apply(const struct ordered *set, const struct ordered_ed
     size_t next_chunk = 0;
     for (size_t done = 0; done < count;) {
         if (set->chunks_count == 0) {
-            done += merge_chunk(&builder, &nothing, NULL, edits + done, count - done);
+            (void)merge_chunk(&builder, &nothing, NULL, edits, count); /* takes them all */
             break;
         }
         size_t target = chunk_for(set, next_chunk, edits[done].item);
