@@ -70,7 +70,7 @@ static inline uint32_t cursor_u32(struct cursor *cursor)
 {
     uint32_t value = 0;
     struct span b = cursor_bytes(cursor, sizeof value);
-    if (b.size == sizeof value) {
+    if (b.data != NULL) {
         memcpy(&value, b.data, sizeof value);
     }
     return value;
@@ -85,7 +85,7 @@ static inline uint64_t cursor_u64(struct cursor *cursor)
 {
     uint64_t value = 0;
     struct span b = cursor_bytes(cursor, sizeof value);
-    if (b.size == sizeof value) {
+    if (b.data != NULL) {
         memcpy(&value, b.data, sizeof value);
     }
     return value;
