@@ -52,11 +52,15 @@ NAMES = [field["name"] for field in FIELDS]
 TABLES = {
     "dv": {"merge": "deletion-vectors", "key": ["id"], "sequence_by": "seq"},
     "dv_parts": {"merge": "deletion-vectors", "key": ["id"], "sequence_by": "seq", "partition_by": ["part"]},
+    "dv_odd_parts": {"merge": "deletion-vectors", "key": ["id"], "sequence_by": "seq", "partition_by": ["part"]},
     "cow": {"merge": "copy-on-write", "key": ["id"], "sequence_by": "seq"},
     "cow_parts": {"merge": "copy-on-write", "key": ["id"], "partition_by": ["part"]},
     "appended": {"merge": "append"},
     "appended_parts": {"merge": "append", "partition_by": ["part"]},
+    "appended_odd_parts": {"merge": "append", "partition_by": ["part"]},
 }
+PLAIN_PARTS = [None, "a", "bb", "c"]
+ODD_PARTS = [None, "a", "b b", "c/d=é%"]
 
 
 class Server:
@@ -99,7 +103,7 @@ def random_text(rng):
     return rng.choice(["", "a", "Zoë", "nul?", "x" * 40, "日本", "it's \"quoted\"", "A=1/%2F b"])
 
 
-def random_row(rng, key, seq):
+def random_row(rng, key, seq, parts):
     """A row as Python values; the JSON form is made by to_json."""
 
     def maybe(value):
@@ -107,7 +111,7 @@ def random_row(rng, key, seq):
 
     return {
         "id": key,
-        "part": rng.choice([None, "a", "b b", "c/d=é%"]),
+        "part": rng.choice(parts),
         "small": maybe(rng.randint(-(2**31), 2**31 - 1)),
         "big": maybe(rng.randint(-(2**63), 2**63 - 1)),
         "ratio": maybe(rng.choice([0.0, -1.5, 1e300, 1e-300, rng.random()])),
@@ -142,6 +146,7 @@ def history(rng, name, definition, server):
     keyed = "key" in definition
     has_sequence = "sequence_by" in definition
     model, appended, sequence = {}, [], 0
+    parts = ODD_PARTS if "odd" in name else PLAIN_PARTS
     for commit in range(COMMITS):
         lines = []
         for _ in range(rng.randint(1, 60)):
@@ -149,7 +154,7 @@ def history(rng, name, definition, server):
             sequence += 1
             late = has_sequence and rng.random() < 0.2
             seq = max(1, sequence - rng.randint(50, 500)) if late else sequence
-            row = random_row(rng, key, seq)
+            row = random_row(rng, key, seq, parts)
             if not keyed:
                 appended.append(row)
                 lines.append(to_json(row, None))
@@ -241,7 +246,10 @@ def compare(got, expected):
 
 
 # Reader defects that are known: (engine, version, table) → why it is not counted.
-KNOWN_DEFECTS = {}
+KNOWN_DEFECTS = {
+    ("polars", "2.1.0", "dv_odd_parts"): "does not apply deletion vectors of files whose path holds an escaped"
+    " character (deltalake and duckdb read the same table right)",
+}
 
 
 def main():
