@@ -74,22 +74,25 @@ static void measure(const struct parquet_value *value, struct row_texts *need)
     }
 }
 
+/* Room for `need` items and one more, so that the array is never NULL. */
+static void *make_room(void *array, size_t need, size_t *capacity, size_t item_bytes)
+{
+    if (need < *capacity) {
+        return array;
+    }
+    *capacity = need + 1;
+    return mem_resize(array, *capacity, item_bytes);
+}
+
 static void row_texts_begin(struct row_texts *texts, const struct parquet_value *row)
 {
     struct row_texts need = {0};
     measure(row, &need);
-    if (need.used > texts->capacity) {
-        texts->capacity = need.used;
-        texts->memory = mem_resize(texts->memory, texts->capacity, 1);
-    }
-    if (need.pairs_used > texts->pairs_capacity) {
-        texts->pairs_capacity = need.pairs_used;
-        texts->pairs = mem_resize(texts->pairs, texts->pairs_capacity, sizeof *texts->pairs);
-    }
-    if (need.names_used > texts->names_capacity) {
-        texts->names_capacity = need.names_used;
-        texts->names = mem_resize(texts->names, texts->names_capacity, sizeof *texts->names);
-    }
+    texts->memory = make_room(texts->memory, need.used, &texts->capacity, 1);
+    texts->pairs =
+        make_room(texts->pairs, need.pairs_used, &texts->pairs_capacity, sizeof *texts->pairs);
+    texts->names =
+        make_room(texts->names, need.names_used, &texts->names_capacity, sizeof *texts->names);
     texts->used = 0;
     texts->pairs_used = 0;
     texts->names_used = 0;

@@ -10,6 +10,7 @@
 #include "storage/delta/value.h"
 
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
 enum { SLACK_US = 999, FRACTION_DIGITS_MS = 3 };
@@ -154,9 +155,10 @@ static void add_partitions(const struct delta_file *file, const struct schema *s
         if (found && (value == NULL || value[0] == '\0')) {
             range->all_nulls = true;
         } else if (found && delta_value_parse_partition(span_of_text(value), field, &range->min)) {
+            bool is_real = field->type == COLUMN_DOUBLE || field->type == COLUMN_FLOAT;
             range->max = range->min;
-            range->has_min = true;
-            range->has_max = true;
+            range->has_min = !is_real || !isnan(range->min.f64); /* engines order NaN apart */
+            range->has_max = range->has_min;
             range->no_nulls = true;
         }
     }

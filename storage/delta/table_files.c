@@ -13,6 +13,7 @@
 #include "storage/object/object.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -91,7 +92,7 @@ enum err_code delta_path_decode(const struct object_store *store, const char *pa
         return err_set(err, ERR_UNSUPPORTED, "a file lies in another store (its path is a URI)");
     }
     CLEANUP(buffer_deinit) struct buffer decoded = {0};
-    buffer_init(&decoded, OBJECT_NAME_BYTES_MAX + 1);
+    buffer_init(&decoded, strlen(local) + 1);
     if (!text_percent_decode(span_of_text(local), false, &decoded)) {
         return err_set(err, ERR_CORRUPT, "a path in the log has a broken escape");
     }
@@ -118,6 +119,19 @@ static void append_code_units(struct span bytes, struct buffer *text)
             buffer_append_byte(text, (uint8_t)(0xc0 | byte >> 6));
             buffer_append_byte(text, (uint8_t)(0x80 | (byte & 0x3f)));
         }
+    }
+}
+
+/* Spark spells what is not finite; the API never lets such a value in, foreign files may. */
+static void append_real(double value, struct buffer *text)
+{
+    char number[TEXT_DOUBLE_BYTES];
+    if (isnan(value)) {
+        buffer_append_text(text, "NaN");
+    } else if (isinf(value)) {
+        buffer_append_text(text, value > 0 ? "Infinity" : "-Infinity");
+    } else {
+        buffer_append(text, number, text_format_double(value, number));
     }
 }
 
@@ -149,7 +163,7 @@ void delta_partition_value_format(const struct column *column, const struct fiel
         break;
     case COLUMN_FLOAT:
     case COLUMN_DOUBLE:
-        buffer_append(text, number, text_format_double(column->values.f64[row], number));
+        append_real(column->values.f64[row], text);
         break;
     case COLUMN_BOOLEAN:
         buffer_append_text(text, column->values.u8[row] != 0 ? "true" : "false");

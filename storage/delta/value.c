@@ -5,6 +5,7 @@
 
 #include "storage/base/text.h"
 
+#include <math.h>
 #include <stdint.h>
 
 static bool parse_ranged(struct span text, int64_t min, int64_t max, int64_t *value_out)
@@ -30,7 +31,7 @@ static bool parse_number(struct span text, const struct field *field, struct del
             return false;
         }
         value->f64 = (double)(float)value->f64; /* the text is the shortest of the float */
-        return true;
+        return isfinite(value->f64);
     case COLUMN_DECIMAL:
         return text_parse_decimal(text, field->precision, field->scale, &value->i128);
     default:
@@ -44,6 +45,20 @@ static bool parse_day(struct span text, struct delta_bound *value)
     bool good = text_parse_date(text, &days);
     value->i64 = days;
     return good;
+}
+
+/* What is not finite has names in partition values; statistics leave it out. */
+static bool parse_not_finite(struct span text, struct delta_bound *value)
+{
+    if (span_equal_text(text, "NaN")) {
+        value->f64 = (double)NAN;
+        return true;
+    }
+    if (span_equal_text(text, "Infinity") || span_equal_text(text, "-Infinity")) {
+        value->f64 = text.data[0] == '-' ? -(double)INFINITY : (double)INFINITY;
+        return true;
+    }
+    return false;
 }
 
 bool delta_value_parse_partition(struct span text, const struct field *field,
@@ -66,6 +81,9 @@ bool delta_value_parse_partition(struct span text, const struct field *field,
                text_parse_timestamp_ntz(text, &value_out->i64);
     case COLUMN_TIMESTAMP_NTZ:
         return text_parse_timestamp_ntz(text, &value_out->i64);
+    case COLUMN_FLOAT:
+    case COLUMN_DOUBLE:
+        return parse_not_finite(text, value_out) || parse_number(text, field, value_out);
     default:
         return parse_number(text, field, value_out);
     }

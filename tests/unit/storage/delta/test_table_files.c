@@ -113,6 +113,9 @@ static const struct {
     {COLUMN_DECIMAL, "-12.30", NULL, true},
     {COLUMN_DECIMAL, "1.234", NULL, false},
     {COLUMN_DOUBLE, "0.1", NULL, true},
+    {COLUMN_DOUBLE, "-Infinity", NULL, true},
+    {COLUMN_FLOAT, "NaN", NULL, true},
+    {COLUMN_FLOAT, "1e39", NULL, false},
     {COLUMN_BINARY, "a\xc3\xbf", NULL, true},
     {COLUMN_BINARY, "\xe2\x82\xac", NULL, false},
 };
