@@ -145,8 +145,7 @@ static size_t metadata_pack(struct packing *packing, const struct delta_metadata
     const char *schema_string = pack_text(packing, metadata->schema_string);
     pack_name_texts(packing, partitions, metadata->partition_columns,
                     metadata->partition_columns_count);
-    pack_pair_texts(packing, configuration, metadata->configuration,
-                    metadata->configuration_count);
+    pack_pair_texts(packing, configuration, metadata->configuration, metadata->configuration_count);
     pack_pair_texts(packing, options, metadata->format_options, metadata->format_options_count);
     if (copy != NULL) {
         *copy = *metadata;
@@ -340,10 +339,8 @@ const struct delta_domain *delta_domain_new(const char *domain, const char *conf
     char *texts = (char *)(action + 1);
     memcpy(texts, domain, domain_size);
     memcpy(texts + domain_size, configuration, configuration_size);
-    *action = (struct delta_domain){.domain = texts,
-                                    .configuration = texts + domain_size,
-                                    .removed = removed,
-                                    .references = 1};
+    *action = (struct delta_domain){
+        .domain = texts, .configuration = texts + domain_size, .removed = removed, .references = 1};
     return action;
 }
 

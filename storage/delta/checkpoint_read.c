@@ -105,8 +105,8 @@ static const char *text_of(const struct parquet_value *value, struct row_texts *
         return NULL;
     }
     bool is_text = value->kind == PARQUET_TEXT || value->kind == PARQUET_BINARY;
-    if (!is_text || (value->bytes.size > 0 &&
-                     memchr(value->bytes.data, '\0', value->bytes.size) != NULL)) {
+    if (!is_text ||
+        (value->bytes.size > 0 && memchr(value->bytes.data, '\0', value->bytes.size) != NULL)) {
         texts->broken = true;
         return NULL;
     }
@@ -269,8 +269,7 @@ static void put_json_value(const struct parquet_value *value, struct buffer *tex
                       text_format_decimal(value->decimal, value->node->scale, digits));
         break;
     case PARQUET_DATE:
-        json_write_string(
-            text, span_of(stamp, text_format_date((int32_t)value->integer, stamp)));
+        json_write_string(text, span_of(stamp, text_format_date((int32_t)value->integer, stamp)));
         break;
     case PARQUET_TIMESTAMP:
         json_write_string(text, span_of(stamp, text_format_timestamp(value->integer, stamp)));
@@ -329,8 +328,7 @@ static enum err_code read_file(const struct parquet_value *group, bool removed,
         .modified_ms = integer_member(group, "modificationTime", 0, texts),
         .deleted_ms = integer_member(group, "deletionTimestamp", 0, texts),
         .base_row_id = integer_member(group, "baseRowId", -1, texts),
-        .default_row_commit_version =
-            integer_member(group, "defaultRowCommitVersion", -1, texts),
+        .default_row_commit_version = integer_member(group, "defaultRowCommitVersion", -1, texts),
         .removed = removed,
         .data_change = boolean_member(group, "dataChange", false, texts),
     };
@@ -447,8 +445,8 @@ static enum err_code read_sidecar(const struct parquet_value *group, struct row_
 typedef enum err_code (*read_action_fn)(const struct parquet_value *group, struct row_texts *texts,
                                         struct delta_actions *actions, struct err *err);
 
-static const char *const column_names[] = {
-    "add", "remove", "txn", "metaData", "protocol", "domainMetadata", "sidecar", NULL};
+static const char *const column_names[] = {"add",      "remove",         "txn",     "metaData",
+                                           "protocol", "domainMetadata", "sidecar", NULL};
 static const read_action_fn column_readers[] = {
     read_add, read_remove, read_txn, read_metadata, read_protocol, read_domain, read_sidecar};
 
@@ -541,8 +539,8 @@ static enum err_code read_object(struct object_store *store, const char *name,
 {
     size_t size = strlen(name);
     bool is_json = size > 5 && strcmp(name + size - 5, ".json") == 0;
-    enum err_code code = is_json ? read_json(store, name, actions, err)
-                                 : read_parquet(store, name, actions, err);
+    enum err_code code =
+        is_json ? read_json(store, name, actions, err) : read_parquet(store, name, actions, err);
     return code == ERR_OK ? ERR_OK : err_wrap(err, "'%s'", name);
 }
 

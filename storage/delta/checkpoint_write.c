@@ -22,24 +22,34 @@ enum { NAME_BYTES = 128 };
 
 /* ---- the schema ---- */
 
-#define FIELD(field_name, field_kind) {.name = (field_name), .kind = (field_kind)}
-#define FIELD_INT32(field_name) {.name = (field_name), .kind = PARQUET_INTEGER, .is_int32 = true}
-#define FIELD_OF(field_name, field_kind, fields)                      \
-    {.name = (field_name), .kind = (field_kind), .children = (fields), \
-     .children_count = sizeof(fields) / sizeof *(fields)}
+#define FIELD(field_name, field_kind)                                                              \
+    {                                                                                              \
+        .name = (field_name), .kind = (field_kind)                                                 \
+    }
+#define FIELD_INT32(field_name)                                                                    \
+    {                                                                                              \
+        .name = (field_name), .kind = PARQUET_INTEGER, .is_int32 = true                            \
+    }
+#define FIELD_OF(field_name, field_kind, fields)                                                   \
+    {                                                                                              \
+        .name = (field_name), .kind = (field_kind), .children = (fields),                          \
+        .children_count = sizeof(fields) / sizeof *(fields)                                        \
+    }
 
 static const struct parquet_tree_field text_map[] = {FIELD("key", PARQUET_TEXT),
                                                      FIELD("value", PARQUET_TEXT)};
 static const struct parquet_tree_field text_list[] = {FIELD("element", PARQUET_TEXT)};
 
-static const struct parquet_tree_field txn_fields[] = {
-    FIELD("appId", PARQUET_TEXT), FIELD("version", PARQUET_INTEGER),
-    FIELD("lastUpdated", PARQUET_INTEGER)};
+static const struct parquet_tree_field txn_fields[] = {FIELD("appId", PARQUET_TEXT),
+                                                       FIELD("version", PARQUET_INTEGER),
+                                                       FIELD("lastUpdated", PARQUET_INTEGER)};
 
-static const struct parquet_tree_field dv_fields[] = {
-    FIELD("storageType", PARQUET_TEXT), FIELD("pathOrInlineDv", PARQUET_TEXT),
-    FIELD_INT32("offset"),              FIELD_INT32("sizeInBytes"),
-    FIELD("cardinality", PARQUET_INTEGER), FIELD("maxRowIndex", PARQUET_INTEGER)};
+static const struct parquet_tree_field dv_fields[] = {FIELD("storageType", PARQUET_TEXT),
+                                                      FIELD("pathOrInlineDv", PARQUET_TEXT),
+                                                      FIELD_INT32("offset"),
+                                                      FIELD_INT32("sizeInBytes"),
+                                                      FIELD("cardinality", PARQUET_INTEGER),
+                                                      FIELD("maxRowIndex", PARQUET_INTEGER)};
 
 static const struct parquet_tree_field add_fields[] = {
     FIELD("path", PARQUET_TEXT),
@@ -83,9 +93,9 @@ static const struct parquet_tree_field protocol_fields[] = {
     FIELD_OF("readerFeatures", PARQUET_LIST, text_list),
     FIELD_OF("writerFeatures", PARQUET_LIST, text_list)};
 
-static const struct parquet_tree_field domain_fields[] = {
-    FIELD("domain", PARQUET_TEXT), FIELD("configuration", PARQUET_TEXT),
-    FIELD("removed", PARQUET_BOOLEAN)};
+static const struct parquet_tree_field domain_fields[] = {FIELD("domain", PARQUET_TEXT),
+                                                          FIELD("configuration", PARQUET_TEXT),
+                                                          FIELD("removed", PARQUET_BOOLEAN)};
 
 static const struct parquet_tree_field columns[] = {
     FIELD_OF("txn", PARQUET_GROUP, txn_fields),
@@ -370,8 +380,7 @@ static enum err_code compare_states(const struct delta_state *written,
     return compare_files(written, read, err);
 }
 
-static enum err_code validate(struct span file, const struct delta_state *written,
-                              struct err *err)
+static enum err_code validate(struct span file, const struct delta_state *written, struct err *err)
 {
     CLEANUP(delta_actions_deinit) struct delta_actions actions = {0};
     CLEANUP(replay_deinit) struct replay replay = {0};

@@ -29,8 +29,7 @@ bool delta_log_parse_commit(const char *name, int64_t *version_out)
     const char *digits = name + sizeof folder - 1;
     int64_t version = 0;
     for (int i = 0; i < VERSION_DIGITS; i++) {
-        if (digits[i] < '0' || digits[i] > '9' ||
-            __builtin_mul_overflow(version, 10, &version) ||
+        if (digits[i] < '0' || digits[i] > '9' || __builtin_mul_overflow(version, 10, &version) ||
             __builtin_add_overflow(version, digits[i] - '0', &version)) {
             return false;
         }

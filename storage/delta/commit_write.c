@@ -33,7 +33,7 @@ struct json *commit_info_new(const struct commit_info_parts *parts)
 }
 
 enum err_code commit_encode(const struct delta_actions *actions, struct buffer *bytes,
-                                   struct err *err)
+                            struct err *err)
 {
     buffer_init(bytes, DELTA_COMMIT_BYTES_MAX);
     json_write(actions->info_root, bytes);

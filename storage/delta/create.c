@@ -45,14 +45,12 @@ static const struct delta_metadata *make_metadata(const struct delta_table_optio
         .created_ms = now_ms,
     };
     CLEANUP(mem_cleanup)
-    const char **partitions =
-        mem_zeroed(options->partition_columns_count, sizeof *partitions);
+    const char **partitions = mem_zeroed(options->partition_columns_count, sizeof *partitions);
     for (size_t i = 0; i < options->partition_columns_count; i++) {
         partitions[i] = options->partition_columns[i];
     }
     CLEANUP(mem_cleanup)
-    struct delta_pair *configuration =
-        make_configuration(options, &metadata.configuration_count);
+    struct delta_pair *configuration = make_configuration(options, &metadata.configuration_count);
     metadata.partition_columns = partitions;
     metadata.configuration = configuration;
     return delta_metadata_new(&metadata);
@@ -83,8 +81,7 @@ static enum err_code check_no_table(struct object_store *store, struct err *err)
     const struct object_list_options everything = {.folder = DELTA_LOG_FOLDER};
     CLEANUP(object_list_free) struct object_list list = {0};
     TRY(object_list(store, &everything, &list, err));
-    return list.count == 0 ? ERR_OK
-                           : err_set(err, ERR_EXISTS, "there is a Delta log here already");
+    return list.count == 0 ? ERR_OK : err_set(err, ERR_EXISTS, "there is a Delta log here already");
 }
 
 static enum err_code put_first_commit(struct object_store *store, struct span bytes,

@@ -378,11 +378,11 @@ static enum err_code decode_protocol(const struct json *object, struct delta_act
         .writer_version = int32_field(&fields, "minWriterVersion", 0),
     };
     CLEANUP(mem_cleanup)
-    const char **readers = names_field(&fields, "readerFeatures", DELTA_FEATURES_MAX,
-                                       &protocol.reader_features_count);
+    const char **readers =
+        names_field(&fields, "readerFeatures", DELTA_FEATURES_MAX, &protocol.reader_features_count);
     CLEANUP(mem_cleanup)
-    const char **writers = names_field(&fields, "writerFeatures", DELTA_FEATURES_MAX,
-                                       &protocol.writer_features_count);
+    const char **writers =
+        names_field(&fields, "writerFeatures", DELTA_FEATURES_MAX, &protocol.writer_features_count);
     protocol.reader_features = readers;
     protocol.writer_features = writers;
     TRY(check_fields(&fields, "protocol", err));
@@ -404,9 +404,8 @@ static enum err_code decode_metadata(const struct json *object, struct delta_act
     };
     struct fields format = {.object = container_field(&fields, "format", JSON_OBJECT)};
     CLEANUP(mem_cleanup)
-    const char **partitions =
-        names_field(&fields, "partitionColumns", DELTA_PARTITION_COLUMNS_MAX,
-                    &metadata.partition_columns_count);
+    const char **partitions = names_field(&fields, "partitionColumns", DELTA_PARTITION_COLUMNS_MAX,
+                                          &metadata.partition_columns_count);
     CLEANUP(mem_cleanup)
     struct delta_pair *configuration =
         pairs_field(&fields, "configuration", &metadata.configuration_count);
@@ -477,9 +476,8 @@ static const struct {
     enum err_code (*decode)(const struct json *object, struct delta_actions *actions,
                             struct err *err);
 } action_kinds[] = {
-    {"add", decode_add},           {"remove", decode_remove},
-    {"txn", decode_txn},           {"metaData", decode_metadata},
-    {"protocol", decode_protocol}, {"domainMetadata", decode_domain},
+    {"add", decode_add},           {"remove", decode_remove},     {"txn", decode_txn},
+    {"metaData", decode_metadata}, {"protocol", decode_protocol}, {"domainMetadata", decode_domain},
     {"cdc", decode_cdc},           {"sidecar", decode_sidecar},
 };
 
@@ -530,7 +528,8 @@ enum err_code delta_actions_decode(struct span lines, struct delta_actions *acti
         const uint8_t *newline = memchr(lines.data + start, '\n', lines.size - start);
         size_t end = newline != NULL ? (size_t)(newline - lines.data) : lines.size;
         struct span line = span_of(lines.data + start, end - start);
-        while (line.size > 0 && (line.data[line.size - 1] == '\r' || line.data[line.size - 1] == ' ')) {
+        while (line.size > 0 &&
+               (line.data[line.size - 1] == '\r' || line.data[line.size - 1] == ' ')) {
             line.size--;
         }
         if (line.size > 0 && decode_line(line, actions, err) != ERR_OK) {

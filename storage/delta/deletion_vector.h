@@ -14,10 +14,10 @@
 struct object_store;
 
 enum {
-    DELETION_VECTOR_BYTES_MAX = 512 << 20,      /* of one encoded vector */
-    DELETION_VECTOR_BUCKETS_MAX = 1 << 16,      /* of 2^32 rows each */
-    DELETION_VECTOR_FILE_BYTES_MAX = 1 << 30,   /* of one file of vectors; offsets are int32 */
-    DELETION_VECTOR_INLINE_BYTES_MAX = 1024,    /* larger ones go to a file */
+    DELETION_VECTOR_BYTES_MAX = 512 << 20,    /* of one encoded vector */
+    DELETION_VECTOR_BUCKETS_MAX = 1 << 16,    /* of 2^32 rows each */
+    DELETION_VECTOR_FILE_BYTES_MAX = 1 << 30, /* of one file of vectors; offsets are int32 */
+    DELETION_VECTOR_INLINE_BYTES_MAX = 1024,  /* larger ones go to a file */
 };
 
 /* A set of row numbers below 2^63. One writer; const functions may be called by many threads. */
@@ -100,8 +100,8 @@ enum err_code deletion_vector_object_name(const struct object_store *store,
  * Init, add each vector, write once, then use the descriptors.
  */
 struct deletion_vector_batch {
-    struct buffer file;   /* bytes of the file: version byte, vectors */
-    struct buffer texts;  /* storage of path_or_inline */
+    struct buffer file;           /* bytes of the file: version byte, vectors */
+    struct buffer texts;          /* storage of path_or_inline */
     struct delta_dv *descriptors; /* path_or_inline is set by _write */
     size_t *text_offsets;         /* into texts */
     size_t count;

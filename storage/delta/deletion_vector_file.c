@@ -55,9 +55,8 @@ bool deletion_vector_z85_decode(struct span text, struct buffer *bytes)
     for (size_t at = 0; at < text.size; at += 5) {
         uint64_t value = 0;
         for (size_t i = 0; i < 5; i++) {
-            const char *found = text.data[at + i] != '\0'
-                                    ? strchr(z85_characters, text.data[at + i])
-                                    : NULL;
+            const char *found =
+                text.data[at + i] != '\0' ? strchr(z85_characters, text.data[at + i]) : NULL;
             if (found == NULL) {
                 return false;
             }
@@ -82,8 +81,8 @@ static enum err_code relative_name(const char *text, struct buffer *name, struct
     CLEANUP(buffer_deinit) struct buffer uuid = {0};
     buffer_init(&uuid, UUID_BYTES);
     if (size < UUID_CHARACTERS ||
-        !deletion_vector_z85_decode(
-            span_of(text + size - UUID_CHARACTERS, UUID_CHARACTERS), &uuid)) {
+        !deletion_vector_z85_decode(span_of(text + size - UUID_CHARACTERS, UUID_CHARACTERS),
+                                    &uuid)) {
         return err_set(err, ERR_CORRUPT, "a deletion vector's uuid is no Z85 text");
     }
     assert(uuid.size == UUID_BYTES);
@@ -249,9 +248,8 @@ static void append_uuid(struct deletion_vector_batch *batch)
 {
     struct id id;
     uint8_t bytes[UUID_BYTES];
-    bool good = id_parse(span_of(batch->object_name + strlen("deletion_vector_"),
-                                 ID_TEXT_BYTES - 1),
-                         &id);
+    bool good =
+        id_parse(span_of(batch->object_name + strlen("deletion_vector_"), ID_TEXT_BYTES - 1), &id);
     assert(good);
     id_bytes(&id, bytes);
     deletion_vector_z85_encode(span_of(bytes, sizeof bytes), &batch->texts);

@@ -14,8 +14,8 @@ static enum err_code read_entry(struct object_store *store, const struct listed_
     const struct delta_commit *commit = NULL;
     TRY(delta_commit_read(store, listed->version, &commit, err));
     entry->version = listed->version;
-    entry->timestamp_ms = commit->in_commit_timestamp_ms >= 0 ? commit->in_commit_timestamp_ms
-                                                              : listed->modified_ms;
+    entry->timestamp_ms =
+        commit->in_commit_timestamp_ms >= 0 ? commit->in_commit_timestamp_ms : listed->modified_ms;
     entry->info = commit->info != NULL ? json_copy(commit->info) : NULL;
     delta_commit_release(&commit);
     return ERR_OK;

@@ -111,7 +111,8 @@ int64_t delta_metadata_interval_ms(const struct delta_metadata *metadata, const 
 int64_t delta_metadata_integer(const struct delta_metadata *metadata, const char *name,
                                int64_t otherwise);
 
-/* Equal in everything that decides how rows are read or written (id, schema, partitions, configuration). */
+/* Equal in everything that decides how rows are read or written (id, schema, partitions,
+ * configuration). */
 bool delta_metadata_equal(const struct delta_metadata *a, const struct delta_metadata *b);
 
 /* ---- files: add and remove ---- */
@@ -120,8 +121,8 @@ bool delta_metadata_equal(const struct delta_metadata *a, const struct delta_met
 struct delta_dv {
     char storage; /* 'u' relative by uuid, 'i' inline, 'p' absolute; 0 = no deletion vector */
     bool has_offset;
-    int32_t offset;     /* bytes; of the size field in the file */
-    int32_t size;       /* bytes of the vector, magic included */
+    int32_t offset;      /* bytes; of the size field in the file */
+    int32_t size;        /* bytes of the vector, magic included */
     int64_t cardinality; /* deleted rows */
     const char *path_or_inline;
 };
@@ -144,18 +145,19 @@ struct delta_file {
     size_t tags_count;
     const char *clustering_provider; /* NULL = none */
     struct delta_dv dv;
-    int64_t size;        /* bytes; -1 = a remove without extended metadata */
-    int64_t modified_ms; /* add only */
-    int64_t deleted_ms;  /* remove only; 0 = the log did not say: expires at once */
-    int64_t rows_count;  /* physical rows by stats.numRecords; -1 = unknown */
+    int64_t size;                       /* bytes; -1 = a remove without extended metadata */
+    int64_t modified_ms;                /* add only */
+    int64_t deleted_ms;                 /* remove only; 0 = the log did not say: expires at once */
+    int64_t rows_count;                 /* physical rows by stats.numRecords; -1 = unknown */
     int64_t base_row_id;                /* -1 = absent */
     int64_t default_row_commit_version; /* -1 = absent */
-    bool removed; /* a remove action */
+    bool removed;                       /* a remove action */
     bool data_change;
     int references; /* atomic; private to actions.c */
 };
 
-/* Deep copy of a caller's struct into one allocation; one reference. rows_count is read from stats. */
+/* Deep copy of a caller's struct into one allocation; one reference. rows_count is read from stats.
+ */
 const struct delta_file *delta_file_new(const struct delta_file *file);
 const struct delta_file *delta_file_acquire(const struct delta_file *file);
 void delta_file_release(const struct delta_file **file);
@@ -199,11 +201,11 @@ void delta_domain_release(const struct delta_domain **domain);
 /* The decoded N.json. Actions keep the order of their lines. */
 struct delta_commit {
     int64_t version;
-    uint64_t hash;      /* of the file's bytes, for overwrite detection */
-    const char *txn_id; /* commitInfo.txnId or NULL */
-    int64_t in_commit_timestamp_ms; /* commitInfo.inCommitTimestamp; -1 = absent */
-    int64_t bytes_count;            /* of the file */
-    const struct json *info;        /* commitInfo or NULL; borrowed from the commit */
+    uint64_t hash;                         /* of the file's bytes, for overwrite detection */
+    const char *txn_id;                    /* commitInfo.txnId or NULL */
+    int64_t in_commit_timestamp_ms;        /* commitInfo.inCommitTimestamp; -1 = absent */
+    int64_t bytes_count;                   /* of the file */
+    const struct json *info;               /* commitInfo or NULL; borrowed from the commit */
     const struct delta_protocol *protocol; /* NULL = absent */
     const struct delta_metadata *metadata; /* NULL = absent */
     const struct delta_file **files;       /* adds and removes */
@@ -224,8 +226,7 @@ struct delta_commit {
  * Memory:  copies out of `bytes`; commit_out has one reference.
  */
 enum err_code delta_commit_decode(int64_t version, struct span bytes,
-                                  const struct delta_commit **commit_out,
-                                  struct err *err) MUST_USE;
+                                  const struct delta_commit **commit_out, struct err *err) MUST_USE;
 const struct delta_commit *delta_commit_acquire(const struct delta_commit *commit);
 void delta_commit_release(const struct delta_commit **commit);
 

@@ -18,8 +18,8 @@ enum { DAY_MS = 86400 * 1000, VERSION_DIGITS = 20 };
 static int64_t cutoff_of(const struct delta_state *state, int64_t now_ms)
 {
     const int64_t otherwise_ms = (int64_t)DELTA_LOG_RETENTION_DAYS * DAY_MS;
-    int64_t retention_ms = delta_metadata_interval_ms(state->metadata, "delta.logRetentionDuration",
-                                                      otherwise_ms);
+    int64_t retention_ms =
+        delta_metadata_interval_ms(state->metadata, "delta.logRetentionDuration", otherwise_ms);
     int64_t kept_from_ms = now_ms - retention_ms;
     return kept_from_ms - ((kept_from_ms % DAY_MS) + DAY_MS) % DAY_MS;
 }

@@ -124,9 +124,8 @@ static void flush_pending(struct builder *builder)
 static void add_pending(struct builder *builder, const void *item)
 {
     if (builder->pending_count == builder->pending_capacity) {
-        builder->pending_capacity =
-            builder->pending_capacity == 0 ? ORDERED_CHUNK_ITEMS_MAX * 2
-                                           : builder->pending_capacity * 2;
+        builder->pending_capacity = builder->pending_capacity == 0 ? ORDERED_CHUNK_ITEMS_MAX * 2
+                                                                   : builder->pending_capacity * 2;
         builder->pending =
             mem_resize(builder->pending, builder->pending_capacity, sizeof *builder->pending);
     }

@@ -11,7 +11,8 @@
 
 enum {
     ORDERED_CHUNK_ITEMS_MAX = 256,
-    ORDERED_CHUNK_ITEMS_MIN = 64, /* smaller ones are joined with a neighbour when one is rewritten */
+    ORDERED_CHUNK_ITEMS_MIN =
+        64, /* smaller ones are joined with a neighbour when one is rewritten */
 };
 
 /* How items are ordered and counted. */

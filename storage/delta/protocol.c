@@ -12,8 +12,8 @@
 
 enum { MESSAGE_NAMES_BYTES = 256 };
 
-static const char *const readable_features[] = {
-    "deletionVectors", "v2Checkpoint", "timestampNtz", "vacuumProtocolCheck", NULL};
+static const char *const readable_features[] = {"deletionVectors", "v2Checkpoint", "timestampNtz",
+                                                "vacuumProtocolCheck", NULL};
 static const char *const writable_features[] = {"deletionVectors", "appendOnly", "invariants",
                                                 NULL};
 

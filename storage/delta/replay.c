@@ -218,10 +218,12 @@ static enum err_code choose_protocol(const struct replay *replay,
                                      const struct delta_metadata **metadata_out, struct err *err)
 {
     const struct delta_state *base = replay->base;
-    const struct delta_protocol *protocol =
-        replay->protocol != NULL ? replay->protocol : base != NULL ? base->protocol : NULL;
-    const struct delta_metadata *metadata =
-        replay->metadata != NULL ? replay->metadata : base != NULL ? base->metadata : NULL;
+    const struct delta_protocol *protocol = replay->protocol != NULL ? replay->protocol
+                                            : base != NULL           ? base->protocol
+                                                                     : NULL;
+    const struct delta_metadata *metadata = replay->metadata != NULL ? replay->metadata
+                                            : base != NULL           ? base->metadata
+                                                                     : NULL;
     if (protocol == NULL || metadata == NULL) {
         return err_set(err, ERR_CORRUPT, "the log has no %s action",
                        protocol == NULL ? "protocol" : "metaData");

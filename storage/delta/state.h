@@ -22,7 +22,7 @@ enum {
 /* Fields are read-only for everybody outside state.c. */
 struct delta_state {
     int64_t version;
-    int64_t timestamp_ms; /* of the commit: inCommitTimestamp, else the file's time */
+    int64_t timestamp_ms;       /* of the commit: inCommitTimestamp, else the file's time */
     int64_t checkpoint_version; /* the checkpoint it was loaded from; -1 = none */
     int64_t log_bytes;          /* of the commits applied since that checkpoint */
     const struct delta_protocol *protocol;
@@ -30,10 +30,10 @@ struct delta_state {
     int64_t files_count; /* live */
     int64_t files_bytes; /* of live data files */
     int64_t files_with_dv_count;
-    int64_t deleted_rows_count; /* sum of the live vectors' cardinalities */
-    int64_t rows_count;         /* live rows of the files that say how many they have */
+    int64_t deleted_rows_count;       /* sum of the live vectors' cardinalities */
+    int64_t rows_count;               /* live rows of the files that say how many they have */
     int64_t rows_unknown_files_count; /* files without numRecords */
-    int64_t tombstones_count; /* expired ones included until delta_state_expire */
+    int64_t tombstones_count;         /* expired ones included until delta_state_expire */
     /* private to state.c */
     int references; /* atomic */
     struct ordered *files;

@@ -25,10 +25,10 @@ enum {
 };
 
 struct delta_stats_options {
-    const bool *columns;      /* per schema field: may it have statistics? NULL = all but phi fields */
-    int64_t columns_max;      /* only the first so many leaf columns, partition columns not counted;
-                                 0 = DELTA_STATS_COLUMNS_DEFAULT, -1 = all */
-    bool tight_bounds;        /* write tightBounds: true (tables with deletion vectors) */
+    const bool *columns; /* per schema field: may it have statistics? NULL = all but phi fields */
+    int64_t columns_max; /* only the first so many leaf columns, partition columns not counted;
+                            0 = DELTA_STATS_COLUMNS_DEFAULT, -1 = all */
+    bool tight_bounds;   /* write tightBounds: true (tables with deletion vectors) */
 };
 
 /*
@@ -69,15 +69,15 @@ struct delta_column_range {
     struct delta_bound min; /* no value of the file is smaller */
     struct delta_bound max; /* no value of the file is larger; timestamps carry the slack of
                                writers that cut to milliseconds */
-    bool no_nulls;  /* certain: no live row is null */
-    bool all_nulls; /* certain: every row is null */
+    bool no_nulls;          /* certain: no live row is null */
+    bool all_nulls;         /* certain: every row is null */
 };
 
 /* Parsed statistics of one file, which must outlive them; delta_stats_free. */
 struct delta_stats {
     int64_t rows_count; /* physical; -1 = unknown */
     bool tight_bounds;
-    size_t columns_count;              /* fields of the schema */
+    size_t columns_count;               /* fields of the schema */
     struct delta_column_range *columns; /* per schema field; zeroed = nothing known */
     struct arena texts;                 /* private: strings that had escapes */
 };

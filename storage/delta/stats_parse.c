@@ -106,8 +106,8 @@ static enum err_code parse_null_counts(struct span object, const struct schema *
     while (stats_scan_next(&scan, &name, &value)) {
         int index = find_field(schema, name);
         struct delta_bound count;
-        if (index >= 0 && delta_value_parse_statistic(value, value.data[0] == '"', &count_field,
-                                                      &count)) {
+        if (index >= 0 &&
+            delta_value_parse_statistic(value, value.data[0] == '"', &count_field, &count)) {
             /* with wide bounds only 0 and "all" mean something, and we use no other */
             stats->columns[index].no_nulls = count.i64 == 0;
             stats->columns[index].all_nulls =
@@ -167,7 +167,8 @@ static void add_partitions(const struct delta_file *file, const struct schema *s
 enum err_code delta_stats_parse(const struct delta_file *file, const struct schema *schema,
                                 struct delta_stats *stats_out, struct err *err)
 {
-    CLEANUP(delta_stats_free) struct delta_stats stats = {
+    CLEANUP(delta_stats_free)
+    struct delta_stats stats = {
         .rows_count = file->rows_count,
         .tight_bounds = !delta_dv_is_present(&file->dv),
         .columns_count = schema->fields_count,

@@ -12,8 +12,8 @@
 
 static void skip_blanks(struct stats_scan *scan)
 {
-    while (scan->at < scan->end && (*scan->at == ' ' || *scan->at == '\t' || *scan->at == '\n' ||
-                                    *scan->at == '\r')) {
+    while (scan->at < scan->end &&
+           (*scan->at == ' ' || *scan->at == '\t' || *scan->at == '\n' || *scan->at == '\r')) {
         scan->at++;
     }
 }
@@ -95,9 +95,9 @@ static bool take_value(struct stats_scan *scan, struct span *value_out)
     if (scan->at >= scan->end) {
         return fail(scan);
     }
-    bool good = *start == '"'                     ? take_string(scan, &ignored)
+    bool good = *start == '"'                    ? take_string(scan, &ignored)
                 : *start == '{' || *start == '[' ? skip_nested(scan)
-                                                  : skip_scalar(scan);
+                                                 : skip_scalar(scan);
     *value_out = span_of(start, (size_t)(scan->at - start));
     return good;
 }
@@ -177,7 +177,8 @@ enum err_code delta_stats_loosen(const char *stats, struct buffer *text, struct 
     if (scan.failed) {
         return err_set(err, ERR_INVALID, "the file's statistics are no JSON object");
     }
-    const uint8_t *end = value.data + value.size; /* numRecords is a member, so there is a last one */
+    const uint8_t *end =
+        value.data + value.size; /* numRecords is a member, so there is a last one */
     buffer_append(text, whole.data, (size_t)(end - whole.data));
     buffer_append_text(text, ",\"tightBounds\":false");
     buffer_append(text, end, (size_t)(whole.data + whole.size - end));

@@ -66,7 +66,8 @@ static const char *strip_scheme(const char *path)
 /* "s3://…", "hdfs:…": letters, then a colon, before the first slash. */
 static bool has_scheme(const char *path)
 {
-    size_t letters = strspn(path, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.");
+    size_t letters =
+        strspn(path, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.");
     return letters > 0 && path[letters] == ':' && path[letters + 1] == '/';
 }
 
@@ -84,8 +85,8 @@ static enum err_code make_relative(const struct object_store *store, const char 
     return ERR_OK;
 }
 
-enum err_code delta_path_decode(const struct object_store *store, const char *path,
-                                char **name_out, struct err *err)
+enum err_code delta_path_decode(const struct object_store *store, const char *path, char **name_out,
+                                struct err *err)
 {
     const char *local = strip_scheme(path);
     if (has_scheme(local)) {
@@ -256,8 +257,8 @@ enum err_code delta_partition_value_append(const char *value, const struct field
         parsed.bytes = buffer_span(&bytes);
     }
     if (!good) {
-        return err_set(err, ERR_CORRUPT, "the partition value of column '%s' is no %s",
-                       field->name, column_type_name(field->type));
+        return err_set(err, ERR_CORRUPT, "the partition value of column '%s' is no %s", field->name,
+                       column_type_name(field->type));
     }
     for (int64_t i = 0; i < count; i++) {
         if (null) {

@@ -39,8 +39,8 @@ void delta_path_encode(const char *object_name, struct buffer *path);
  * Errors:  ERR_UNSUPPORTED outside the table folder or another scheme;
  *          ERR_CORRUPT a broken escape or a name no store may have.
  */
-enum err_code delta_path_decode(const struct object_store *store, const char *path,
-                                char **name_out, struct err *err) MUST_USE;
+enum err_code delta_path_decode(const struct object_store *store, const char *path, char **name_out,
+                                struct err *err) MUST_USE;
 
 /*
  * A partition value as the log writes it. *null_out for null and for the empty

@@ -27,9 +27,9 @@ struct delta_transaction {
     const struct delta_state *state; /* read state; one reference */
     struct object_store *store;      /* borrowed */
     enum delta_reads reads;
-    struct id id;                    /* commitInfo.txnId */
-    int64_t now_ms;                  /* one time for all actions */
-    struct delta_actions actions;    /* what will be committed, commitInfo excluded */
+    struct id id;                 /* commitInfo.txnId */
+    int64_t now_ms;               /* one time for all actions */
+    struct delta_actions actions; /* what will be committed, commitInfo excluded */
     char *operation;
     struct json *parameters;
     struct json *metrics;
@@ -350,9 +350,8 @@ static enum err_code follow_winners(struct attempt *attempt, const struct delta_
     for (;;) {
         const struct delta_commit *winner = NULL;
         struct err reading = {0};
-        enum err_code code = delta_commit_read(attempt->transaction->store,
-                                               attempt->result->state->version + 1, &winner,
-                                               &reading);
+        enum err_code code = delta_commit_read(
+            attempt->transaction->store, attempt->result->state->version + 1, &winner, &reading);
         if (code == ERR_NOT_FOUND) {
             break;
         }

@@ -81,8 +81,8 @@ enum delta_conflict {
     DELTA_CONFLICT_TXN,      /* an older txn of our appId was committed by somebody */
     DELTA_CONFLICT_PROTOCOL, /* the protocol changed in a way that matters */
     DELTA_CONFLICT_METADATA, /* schema, partitions or configuration changed */
-    DELTA_CONFLICT_FILES,    /* a file that we remove or re-add is not live any more as we knew it */
-    DELTA_CONFLICT_ADDED,    /* rows were added that we would have had to look at */
+    DELTA_CONFLICT_FILES, /* a file that we remove or re-add is not live any more as we knew it */
+    DELTA_CONFLICT_ADDED, /* rows were added that we would have had to look at */
 };
 const char *delta_conflict_name(enum delta_conflict conflict);
 
@@ -95,9 +95,10 @@ struct delta_commit_result {
     int64_t version;           /* of our commit; -1 = not committed */
     uint64_t hash;             /* of our commit's bytes: delta_commit_is_ours */
     enum delta_conflict conflict;
-    struct delta_commits winners; /* all commits between our read version and `state`'s, ours excluded */
-    int attempts;                 /* puts tried */
-    int64_t commit_us;            /* time of the put that succeeded */
+    struct delta_commits
+        winners;       /* all commits between our read version and `state`'s, ours excluded */
+    int attempts;      /* puts tried */
+    int64_t commit_us; /* time of the put that succeeded */
 };
 void delta_commit_result_deinit(struct delta_commit_result *result);
 

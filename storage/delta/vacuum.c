@@ -44,8 +44,8 @@ static int compare_names(const void *a, const void *b)
 
 static bool is_wanted(const struct wanted *wanted, const char *name)
 {
-    return wanted->count > 0 && bsearch(&name, wanted->names, wanted->count, sizeof(char *),
-                                        compare_names) != NULL;
+    return wanted->count > 0 &&
+           bsearch(&name, wanted->names, wanted->count, sizeof(char *), compare_names) != NULL;
 }
 
 /* A file of another store or folder cannot be in our listing; nothing to protect then. */

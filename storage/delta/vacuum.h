@@ -50,8 +50,8 @@ enum err_code delta_vacuum(struct object_store *store, const struct delta_state 
                            struct delta_vacuum_result *result_out, struct err *err) MUST_USE;
 
 struct delta_log_cleanup_result {
-    int64_t removed_count;      /* log objects */
-    int64_t oldest_version;     /* oldest commit file kept; -1 = nothing was done */
+    int64_t removed_count;  /* log objects */
+    int64_t oldest_version; /* oldest commit file kept; -1 = nothing was done */
 };
 
 /*

@@ -76,7 +76,8 @@ bool delta_value_parse_partition(struct span text, const struct field *field,
     case COLUMN_DATE:
         return parse_day(text, value_out);
     case COLUMN_TIMESTAMP:
-        /* without a zone the writer's is unknown; UTC is what our own writers and Spark in UTC mean */
+        /* without a zone the writer's is unknown; UTC is what our own writers and Spark in UTC mean
+         */
         return text_parse_timestamp(text, &value_out->i64) ||
                text_parse_timestamp_ntz(text, &value_out->i64);
     case COLUMN_TIMESTAMP_NTZ:

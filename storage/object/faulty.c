@@ -46,7 +46,8 @@ static enum err_code planted(struct err *err)
     return err_set(err, ERR_IO, "planted fault");
 }
 
-/* Fail a hit call that cannot be cut in half. `code` is what the inner call said, if it was made. */
+/* Fail a hit call that cannot be cut in half. `code` is what the inner call said, if it was made.
+ */
 static enum err_code finish_call(bool hit, enum err_code code, struct err *err)
 {
     return hit && code == ERR_OK ? planted(err) : code;

@@ -301,7 +301,7 @@ static char kind_of(int folder_fd, const struct dirent *entry)
     struct stat status;
     if (entry->d_type == DT_LNK) {
         return fstatat(folder_fd, entry->d_name, &status, 0) == 0 && S_ISREG(status.st_mode) ? 'f'
-                                                                                            : '-';
+                                                                                             : '-';
     }
     if (fstatat(folder_fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) {
         return '-';
@@ -334,8 +334,8 @@ static enum err_code add_entry(struct listing *listing, const char *folder, int 
     if (entry->d_name[0] == '.') {
         return ERR_OK; /* temporary files, Hadoop's side files, and the folder's own two */
     }
-    char *name = folder[0] != '\0' ? file_join(folder, entry->d_name)
-                                   : mem_copy_text(entry->d_name);
+    char *name =
+        folder[0] != '\0' ? file_join(folder, entry->d_name) : mem_copy_text(entry->d_name);
     const char *start_after = listing->options->start_after;
     char kind = kind_of(folder_fd, entry);
     if (kind == 'd' && listing->options->recursive) {

@@ -39,8 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         buffer_append_byte(&encoded, '\0');
         if (strchr("/:", name[0]) == NULL && strstr(name, ":/") == NULL &&
             strncmp(name, "file:", 5) != 0) {
-            enum err_code code =
-                delta_path_decode(store, (const char *)encoded.data, &again, &err);
+            enum err_code code = delta_path_decode(store, (const char *)encoded.data, &again, &err);
             assert(code == ERR_OK);
             assert(strcmp(again, name) == 0);
         }

@@ -65,8 +65,8 @@ static void read_file(struct cursor *cursor)
     struct object_store *store = object_store_new_memory();
     struct err err = {0};
     struct span file = cursor_bytes(cursor, cursor_left(cursor));
-    enum err_code code = object_put(
-        store, "deletion_vector_d2c639aa-8816-431a-aaf6-d3fe2512ff61.bin", file, &err);
+    enum err_code code =
+        object_put(store, "deletion_vector_d2c639aa-8816-431a-aaf6-d3fe2512ff61.bin", file, &err);
     assert(code == ERR_OK);
     CLEANUP(deletion_vector_free) struct deletion_vector *vector = NULL;
     if (deletion_vector_read(store, &descriptor, 1000000, &vector, &err) == ERR_OK) {

@@ -9,8 +9,8 @@
 
 #include "storage/object/object.h"
 
-#define SCHEMA_TEXT                                                                          \
-    "{\"type\":\"struct\",\"fields\":[{\"name\":\"id\",\"type\":\"long\",\"nullable\":true," \
+#define SCHEMA_TEXT                                                                                \
+    "{\"type\":\"struct\",\"fields\":[{\"name\":\"id\",\"type\":\"long\",\"nullable\":true,"       \
     "\"metadata\":{}},{\"name\":\"v\",\"type\":\"string\",\"nullable\":true,\"metadata\":{}}]}"
 
 /* Version 0 in `store`; stops the test on failure. */

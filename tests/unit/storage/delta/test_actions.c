@@ -25,7 +25,8 @@ Test(actions, decodes_every_field)
         "\"inCommitTimestamp\":77,\"operationParameters\":{\"x\":[1,2]}}}\n"
         "{\"protocol\":{\"minReaderVersion\":3,\"minWriterVersion\":7,\"readerFeatures\":[\"a\"],"
         "\"writerFeatures\":[\"a\",\"b\"]}}\r\n"
-        "{\"metaData\":{\"id\":\"i\",\"format\":{\"provider\":\"parquet\",\"options\":{\"o\":\"p\"}},"
+        "{\"metaData\":{\"id\":\"i\",\"format\":{\"provider\":\"parquet\",\"options\":{\"o\":\"p\"}"
+        "},"
         "\"schemaString\":\"{}\",\"partitionColumns\":[\"c\"],\"configuration\":{\"k\":\"v\","
         "\"unknown.key\":\"kept\"},\"createdTime\":5}}\n"
         "\n"
@@ -91,12 +92,14 @@ Test(actions, refuses_broken_lines_and_names_them)
         {"{\"add\":{\"path\":\"a\",\"size\":1,\"dataChange\":\"yes\"}}", "dataChange"},
         {"{\"add\":{\"path\":\"a\\u0000b\",\"size\":1}}", "line 2"},
         {"{\"add\":{\"path\":\"a\",\"size\":1,\"deletionVector\":{\"storageType\":\"z\","
-         "\"pathOrInlineDv\":\"\",\"sizeInBytes\":1,\"cardinality\":1}}}", "storageType"},
+         "\"pathOrInlineDv\":\"\",\"sizeInBytes\":1,\"cardinality\":1}}}",
+         "storageType"},
         {"{\"add\":{\"path\":\"a\",\"size\":1,\"deletionVector\":{\"storageType\":\"u\","
          "\"pathOrInlineDv\":\"x\",\"sizeInBytes\":4294967296,\"cardinality\":1}}}",
          "deletionVector"},
         {"{\"add\":{\"path\":\"a\",\"size\":1,\"deletionVector\":{\"storageType\":\"u\","
-         "\"pathOrInlineDv\":\"x\",\"sizeInBytes\":1}}}", "negative"},
+         "\"pathOrInlineDv\":\"x\",\"sizeInBytes\":1}}}",
+         "negative"},
         {"{\"remove\":{\"path\":null}}", "remove.path"},
         {"{\"txn\":{\"appId\":\"a\"}}", "txn lacks"},
         {"{\"protocol\":{\"minReaderVersion\":1}}", "protocol"},
@@ -133,7 +136,8 @@ Test(actions, encoding_decodes_to_the_same_bytes)
         "{\"domainMetadata\":{\"domain\":\"d\",\"configuration\":\"{}\",\"removed\":false}}\n"
         "{\"add\":{\"path\":\"a\",\"partitionValues\":{\"p\":null},\"size\":12,"
         "\"modificationTime\":6,\"dataChange\":true,\"stats\":\"{\\\"numRecords\\\":7}\","
-        "\"tags\":{\"t\":null},\"deletionVector\":{\"storageType\":\"i\",\"pathOrInlineDv\":\"<&>\","
+        "\"tags\":{\"t\":null},\"deletionVector\":{\"storageType\":\"i\",\"pathOrInlineDv\":\"<&>"
+        "\","
         "\"sizeInBytes\":40,\"cardinality\":6},\"baseRowId\":0}}\n"
         "{\"remove\":{\"path\":\"a\",\"deletionTimestamp\":8,\"dataChange\":true,"
         "\"extendedFileMetadata\":true,\"partitionValues\":{\"p\":\"ü\"},\"size\":12}}\n";
@@ -198,27 +202,29 @@ Test(actions, the_gates_name_what_is_missing)
         {"append only", 3, 7, NULL, "appendOnly", NULL, "{}", NULL, NULL},
         {"row tracking", 3, 7, NULL, "rowTracking", NULL, "{}", NULL, "rowTracking"},
         {"v2", 3, 7, "v2Checkpoint", "v2Checkpoint", NULL, "{}", NULL, "v2Checkpoint"},
-        {"stranger", 3, 7, "hyperspace", "deletionVectors", NULL, "{}", "hyperspace",
-         "hyperspace"},
+        {"stranger", 3, 7, "hyperspace", "deletionVectors", NULL, "{}", "hyperspace", "hyperspace"},
         {"catalog", 3, 7, "catalogManaged", NULL, NULL, "{}", "catalogManaged", "catalogManaged"},
         {"listed mapping", 3, 7, "columnMapping", "columnMapping", NULL, "{}", NULL,
          "columnMapping"},
         {"reader 4", 4, 7, NULL, NULL, NULL, "{}", "version 4", "version 4"},
         {"writer 8", 1, 8, NULL, NULL, NULL, "{}", NULL, "version 8"},
-        {"invariants in use", 1, 2, NULL, NULL, NULL,
-         "{\"metadata\":{\"delta.invariants\":\"x\"}}", NULL, "delta.invariants"},
+        {"invariants in use", 1, 2, NULL, NULL, NULL, "{\"metadata\":{\"delta.invariants\":\"x\"}}",
+         NULL, "delta.invariants"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const char *readers[] = {cases[i].reader_feature};
         const char *writers[] = {cases[i].writer_feature};
-        const struct delta_protocol protocol = {
-            .reader_version = cases[i].reader, .writer_version = cases[i].writer,
-            .reader_features = readers, .reader_features_count = readers[0] != NULL,
-            .writer_features = writers, .writer_features_count = writers[0] != NULL};
+        const struct delta_protocol protocol = {.reader_version = cases[i].reader,
+                                                .writer_version = cases[i].writer,
+                                                .reader_features = readers,
+                                                .reader_features_count = readers[0] != NULL,
+                                                .writer_features = writers,
+                                                .writer_features_count = writers[0] != NULL};
         const struct delta_pair mode = {"delta.columnMapping.mode", cases[i].mapping};
-        const struct delta_metadata metadata = {
-            .id = "i", .schema_string = cases[i].schema, .configuration = &mode,
-            .configuration_count = cases[i].mapping != NULL};
+        const struct delta_metadata metadata = {.id = "i",
+                                                .schema_string = cases[i].schema,
+                                                .configuration = &mode,
+                                                .configuration_count = cases[i].mapping != NULL};
         struct err reading = {0};
         struct err writing = {0};
         enum err_code read = delta_protocol_check_read(&protocol, &metadata, &reading);
@@ -240,12 +246,18 @@ Test(actions, intervals)
         const char *text;
         int64_t ms; /* -1 = unreadable */
     } cases[] = {
-        {"interval 7 days", 604800000},    {"interval 1 week", 604800000},
-        {"INTERVAL 2 Hours 30 MINUTES", 9000000}, {"30 days", 2592000000},
-        {"interval 1500 milliseconds", 1500}, {"interval 0 seconds", 0},
-        {"interval 1 month", -1},          {"interval", -1},
-        {"", -1},                          {"interval 5", -1},
-        {"interval -1 days", -1},          {"interval 99999999999999 weeks", -1},
+        {"interval 7 days", 604800000},
+        {"interval 1 week", 604800000},
+        {"INTERVAL 2 Hours 30 MINUTES", 9000000},
+        {"30 days", 2592000000},
+        {"interval 1500 milliseconds", 1500},
+        {"interval 0 seconds", 0},
+        {"interval 1 month", -1},
+        {"interval", -1},
+        {"", -1},
+        {"interval 5", -1},
+        {"interval -1 days", -1},
+        {"interval 99999999999999 weeks", -1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const struct delta_pair pair = {"p", cases[i].text};

@@ -43,9 +43,10 @@ static struct delta_state *make_table(struct object_store *store)
     }
     delta_transaction_set_txn(marks, "other", 1);
     struct delta_state *two = support_commit(marks);
-    support_put_commit(store, 3, "{\"domainMetadata\":{\"domain\":\"d\",\"configuration\":\"{}\","
-                                 "\"removed\":false}}\n"
-                                 "{\"remove\":{\"path\":\"bare\",\"deletionTimestamp\":1}}\n");
+    support_put_commit(store, 3,
+                       "{\"domainMetadata\":{\"domain\":\"d\",\"configuration\":\"{}\","
+                       "\"removed\":false}}\n"
+                       "{\"remove\":{\"path\":\"bare\",\"deletionTimestamp\":1}}\n");
     struct delta_state *three = NULL;
     cr_assert_eq(delta_state_update(two, store, NULL, &three, &err), ERR_OK, "%s", err.msg);
     delta_state_release(&zero);
@@ -107,8 +108,15 @@ Test(checkpoint, leaves_out_expired_tombstones)
 Test(checkpoint, a_hint_that_lies_does_not_matter)
 {
     static const char *const hints[] = {
-        NULL, "", "{", "{\"version\":-1}", "{\"version\":99,\"size\":1}", "[]",
-        "{\"version\":\"3\"}", "{\"version\":2,\"size\":1}", "{\"version\":3,\"si",
+        NULL,
+        "",
+        "{",
+        "{\"version\":-1}",
+        "{\"version\":99,\"size\":1}",
+        "[]",
+        "{\"version\":\"3\"}",
+        "{\"version\":2,\"size\":1}",
+        "{\"version\":3,\"si",
     };
     for (size_t i = 0; i < sizeof hints / sizeof *hints; i++) {
         struct object_store *store = object_store_new_memory();
@@ -191,16 +199,16 @@ Test(checkpoint, names)
         int64_t version, part, parts;
     } cases[] = {
         {"00000000000000000010.checkpoint.parquet", true, CHECKPOINT_CLASSIC, 10, 1, 1},
-        {"00000000000000000010.checkpoint.0000000002.0000000003.parquet", true, CHECKPOINT_PART,
-         10, 2, 3},
+        {"00000000000000000010.checkpoint.0000000002.0000000003.parquet", true, CHECKPOINT_PART, 10,
+         2, 3},
         {"00000000000000000010.checkpoint.0000000004.0000000003.parquet", false, 0, 0, 0, 0},
         {"00000000000000000010.checkpoint.0000000000.0000000003.parquet", false, 0, 0, 0, 0},
         {"00000000000000000010.checkpoint.80a083e8-7026-4e79-81be-64bd76c43a11.json", true,
          CHECKPOINT_V2_JSON, 10, 1, 1},
         {"00000000000000000010.checkpoint.80a083e8-7026-4e79-81be-64bd76c43a11.parquet", true,
          CHECKPOINT_V2_PARQUET, 10, 1, 1},
-        {"00000000000000000010.checkpoint.80a083e8-7026-4e79-81be-64bd76c43a1.json", false, 0, 0,
-         0, 0},
+        {"00000000000000000010.checkpoint.80a083e8-7026-4e79-81be-64bd76c43a1.json", false, 0, 0, 0,
+         0},
         {"00000000000000000010.checkpoint.parquet.tmp", false, 0, 0, 0, 0},
         {"00000000000000000010.json", false, 0, 0, 0, 0},
         {"10.checkpoint.parquet", false, 0, 0, 0, 0},
@@ -239,7 +247,8 @@ Test(checkpoint, v2_json_with_a_sidecar)
     cr_assert_eq(object_put(store,
                             "_delta_log/00000000000000000003.checkpoint."
                             "80a083e8-7026-4e79-81be-64bd76c43a11.json",
-                            span_of_text(v2), &err), ERR_OK);
+                            span_of_text(v2), &err),
+                 ERR_OK);
     drop_commits(store, 3);
     CLEANUP(delta_state_release) struct delta_state *loaded = support_load(store);
     support_expect_equal(state, loaded, "sidecar");

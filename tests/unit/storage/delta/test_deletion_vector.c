@@ -31,10 +31,9 @@ static void expect_rows(const struct deletion_vector *vector, const int64_t *row
 }
 
 /* spark & delta-rs `table-with-dv-small` */
-static const char small_file[] =
-    "0100000024d1d33964010000000000000000000000"
-    "3a3000000100000000000100100000000000090"
-    "02a671846";
+static const char small_file[] = "0100000024d1d33964010000000000000000000000"
+                                 "3a3000000100000000000100100000000000090"
+                                 "02a671846";
 
 Test(deletion_vector, reads_sparks_file)
 {
@@ -43,8 +42,11 @@ Test(deletion_vector, reads_sparks_file)
     struct err err = {0};
     CLEANUP(deletion_vector_free) struct deletion_vector *vector = NULL;
     const char name[] = "ab/deletion_vector_d2c639aa-8816-431a-aaf6-d3fe2512ff61.bin";
-    const struct delta_dv descriptor = {.storage = 'u', .has_offset = true, .offset = 1,
-                                        .size = 36, .cardinality = 2,
+    const struct delta_dv descriptor = {.storage = 'u',
+                                        .has_offset = true,
+                                        .offset = 1,
+                                        .size = 36,
+                                        .cardinality = 2,
                                         .path_or_inline = "ab^-aqEH.-t@S}K{vb[*k^"};
     cr_assert_eq(object_put(store, name, buffer_span(&file), &err), ERR_OK);
     cr_assert_eq(deletion_vector_read(store, &descriptor, 10, &vector, &err), ERR_OK, "%s",
@@ -70,7 +72,9 @@ Test(deletion_vector, reads_kernels_inline_vector)
     struct err err = {0};
     CLEANUP(deletion_vector_free) struct deletion_vector *vector = NULL;
     const struct delta_dv descriptor = {
-        .storage = 'i', .size = 44, .cardinality = 6,
+        .storage = 'i',
+        .size = 44,
+        .cardinality = 6,
         .path_or_inline = "^Bg9^0rr910000000000iXQKl0rr91000f55c8Xg0@@D72lkbi5=-{L"};
     cr_assert_eq(deletion_vector_read(NULL, &descriptor, 30, &vector, &err), ERR_OK, "%s", err.msg);
     expect_rows(vector, (const int64_t[]){3, 4, 7, 11, 18, 29}, 6);
@@ -83,11 +87,16 @@ Test(deletion_vector, checks_the_descriptor)
         int64_t offset, size, cardinality, rows_count;
         int flip; /* byte of the file to change; -1 = none */
     } cases[] = {
-        {"cardinality", 1, 36, 3, 10, -1}, {"row past the file", 1, 36, 2, 9, -1},
-        {"size", 1, 35, 2, 10, -1},        {"offset", 2, 36, 2, 10, -1},
-        {"offset past the end", 40, 36, 2, 10, -1}, {"offset zero", 0, 36, 2, 10, -1},
-        {"negative size", 1, -1, 2, 10, -1}, {"version byte", 1, 36, 2, 10, 0},
-        {"size field", 1, 36, 2, 10, 4},   {"data", 1, 36, 2, 10, 37},
+        {"cardinality", 1, 36, 3, 10, -1},
+        {"row past the file", 1, 36, 2, 9, -1},
+        {"size", 1, 35, 2, 10, -1},
+        {"offset", 2, 36, 2, 10, -1},
+        {"offset past the end", 40, 36, 2, 10, -1},
+        {"offset zero", 0, 36, 2, 10, -1},
+        {"negative size", 1, -1, 2, 10, -1},
+        {"version byte", 1, 36, 2, 10, 0},
+        {"size field", 1, 36, 2, 10, 4},
+        {"data", 1, 36, 2, 10, 37},
         {"checksum", 1, 36, 2, 10, 44},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -98,13 +107,15 @@ Test(deletion_vector, checks_the_descriptor)
         if (cases[i].flip >= 0) {
             file.data[cases[i].flip] ^= 1;
         }
-        const struct delta_dv descriptor = {
-            .storage = 'u', .has_offset = true, .offset = (int32_t)cases[i].offset,
-            .size = (int32_t)cases[i].size, .cardinality = cases[i].cardinality,
-            .path_or_inline = "^-aqEH.-t@S}K{vb[*k^"};
-        cr_assert_eq(object_put(store,
-                                "deletion_vector_d2c639aa-8816-431a-aaf6-d3fe2512ff61.bin",
-                                buffer_span(&file), &err), ERR_OK);
+        const struct delta_dv descriptor = {.storage = 'u',
+                                            .has_offset = true,
+                                            .offset = (int32_t)cases[i].offset,
+                                            .size = (int32_t)cases[i].size,
+                                            .cardinality = cases[i].cardinality,
+                                            .path_or_inline = "^-aqEH.-t@S}K{vb[*k^"};
+        cr_assert_eq(object_put(store, "deletion_vector_d2c639aa-8816-431a-aaf6-d3fe2512ff61.bin",
+                                buffer_span(&file), &err),
+                     ERR_OK);
         cr_expect_eq(deletion_vector_read(store, &descriptor, cases[i].rows_count, &vector, &err),
                      ERR_CORRUPT, "%s", cases[i].name);
         object_store_close(&store);
@@ -130,15 +141,26 @@ Test(deletion_vector, refuses_malformed_data)
                                  "010000003a30000001000000000000001000000005000000"
                                  "00003a3000000100000000000000100000000500"},
         {"array not ascending", "d1d33964010000000000000000000000"
-                                "3a3000000100000000000100100000000900" "0900"},
+                                "3a3000000100000000000100100000000900"
+                                "0900"},
         {"offset lies", "d1d33964010000000000000000000000"
-                        "3a300000010000000000010011000000" "00000900"},
+                        "3a300000010000000000010011000000"
+                        "00000900"},
         {"run past 65535", "d1d33964010000000000000000000000"
-                           "3b30000001" "00000100" "0100ffff0100"},
+                           "3b30000001"
+                           "00000100"
+                           "0100ffff0100"},
         {"runs overlap", "d1d33964010000000000000000000000"
-                         "3b30000001" "00000300" "0200" "00000100" "01000100"},
+                         "3b30000001"
+                         "00000300"
+                         "0200"
+                         "00000100"
+                         "01000100"},
         {"run cardinality lies", "d1d33964010000000000000000000000"
-                                 "3b30000001" "00000500" "0100" "00000100"},
+                                 "3b30000001"
+                                 "00000500"
+                                 "0100"
+                                 "00000100"},
         {"array cut short", "d1d33964010000000000000000000000"
                             "3a30000001000000000001001000000000"},
     };

@@ -187,8 +187,8 @@ Test(golden, every_table_loads_or_is_refused_with_a_reason, .timeout = 120)
         if (state != NULL) {
             check_table(&tables[i], store, state);
         } else {
-            cr_expect(tables[i].named != NULL && strstr(err.msg, tables[i].named) != NULL,
-                      "%s: %s", tables[i].name, err.msg);
+            cr_expect(tables[i].named != NULL && strstr(err.msg, tables[i].named) != NULL, "%s: %s",
+                      tables[i].name, err.msg);
         }
         delta_state_release(&state);
         object_store_close(&store);

@@ -12,13 +12,23 @@
 #include <string.h>
 
 #define PROTOCOL "{\"protocol\":{\"minReaderVersion\":1,\"minWriterVersion\":2}}\n"
-#define METADATA                                                                              \
-    "{\"metaData\":{\"id\":\"i\",\"format\":{\"provider\":\"parquet\",\"options\":{}}," \
+#define METADATA                                                                                   \
+    "{\"metaData\":{\"id\":\"i\",\"format\":{\"provider\":\"parquet\",\"options\":{}},"            \
     "\"schemaString\":\"{}\",\"partitionColumns\":[],\"configuration\":{}}}\n"
-#define ADD(path) "{\"add\":{\"path\":\"" path "\",\"partitionValues\":{},\"size\":1,\"modificationTime\":1,\"dataChange\":true}}\n"
-#define ADD_DV(path, dv) "{\"add\":{\"path\":\"" path "\",\"partitionValues\":{},\"size\":1,\"modificationTime\":1,\"dataChange\":true,\"deletionVector\":{\"storageType\":\"u\",\"pathOrInlineDv\":\"" dv "\",\"offset\":1,\"sizeInBytes\":1,\"cardinality\":1}}}\n"
-#define REMOVE(path) "{\"remove\":{\"path\":\"" path "\",\"dataChange\":true,\"deletionTimestamp\":9}}\n"
-#define REMOVE_DV(path, dv) "{\"remove\":{\"path\":\"" path "\",\"dataChange\":true,\"deletionTimestamp\":9,\"deletionVector\":{\"storageType\":\"u\",\"pathOrInlineDv\":\"" dv "\",\"offset\":1,\"sizeInBytes\":1,\"cardinality\":1}}}\n"
+#define ADD(path)                                                                                  \
+    "{\"add\":{\"path\":\"" path                                                                   \
+    "\",\"partitionValues\":{},\"size\":1,\"modificationTime\":1,\"dataChange\":true}}\n"
+#define ADD_DV(path, dv)                                                                           \
+    "{\"add\":{\"path\":\"" path                                                                   \
+    "\",\"partitionValues\":{},\"size\":1,\"modificationTime\":1,\"dataChange\":true,"             \
+    "\"deletionVector\":{\"storageType\":\"u\",\"pathOrInlineDv\":\"" dv                           \
+    "\",\"offset\":1,\"sizeInBytes\":1,\"cardinality\":1}}}\n"
+#define REMOVE(path)                                                                               \
+    "{\"remove\":{\"path\":\"" path "\",\"dataChange\":true,\"deletionTimestamp\":9}}\n"
+#define REMOVE_DV(path, dv)                                                                        \
+    "{\"remove\":{\"path\":\"" path                                                                \
+    "\",\"dataChange\":true,\"deletionTimestamp\":9,\"deletionVector\":{\"storageType\":\"u\","    \
+    "\"pathOrInlineDv\":\"" dv "\",\"offset\":1,\"sizeInBytes\":1,\"cardinality\":1}}}\n"
 
 enum { COMMITS_MAX = 6 };
 
@@ -38,9 +48,13 @@ Test(state, replays_by_path_and_vector)
         {"a vector replaces none", {ADD("a"), REMOVE("a") ADD_DV("a", "x")}, "a@1", 1},
         {"order in the commit does not matter", {ADD("a"), ADD_DV("a", "x") REMOVE("a")}, "a@1", 1},
         {"a vector replaces another",
-         {ADD("a"), REMOVE("a") ADD_DV("a", "x"), REMOVE_DV("a", "x") ADD_DV("a", "y")}, "a@1", 2},
+         {ADD("a"), REMOVE("a") ADD_DV("a", "x"), REMOVE_DV("a", "x") ADD_DV("a", "y")},
+         "a@1",
+         2},
         {"removed with its vector",
-         {ADD("a"), REMOVE("a") ADD_DV("a", "x"), REMOVE_DV("a", "x")}, "", 2},
+         {ADD("a"), REMOVE("a") ADD_DV("a", "x"), REMOVE_DV("a", "x")},
+         "",
+         2},
         {"a remove of another vector leaves it", {ADD_DV("a", "x"), REMOVE_DV("a", "y")}, "a@1", 1},
         {"the vector is taken back", {ADD_DV("a", "x"), REMOVE_DV("a", "x") ADD("a")}, "a", 1},
     };
@@ -61,14 +75,18 @@ Test(state, replays_by_path_and_vector)
 Test(state, newest_txn_domain_protocol_and_metadata_win)
 {
     struct object_store *store = object_store_new_memory();
-    support_put_commit(store, 0, PROTOCOL METADATA
-                       "{\"txn\":{\"appId\":\"a\",\"version\":5}}\n"
-                       "{\"domainMetadata\":{\"domain\":\"d\",\"configuration\":\"1\",\"removed\":false}}\n"
-                       "{\"domainMetadata\":{\"domain\":\"e\",\"configuration\":\"1\",\"removed\":false}}\n");
-    support_put_commit(store, 1, "{\"txn\":{\"appId\":\"a\",\"version\":3}}\n"
-                                 "{\"txn\":{\"appId\":\"b\",\"version\":1}}\n"
-                                 "{\"domainMetadata\":{\"domain\":\"d\",\"configuration\":\"1\",\"removed\":true}}\n"
-                                 "{\"protocol\":{\"minReaderVersion\":1,\"minWriterVersion\":1}}\n");
+    support_put_commit(
+        store, 0,
+        PROTOCOL METADATA
+        "{\"txn\":{\"appId\":\"a\",\"version\":5}}\n"
+        "{\"domainMetadata\":{\"domain\":\"d\",\"configuration\":\"1\",\"removed\":false}}\n"
+        "{\"domainMetadata\":{\"domain\":\"e\",\"configuration\":\"1\",\"removed\":false}}\n");
+    support_put_commit(
+        store, 1,
+        "{\"txn\":{\"appId\":\"a\",\"version\":3}}\n"
+        "{\"txn\":{\"appId\":\"b\",\"version\":1}}\n"
+        "{\"domainMetadata\":{\"domain\":\"d\",\"configuration\":\"1\",\"removed\":true}}\n"
+        "{\"protocol\":{\"minReaderVersion\":1,\"minWriterVersion\":1}}\n");
     CLEANUP(delta_state_release) struct delta_state *state = support_load(store);
     int64_t version = 0;
     cr_expect(delta_state_txn(state, "a", &version));
@@ -95,9 +113,11 @@ Test(state, refuses_logs_that_are_not_whole)
         {"a hole", {PROTOCOL METADATA, NULL, ADD("a")}, ERR_CORRUPT, "version 1 is missing"},
         {"no beginning", {NULL, PROTOCOL METADATA}, ERR_CORRUPT, "version 0 is missing"},
         {"half a line", {PROTOCOL METADATA, "{\"add\":{\"pa"}, ERR_CORRUPT, "commit 1: line 1"},
-        {"a stranger", {METADATA "{\"protocol\":{\"minReaderVersion\":3,\"minWriterVersion\":7,"
-                        "\"readerFeatures\":[\"x\"],\"writerFeatures\":[\"x\"]}}\n"},
-         ERR_UNSUPPORTED, "x"},
+        {"a stranger",
+         {METADATA "{\"protocol\":{\"minReaderVersion\":3,\"minWriterVersion\":7,"
+                   "\"readerFeatures\":[\"x\"],\"writerFeatures\":[\"x\"]}}\n"},
+         ERR_UNSUPPORTED,
+         "x"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct object_store *store = object_store_new_memory();
@@ -124,8 +144,7 @@ Test(state, loads_versions_and_says_which_there_are)
     support_put_commit(store, 2, ADD("b"));
     for (int64_t version = 0; version <= 2; version++) {
         struct delta_state *state = NULL;
-        cr_assert_eq(delta_state_load_version(store, version, &state, &err), ERR_OK, "%s",
-                     err.msg);
+        cr_assert_eq(delta_state_load_version(store, version, &state, &err), ERR_OK, "%s", err.msg);
         cr_expect_eq(state->files_count, version);
         cr_expect_eq(state->version, version);
         delta_state_release(&state);
@@ -192,8 +211,8 @@ static struct delta_state *random_commit(const struct delta_state *state,
         delta_transaction_begin(state, store, DELTA_READS_TABLE);
     int64_t touched = state->files_count > 0 ? next_random(seed) % 4 : 0;
     for (int64_t i = 0; i < touched && i < state->files_count; i++) {
-        const struct delta_file *file = delta_state_file_at(
-            state, (i * 7 + step) % state->files_count);
+        const struct delta_file *file =
+            delta_state_file_at(state, (i * 7 + step) % state->files_count);
         if (i > 0 && (i * 7 + step) % state->files_count <= step % state->files_count) {
             continue; /* a file at most once a commit */
         }

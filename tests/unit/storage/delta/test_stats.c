@@ -107,9 +107,8 @@ Test(stats, leaves_out_what_cannot_be_true)
     statistics[D].has_nan = false;
     statistics[D].min.f64 = -INFINITY;
     statistics[D].max.f64 = 3;
-    expect_written(
-        statistics, NULL,
-        "{\"numRecords\":7,\"minValues\":{},\"maxValues\":{\"d\":3},\"nullCount\":{}}");
+    expect_written(statistics, NULL,
+                   "{\"numRecords\":7,\"minValues\":{},\"maxValues\":{\"d\":3},\"nullCount\":{}}");
 }
 
 Test(stats, obeys_mask_and_column_limit)
@@ -143,7 +142,9 @@ Test(stats, a_cut_maximum_stays_above)
         {"~~~~", "\x7f"},
         {"\x7f", "\xf4\x8f\xbf\xbf"},
         {"\xc3\xbc", "\xf4\x8f\xbf\xbf"},
-        {"\xf4\x8f\xbf\xbf" "c", "\xf4\x8f\xbf\xbf\x7f"},
+        {"\xf4\x8f\xbf\xbf"
+         "c",
+         "\xf4\x8f\xbf\xbf\x7f"},
         {"\xf4\x8f\xbf\xbf", NULL},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -206,8 +207,8 @@ static struct delta_stats parse(const char *text, const char *partition, struct 
     struct delta_stats stats = {0};
     struct err err = {0};
     const struct delta_pair value = {"p", partition};
-    const struct delta_file template = {.path = "f", .stats = text, .partition_values = &value,
-                                        .partition_values_count = 1};
+    const struct delta_file template = {
+        .path = "f", .stats = text, .partition_values = &value, .partition_values_count = 1};
     static const struct delta_file *file; /* outlives the statistics */
     delta_file_release(&file);
     file = delta_file_new(&template);
@@ -218,13 +219,14 @@ static struct delta_stats parse(const char *text, const char *partition, struct 
 Test(stats, parses_typed_bounds)
 {
     struct schema *schema = make_schema();
-    struct delta_stats stats = parse(
-        "{\"numRecords\":3,\"tightBounds\":false,\"minValues\":{\"l\":-9223372036854775808,"
-        "\"s\":\"a\\u00fc\",\"d\":1,\"m\":-0.10,\"day\":\"2020-02-29\","
-        "\"t\":\"2023-06-15T12:30:00.000-08:00\",\"b\":true,\"unknown\":{\"x\":[]}},"
-        "\"maxValues\":{\"l\":5,\"s\":\"b\",\"d\":2.5e0,\"m\":99999999.99,"
-        "\"t\":\"2023-06-15T12:30:00.123Z\"},"
-        "\"nullCount\":{\"l\":0,\"s\":3,\"d\":1}}", "MA", schema);
+    struct delta_stats stats =
+        parse("{\"numRecords\":3,\"tightBounds\":false,\"minValues\":{\"l\":-9223372036854775808,"
+              "\"s\":\"a\\u00fc\",\"d\":1,\"m\":-0.10,\"day\":\"2020-02-29\","
+              "\"t\":\"2023-06-15T12:30:00.000-08:00\",\"b\":true,\"unknown\":{\"x\":[]}},"
+              "\"maxValues\":{\"l\":5,\"s\":\"b\",\"d\":2.5e0,\"m\":99999999.99,"
+              "\"t\":\"2023-06-15T12:30:00.123Z\"},"
+              "\"nullCount\":{\"l\":0,\"s\":3,\"d\":1}}",
+              "MA", schema);
     cr_expect_eq(stats.rows_count, 3);
     cr_expect_not(stats.tight_bounds);
     cr_expect(stats.columns[L].has_min && stats.columns[L].min.i64 == INT64_MIN);
@@ -247,9 +249,10 @@ Test(stats, parses_typed_bounds)
 Test(stats, leaves_out_bounds_that_do_not_fit)
 {
     struct schema *schema = make_schema();
-    struct delta_stats stats = parse(
-        "{\"numRecords\":3,\"minValues\":{\"l\":99999999999999999999,\"s\":5,\"d\":\"NaN\","
-        "\"m\":0.123,\"day\":\"2020-02-30\",\"t\":\"yesterday\"}}", NULL, schema);
+    struct delta_stats stats =
+        parse("{\"numRecords\":3,\"minValues\":{\"l\":99999999999999999999,\"s\":5,\"d\":\"NaN\","
+              "\"m\":0.123,\"day\":\"2020-02-30\",\"t\":\"yesterday\"}}",
+              NULL, schema);
     for (size_t i = 0; i < P; i++) {
         cr_expect_not(stats.columns[i].has_min, "column %zu", i);
     }
@@ -260,9 +263,15 @@ Test(stats, leaves_out_bounds_that_do_not_fit)
 
 Test(stats, broken_text_is_corrupt_not_partly_believed)
 {
-    static const char *const cases[] = {"", "{", "[]", "{\"minValues\":{\"l\":1}",
-                                        "{\"minValues\":{\"l\"}}", "{\"a\":\"b}", "{\"a\":}",
-                                        "{\"minValues\":7}", "null"};
+    static const char *const cases[] = {"",
+                                        "{",
+                                        "[]",
+                                        "{\"minValues\":{\"l\":1}",
+                                        "{\"minValues\":{\"l\"}}",
+                                        "{\"a\":\"b}",
+                                        "{\"a\":}",
+                                        "{\"minValues\":7}",
+                                        "null"};
     struct schema *schema = make_schema();
     for (size_t i = 1; i < sizeof cases / sizeof *cases; i++) {
         struct delta_stats stats = {0};

@@ -151,9 +151,8 @@ Test(table_files, partition_values_round_trip)
             cr_expect_eq(column->rows_count, 2);
             delta_partition_value_format(column, &schema->fields[0], 1, &text, &null);
             cr_expect_not(null);
-            cr_expect(span_equal_text(buffer_span(&text), values[i].again != NULL
-                                                              ? values[i].again
-                                                              : values[i].text),
+            cr_expect(span_equal_text(buffer_span(&text),
+                                      values[i].again != NULL ? values[i].again : values[i].text),
                       "%s became %.*s", values[i].text, SPAN_PRINT(text));
         }
         err_clear(&err);

@@ -48,8 +48,9 @@ Test(transaction, writes_what_other_engines_expect)
                        "[\"deletionVectors\",\"appendOnly\",\"invariants\"]}}");
     expect_commit_text(store, 0, "\"delta.enableDeletionVectors\":\"true\"");
     CLEANUP(delta_state_release) struct delta_state *second = append(first, store, "a");
-    expect_commit_text(store, 1, "\"readVersion\":0,\"isolationLevel\":\"Serializable\","
-                                 "\"isBlindAppend\":true");
+    expect_commit_text(store, 1,
+                       "\"readVersion\":0,\"isolationLevel\":\"Serializable\","
+                       "\"isBlindAppend\":true");
     expect_commit_text(store, 1, "\"engineInfo\":\"sluice/0.1.0\",\"txnId\":\"");
 
     struct delta_transaction *transaction =
@@ -106,9 +107,14 @@ static struct delta_transaction *begin_ours(enum ours ours, const struct delta_s
     return transaction;
 }
 
-#define WINNER_ADD "{\"add\":{\"path\":\"w\",\"partitionValues\":{},\"size\":1,\"modificationTime\":1,\"dataChange\":true}}\n"
-#define WINNER_REMOVE(path) "{\"remove\":{\"path\":\"" path "\",\"dataChange\":true,\"deletionTimestamp\":1}}\n"
-#define WINNER_METADATA(schema) "{\"metaData\":{\"id\":\"%s\",\"format\":{\"provider\":\"parquet\",\"options\":{}},\"schemaString\":" schema ",\"partitionColumns\":[],\"configuration\":{}}}\n"
+#define WINNER_ADD                                                                                 \
+    "{\"add\":{\"path\":\"w\",\"partitionValues\":{},\"size\":1,\"modificationTime\":1,"           \
+    "\"dataChange\":true}}\n"
+#define WINNER_REMOVE(path)                                                                        \
+    "{\"remove\":{\"path\":\"" path "\",\"dataChange\":true,\"deletionTimestamp\":1}}\n"
+#define WINNER_METADATA(schema)                                                                    \
+    "{\"metaData\":{\"id\":\"%s\",\"format\":{\"provider\":\"parquet\",\"options\":{}},"           \
+    "\"schemaString\":" schema ",\"partitionColumns\":[],\"configuration\":{}}}\n"
 
 Test(transaction, conflict_matrix)
 {

@@ -52,8 +52,15 @@ static struct delta_state *make_table(struct object_store *store)
 {
     at_day(100);
     struct delta_state *zero = support_create(store, true);
-    static const char *const names[] = {"live", "dead", "orphan", "pinned", "p%=1/a b", "_hidden/x",
-                                        "_sluice/t", "_change_data/c", "_p=1/stray",
+    static const char *const names[] = {"live",
+                                        "dead",
+                                        "orphan",
+                                        "pinned",
+                                        "p%=1/a b",
+                                        "_hidden/x",
+                                        "_sluice/t",
+                                        "_change_data/c",
+                                        "_p=1/stray",
                                         "deletion_vector_d2c639aa-8816-431a-aaf6-d3fe2512ff61.bin",
                                         "deletion_vector_00000000-8816-431a-aaf6-d3fe2512ff61.bin"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -63,8 +70,12 @@ static struct delta_state *make_table(struct object_store *store)
     const struct delta_file live = support_file("live");
     const struct delta_file dead = support_file("dead");
     struct delta_file marked = support_file("p%25%3D1/a%20b");
-    marked.dv = (struct delta_dv){.storage = 'u', .has_offset = true, .offset = 1, .size = 36,
-                                  .cardinality = 2, .path_or_inline = "^-aqEH.-t@S}K{vb[*k^"};
+    marked.dv = (struct delta_dv){.storage = 'u',
+                                  .has_offset = true,
+                                  .offset = 1,
+                                  .size = 36,
+                                  .cardinality = 2,
+                                  .path_or_inline = "^-aqEH.-t@S}K{vb[*k^"};
     delta_transaction_add(adds, &live);
     delta_transaction_add(adds, &dead);
     delta_transaction_add(adds, &marked);
@@ -88,8 +99,10 @@ Test(vacuum, removes_only_what_nobody_may_want)
     put(store, "young");
     char pinned[] = "pinned";
     struct delta_vacuum_options options = {.now_ms = 107 * day_ms + 1000,
-                                           .retention_ms = -1, .keep = keep_pinned,
-                                           .keep_self = pinned, .dry_run = true};
+                                           .retention_ms = -1,
+                                           .keep = keep_pinned,
+                                           .keep_self = pinned,
+                                           .dry_run = true};
     cr_assert_eq(delta_vacuum(store, state, &options, &result, &err), ERR_OK, "%s", err.msg);
     cr_expect_eq(result.files_removed, 4);
     options.dry_run = false;

@@ -52,8 +52,8 @@ static void expect_contents(struct object_store *store, const char *name, const 
 
 Test(object, refuses_names_that_lead_out)
 {
-    static const char *const names[] = {"",      "/a",    "a/",     "a//b", ".", "..", "../a",
-                                        "a/../b", "a/./b", "a/..", "./a"};
+    static const char *const names[] = {"",     "/a",     "a/",    "a//b", ".",  "..",
+                                        "../a", "a/../b", "a/./b", "a/..", "./a"};
     struct object_store *store = object_store_new_memory();
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         struct err err = {0};
@@ -93,10 +93,8 @@ Test(object, put_if_absent_has_one_winner)
     for (size_t i = 0; i < 2; i++) {
         struct object_store *store = stores.items[i];
         struct err err = {0};
-        cr_expect_eq(object_put_if_absent(store, "log/1", contents(), &err), ERR_OK, "%s",
-                     err.msg);
-        cr_expect_eq(object_put_if_absent(store, "log/1", span_of_text("other"), &err),
-                     ERR_EXISTS);
+        cr_expect_eq(object_put_if_absent(store, "log/1", contents(), &err), ERR_OK, "%s", err.msg);
+        cr_expect_eq(object_put_if_absent(store, "log/1", span_of_text("other"), &err), ERR_EXISTS);
         expect_contents(store, "log/1", text);
     }
 }
@@ -177,8 +175,8 @@ static void expect_list(struct object_store *store, const struct object_list_opt
 
 Test(object, lists_sorted_from_a_name_on)
 {
-    static const char *const names[] = {"b", "log/2", "log/10", "log/1", "log/.tmp", "log/sub/x",
-                                        "a=1/f", ".hidden/f", "logs/1"};
+    static const char *const names[] = {"b",         "log/2", "log/10",    "log/1", "log/.tmp",
+                                        "log/sub/x", "a=1/f", ".hidden/f", "logs/1"};
     CLEANUP(close_stores) struct stores stores = open_stores();
     for (size_t i = 0; i < 2; i++) {
         struct object_store *store = stores.items[i];
@@ -186,10 +184,10 @@ Test(object, lists_sorted_from_a_name_on)
         for (size_t j = 0; j < sizeof names / sizeof *names; j++) {
             cr_assert_eq(object_put(store, names[j], contents(), &err), ERR_OK, "%s", err.msg);
         }
-        expect_list(store, &(struct object_list_options){.folder = "log"},
-                    "log/1 log/10 log/2 ");
-        expect_list(store, &(struct object_list_options){.folder = "log", .details = true,
-                                                         .start_after = "log/10"},
+        expect_list(store, &(struct object_list_options){.folder = "log"}, "log/1 log/10 log/2 ");
+        expect_list(store,
+                    &(struct object_list_options){
+                        .folder = "log", .details = true, .start_after = "log/10"},
                     "log/2 ");
         expect_list(store, &(struct object_list_options){.recursive = true},
                     "a=1/f b log/1 log/10 log/2 log/sub/x logs/1 ");
