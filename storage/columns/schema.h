@@ -160,7 +160,11 @@ struct schema {
 enum err_code schema_parse(const struct json *definition, struct schema **schema_out,
                            struct err *err) MUST_USE;
 
-/* As schema_parse, for a definition that was accepted as `version` before (the catalog's copy). */
+/*
+ * As schema_parse, for a definition that was accepted as `version` before (the
+ * catalog's copy).
+ * Errors:  also ERR_CORRUPT for a version below 1.
+ */
 enum err_code schema_load(const struct json *definition, int32_t version,
                           struct schema **schema_out, struct err *err) MUST_USE;
 

@@ -8,8 +8,6 @@
 #include "storage/base/mem.h"
 #include "storage/columns/schema_build.h"
 
-#include <assert.h>
-
 static const int64_t delete_retention_default_seconds = 604800;                /* 7 days */
 static const int64_t delete_retention_max_seconds = 10LL * 365 * 24 * 60 * 60; /* 10 years */
 
@@ -322,7 +320,9 @@ enum err_code schema_load(const struct json *definition, int32_t version,
     static const char *const allowed[] = {"schema",       "key",         "sequence_by",
                                           "partition_by", "merge",       "delete_retention_seconds",
                                           "lookup",       "description", NULL};
-    assert(version >= 1);
+    if (version < 1) {
+        return err_set(err, ERR_CORRUPT, "a table definition has the version %d", version);
+    }
     if (json_kind(definition) != JSON_OBJECT) {
         return err_set(err, ERR_INVALID, "the table definition must be a JSON object");
     }

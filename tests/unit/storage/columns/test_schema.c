@@ -102,6 +102,9 @@ Test(schema, json_form_reads_back_to_the_same)
         struct err err = {0};
         cr_assert_eq(schema_load(json, 7, &again, &err), ERR_OK, "%s", err.msg);
         cr_expect_eq(again->version, 7);
+        struct schema *none = NULL;
+        cr_expect_eq(schema_load(json, 0, &none, &err), ERR_CORRUPT);
+        cr_expect_null(none);
         CLEANUP(json_free) struct json *json_again = schema_to_json(again);
         cr_expect(json_equal(json, json_again), "definition %zu", i);
         CLEANUP(schema_release) struct schema *evolved = NULL;
