@@ -173,7 +173,7 @@ static enum err_code parse_definition(const struct catalog_table *record,
 {
     CLEANUP(json_free) struct json *definition = NULL;
     TRY(json_parse(span_of_text(record->definition), &definition, err));
-    return schema_parse(definition, schema_out, err);
+    return schema_load(definition, record->definition_version, schema_out, err);
 }
 
 /*

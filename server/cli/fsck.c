@@ -135,7 +135,7 @@ static enum err_code open_table(struct check *check, const struct catalog_table 
     CLEANUP(json_free) struct json *definition = NULL;
     CLEANUP(schema_release) struct schema *schema = NULL;
     TRY(json_parse(span_of_text(record->definition), &definition, err));
-    TRY(schema_parse(definition, &schema, err));
+    TRY(schema_load(definition, record->definition_version, &schema, err));
     TRY(tables_attach(check->tables, record->name, &record->uuid, schema, err));
     return tables_find(check->tables, record->name, table_out, err);
 }
