@@ -8,8 +8,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-static enum handler_result serve(struct exchange *exchange, const unsigned char *bytes,
-                                 size_t size, const char *type)
+static enum handler_result serve(struct exchange *exchange, const unsigned char *bytes, size_t size,
+                                 const char *type)
 {
     char etag[24];
     (void)snprintf(etag, sizeof etag, "\"%016" PRIx64 "\"",

@@ -21,8 +21,9 @@ struct exchange;
 
 /* What a handler leaves behind. */
 enum handler_result {
-    HANDLER_DONE, /* the answer is complete */
-    HANDLER_WAIT, /* parked: exchange_finish is called by another thread, perhaps before this returns */
+    HANDLER_DONE,  /* the answer is complete */
+    HANDLER_WAIT,  /* parked: exchange_finish is called by another thread, perhaps before this
+                      returns */
     HANDLER_DEFER, /* x-inline operations only: this request would block; run me on a door thread */
 };
 
@@ -66,18 +67,18 @@ struct exchange {
     /* --- request, set by the server before the handler runs --- */
     const struct route *route;
     struct id request_id;
-    char trace_parent[56];           /* W3C traceparent of this request, accepted or minted */
+    char trace_parent[56];             /* W3C traceparent of this request, accepted or minted */
     const struct principal *principal; /* NULL for public routes */
     const char *token_id;              /* public id of its token; NULL for public routes */
-    bool on_door_thread;               /* false while an x-inline operation is on the network thread */
+    bool on_door_thread; /* false while an x-inline operation is on the network thread */
     struct span parameters[ROUTE_PARAMETERS_MAX]; /* path parameters in path order, decoded */
     size_t query_count;
     struct exchange_pair query[EXCHANGE_QUERY_MAX]; /* decoded */
     size_t headers_count;
     struct exchange_pair headers[EXCHANGE_HEADERS_MAX]; /* the ones handlers may use */
-    struct span remote;              /* address text, for audit */
-    struct span body;                /* as received, before Content-Encoding is undone */
-    int64_t started_us;              /* monotonic */
+    struct span remote;                                 /* address text, for audit */
+    struct span body;   /* as received, before Content-Encoding is undone */
+    int64_t started_us; /* monotonic */
     struct arena arena;
     struct err err; /* the one error of this request */
 
@@ -95,7 +96,7 @@ struct exchange {
     char log_table[132];
     struct id log_batch; /* empty text = none */
     int64_t log_records;
-    int64_t log_version; /* -1 = none */
+    int64_t log_version;  /* -1 = none */
     const char *log_code; /* problem code of the answer, static; NULL = none */
 
     void *parked; /* what a handler that answered HANDLER_WAIT remembers; in the arena */

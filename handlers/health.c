@@ -77,8 +77,8 @@ enum handler_result handle_readyz(struct services *services, struct exchange *ex
     buffer_append_text(&exchange->answer, "{\"status\":\"ok\",\"checks\":[");
     size_t count = atomic_load(&checks_count);
     for (size_t i = 0; i < count; i++) {
-        buffer_append_format(&exchange->answer, "%s{\"name\":\"%s\",\"ok\":true}",
-                             i > 0 ? "," : "", checks[i].name);
+        buffer_append_format(&exchange->answer, "%s{\"name\":\"%s\",\"ok\":true}", i > 0 ? "," : "",
+                             checks[i].name);
     }
     buffer_append_text(&exchange->answer, "]}\n");
     exchange->status = 200;

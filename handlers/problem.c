@@ -98,15 +98,13 @@ static void set_status_headers(struct exchange *exchange, int status)
     if (status == 401 && !has_header(exchange, "WWW-Authenticate")) {
         exchange_set_header(exchange, "WWW-Authenticate", "Bearer realm=\"sluice\"");
     }
-    if ((status == 429 || status == 503 || status == 507) &&
-        !has_header(exchange, "Retry-After")) {
+    if ((status == 429 || status == 503 || status == 507) && !has_header(exchange, "Retry-After")) {
         exchange_set_header(exchange, "Retry-After", "%d", PROBLEM_RETRY_SECONDS);
     }
 }
 
 /* Written by hand, not through a JSON tree: also an exchange out of memory gets its answer. */
-static void write_head(struct exchange *exchange, int status, const char *code,
-                       const char *detail)
+static void write_head(struct exchange *exchange, int status, const char *code, const char *detail)
 {
     struct buffer *answer = &exchange->answer;
     buffer_reset(answer);
@@ -186,8 +184,8 @@ enum handler_result problem_err_as(struct exchange *exchange, int status, const 
 {
     assert(exchange->err.code != ERR_OK);
     /* What broke inside is for the log; the answer says only that it is ours to mend. */
-    const char *detail = status == 500 ? "the server met a fault of its own; see its log"
-                                       : exchange->err.msg;
+    const char *detail =
+        status == 500 ? "the server met a fault of its own; see its log" : exchange->err.msg;
     return problem_answer(exchange, status, code, "%s", detail);
 }
 

@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 enum {
-    PROBLEM_ERRORS_MAX = 100, /* items of `errors`; `errors_total` tells how many there were */
+    PROBLEM_ERRORS_MAX = 100,  /* items of `errors`; `errors_total` tells how many there were */
     PROBLEM_RETRY_SECONDS = 1, /* Retry-After when nobody computed a better one */
 };
 
@@ -49,8 +49,7 @@ enum handler_result problem_err_as(struct exchange *exchange, int status, const 
  * unless the handler has set it.
  */
 enum handler_result problem_answer(struct exchange *exchange, int status, const char *code,
-                                   const char *detail, ...)
-    __attribute__((format(printf, 4, 5)));
+                                   const char *detail, ...) __attribute__((format(printf, 4, 5)));
 
 /*
  * As problem_answer, with `errors`: the first PROBLEM_ERRORS_MAX of `items` and,

@@ -12,7 +12,8 @@ static const char page_head[] =
     "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
     "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
     "<title>Sluice: the contract</title>\n<style>\n"
-    ":root{--ink:#1c2430;--soft:#5b6675;--line:#d9dee6;--paper:#fff;--panel:#f6f8fa;--link:#0b5cad}\n"
+    ":root{--ink:#1c2430;--soft:#5b6675;--line:#d9dee6;--paper:#fff;--panel:#f6f8fa;--link:#0b5cad}"
+    "\n"
     "@media(prefers-color-scheme:dark){:root{--ink:#e4e8ee;--soft:#9aa5b4;--line:#313a47;"
     "--paper:#14181e;--panel:#1b2129;--link:#7db8f5}}\n"
     "*{box-sizing:border-box}body{margin:0;font:15px/1.55 system-ui,sans-serif;color:var(--ink);"
@@ -282,8 +283,8 @@ static void write_example_path(struct document *document, const struct operation
         for (size_t i = 0; i < operation->parameters_count; i++) {
             const char *name = node_text(node_get(document, operation->parameters[i], "name"));
             if (name != NULL && strlen(name) == size && strncmp(name, at + 1, size) == 0) {
-                write_plain(text, node_text(node_get(document, operation->parameters[i],
-                                                     "example")));
+                write_plain(text,
+                            node_text(node_get(document, operation->parameters[i], "example")));
             }
         }
         at += size + 2;
@@ -433,8 +434,7 @@ static void write_schemas(struct document *document, struct buffer *text)
     }
 }
 
-void write_docs(struct document *document, const struct operations *operations,
-                struct buffer *text)
+void write_docs(struct document *document, const struct operations *operations, struct buffer *text)
 {
     node info = node_get(document, document_root(document), "info");
     node tags = node_get(document, document_root(document), "tags");

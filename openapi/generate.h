@@ -26,7 +26,7 @@ struct operation {
     node body; /* the operation object */
     size_t parameters_count;
     node parameters[OPERATION_PARAMETERS_MAX]; /* path item's first, then its own */
-    node request; /* requestBody, NULL = none */
+    node request;                              /* requestBody, NULL = none */
     bool is_public;
     const char *action;   /* NULL = public */
     const char *resource; /* NULL = none */

@@ -14,10 +14,10 @@ static const char *const forbidden_words[] = {
     "if", "then", "else", "unevaluatedProperties", "unevaluatedItems", "prefixItems", NULL};
 
 static const char *const schema_words[] = {
-    "$ref",     "type",      "description", "properties", "required",  "items",
-    "enum",     "format",    "pattern",     "minimum",    "maximum",   "minLength",
-    "maxLength", "minItems", "maxItems",    "default",    "examples",  "additionalProperties",
-    "oneOf",    "const",     NULL};
+    "$ref",      "type",     "description", "properties", "required", "items",
+    "enum",      "format",   "pattern",     "minimum",    "maximum",  "minLength",
+    "maxLength", "minItems", "maxItems",    "default",    "examples", "additionalProperties",
+    "oneOf",     "const",    NULL};
 
 static bool is_listed(const char *word, const char *const list[])
 {
@@ -161,8 +161,8 @@ static void check_parameters(struct document *document, const struct operation *
             node_get(document, parameter, "example") == NULL ||
             node_get(document, parameter, "schema") == NULL) {
             document_fault(document, parameter,
-                           "%s: parameter %s needs description, schema and example",
-                           operation->id, name);
+                           "%s: parameter %s needs description, schema and example", operation->id,
+                           name);
         }
         for (size_t j = 0; j < i; j++) {
             node other = operation->parameters[j];
@@ -189,8 +189,7 @@ static void check_request(struct document *document, const struct operation *ope
         example = example || node_get(document, media, "example") != NULL;
     }
     if (!example) {
-        document_fault(document, operation->request, "%s: the body has no example",
-                       operation->id);
+        document_fault(document, operation->request, "%s: the body has no example", operation->id);
     }
 }
 
@@ -261,8 +260,7 @@ static bool is_referred(struct document *document, const char *kind, const char 
     }
     for (int i = 1; yaml_document_get_node(&document->yaml, i) != NULL; i++) {
         node each = yaml_document_get_node(&document->yaml, i);
-        if (node_is_mapping(each) &&
-            node_is_text(node_get(document, each, "$ref"), reference)) {
+        if (node_is_mapping(each) && node_is_text(node_get(document, each, "$ref"), reference)) {
             return true;
         }
     }

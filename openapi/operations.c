@@ -8,13 +8,12 @@
 
 static const char *const methods[] = {"get", "put", "post", "delete", "patch"};
 
-static const char *const path_item_names[] = {"parameters", "summary", "description", "get",
-                                              "put",        "post",    "delete",      "patch",
-                                              NULL};
+static const char *const path_item_names[] = {"parameters", "summary", "description", "get", "put",
+                                              "post",       "delete",  "patch",       NULL};
 static const char *const operation_names[] = {
-    "operationId", "tags",      "summary",       "description", "parameters",
-    "requestBody", "responses", "security",      "deprecated",  "x-permission",
-    "x-phi",       "x-inline",  "x-body-limit",  "x-arena-limit", NULL};
+    "operationId", "tags",      "summary",      "description",   "parameters",
+    "requestBody", "responses", "security",     "deprecated",    "x-permission",
+    "x-phi",       "x-inline",  "x-body-limit", "x-arena-limit", NULL};
 static const char *const permission_names[] = {"action", "resource", NULL};
 
 static void check_names(struct document *document, node mapping, const char *const allowed[],
@@ -108,9 +107,8 @@ static void read_permission(struct document *document, struct operation *operati
         document_fault(document, operation->body, "%s: no x-permission with an action",
                        operation->id);
     }
-    if (operation->resource != NULL &&
-        !has_path_parameter(document, operation, operation->resource,
-                            strlen(operation->resource))) {
+    if (operation->resource != NULL && !has_path_parameter(document, operation, operation->resource,
+                                                           strlen(operation->resource))) {
         document_fault(document, permission, "%s: resource '%s' is no path parameter",
                        operation->id, operation->resource);
     }
@@ -125,8 +123,8 @@ static void read_limits(struct document *document, struct operation *operation)
     node body = node_get(document, operation->body, "x-body-limit");
     bool limited = node_integer(body, &operation->body_bytes_max) && operation->body_bytes_max > 0;
     if (limited != (operation->request != NULL)) {
-        document_fault(document, operation->body,
-                       "%s: x-body-limit and requestBody go together", operation->id);
+        document_fault(document, operation->body, "%s: x-body-limit and requestBody go together",
+                       operation->id);
     }
 }
 

@@ -61,8 +61,9 @@ void write_bytes(const char *name, struct span bytes, struct buffer *text)
 
 void write_prototypes(const struct operations *operations, struct buffer *text)
 {
-    buffer_append_text(text, "/* Generated from openapi/openapi.yaml: one handler an operation. */\n"
-                             "#pragma once\n\n#include \"handlers/exchange.h\"\n\n");
+    buffer_append_text(text,
+                       "/* Generated from openapi/openapi.yaml: one handler an operation. */\n"
+                       "#pragma once\n\n#include \"handlers/exchange.h\"\n\n");
     for (size_t i = 0; i < operations->count; i++) {
         buffer_append_format(text, "handler_fn handle_%s;\n", operations->items[i].id);
     }
@@ -191,18 +192,16 @@ static void write_route(struct document *document, const struct operation *opera
     bool phi = node_true(node_get(document, operation->body, "x-phi"));
     bool is_inline = node_true(node_get(document, operation->body, "x-inline"));
     bool required = node_true(node_get(document, operation->request, "required"));
-    buffer_append_format(text,
-                         "     .reads_phi = %s, .never_blocks = %s, .body_required = %s,\n"
-                         "     .takes_encoding = %s,\n"
-                         "     .body_bytes_max = %lld, .arena_bytes_max = %lld,\n"
-                         "     .query_names = query_%s, .query_repeatable = 0x%llxu,\n",
-                         phi ? "true" : "false", is_inline ? "true" : "false",
-                         required ? "true" : "false",
-                         has_header_parameter(document, operation, "Content-Encoding") ? "true"
-                                                                                       : "false",
-                         (long long)operation->body_bytes_max,
-                         (long long)operation->arena_bytes_max, operation->id,
-                         repeatable_mask(document, operation));
+    buffer_append_format(
+        text,
+        "     .reads_phi = %s, .never_blocks = %s, .body_required = %s,\n"
+        "     .takes_encoding = %s,\n"
+        "     .body_bytes_max = %lld, .arena_bytes_max = %lld,\n"
+        "     .query_names = query_%s, .query_repeatable = 0x%llxu,\n",
+        phi ? "true" : "false", is_inline ? "true" : "false", required ? "true" : "false",
+        has_header_parameter(document, operation, "Content-Encoding") ? "true" : "false",
+        (long long)operation->body_bytes_max, (long long)operation->arena_bytes_max, operation->id,
+        repeatable_mask(document, operation));
     if (operation->request != NULL) {
         buffer_append_format(text, "     .content_types = types_%s,\n", operation->id);
     }

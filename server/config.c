@@ -30,12 +30,18 @@ struct setting {
     const char *help;
 };
 
-#define TEXT(name, member, initial, help) \
-    {name, KIND_TEXT, offsetof(struct config, member), "", initial, 0, 0, help}
-#define SWITCH(name, member, help) \
-    {name, KIND_SWITCH, offsetof(struct config, member), "", "false", 0, 0, help}
-#define INTEGER(name, member, unit, initial, minimum, maximum, help) \
-    {name, KIND_INTEGER, offsetof(struct config, member), unit, initial, minimum, maximum, help}
+#define TEXT(name, member, initial, help)                                                          \
+    {                                                                                              \
+        name, KIND_TEXT, offsetof(struct config, member), "", initial, 0, 0, help                  \
+    }
+#define SWITCH(name, member, help)                                                                 \
+    {                                                                                              \
+        name, KIND_SWITCH, offsetof(struct config, member), "", "false", 0, 0, help                \
+    }
+#define INTEGER(name, member, unit, initial, minimum, maximum, help)                               \
+    {                                                                                              \
+        name, KIND_INTEGER, offsetof(struct config, member), unit, initial, minimum, maximum, help \
+    }
 
 static const struct setting settings[] = {
     TEXT("data", data, "data", "data directory; made when absent, for this user only"),
@@ -77,8 +83,7 @@ static const struct setting settings[] = {
             "accepted batches of one table that wait for their merge; more are refused with 503"),
     INTEGER("lane-queue-batches", lane_queue_batches, "batches", "10000", 1, 1000000,
             "the same, by number"),
-    INTEGER("wait-seconds", wait_seconds, "s", "60", 0, 600,
-            "longest Prefer: wait=N and after="),
+    INTEGER("wait-seconds", wait_seconds, "s", "60", 0, 600, "longest Prefer: wait=N and after="),
     INTEGER("decode-memory-bytes", decode_memory_bytes, "bytes", "1073741824", 16777216,
             1099511627776, "memory for bodies being inflated and decoded at once"),
     INTEGER("dead-letter-bytes", dead_letter_bytes, "bytes", "1073741824", 1048576, 1099511627776,
@@ -90,8 +95,7 @@ static const struct setting settings[] = {
     INTEGER("merge-threads", merge_threads, "threads", "2", 1, 64, "tables merged at once"),
     INTEGER("commit-interval-milliseconds", commit_interval_milliseconds, "ms", "200", 0, 60000,
             "between two commits of a table under load; an idle table commits at once"),
-    INTEGER("commit-batches", commit_batches, "batches", "1000", 1, 10000,
-            "batches of one commit"),
+    INTEGER("commit-batches", commit_batches, "batches", "1000", 1, 10000, "batches of one commit"),
     INTEGER("commit-bytes", commit_bytes, "bytes", "268435456", 1048576, 4294967296,
             "frames of one commit"),
     INTEGER("refresh-interval-milliseconds", refresh_interval_milliseconds, "ms", "1000", 10,
@@ -412,7 +416,8 @@ void config_print_help(FILE *out)
 
 void config_print_markdown(FILE *out)
 {
-    (void)fputs("| setting | default | unit | range | what it does |\n|---|---|---|---|---|\n", out);
+    (void)fputs("| setting | default | unit | range | what it does |\n|---|---|---|---|---|\n",
+                out);
     for (size_t i = 0; i < SETTINGS_COUNT; i++) {
         const struct setting *setting = &settings[i];
         char range[64];

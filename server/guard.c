@@ -434,8 +434,7 @@ static size_t take_body(struct guard *guard, struct span text)
     guard->body_left -= size;
     guard->body_bytes += size;
     if (guard->body_left == 0) {
-        guard->phase =
-            guard->phase == GUARD_PHASE_BODY ? GUARD_PHASE_HEAD : GUARD_PHASE_CHUNK_END;
+        guard->phase = guard->phase == GUARD_PHASE_BODY ? GUARD_PHASE_HEAD : GUARD_PHASE_CHUNK_END;
     }
     return size;
 }
@@ -523,7 +522,7 @@ size_t guard_take(struct guard *guard, uint8_t *bytes_out, size_t size)
 
 void guard_end_body(struct guard *guard)
 {
-    guard->body_unwanted =
-        guard->phase == GUARD_PHASE_CHUNK_DATA || guard->phase == GUARD_PHASE_CHUNK_END ||
-        guard->phase == GUARD_PHASE_CHUNK_SIZE;
+    guard->body_unwanted = guard->phase == GUARD_PHASE_CHUNK_DATA ||
+                           guard->phase == GUARD_PHASE_CHUNK_END ||
+                           guard->phase == GUARD_PHASE_CHUNK_SIZE;
 }

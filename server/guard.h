@@ -33,19 +33,19 @@ enum {
 
 enum guard_refusal {
     GUARD_FINE,
-    GUARD_BAD_LINE_END,       /* LF without CR, CR without LF */
-    GUARD_BAD_REQUEST_LINE,   /* not "METHOD SP target SP HTTP/x.y" */
-    GUARD_BAD_HEADER,         /* no name, space before the colon, folded line, control byte */
-    GUARD_BAD_HOST,           /* none or several */
-    GUARD_BAD_LENGTH,         /* Content-Length not one plain number */
-    GUARD_LENGTH_AND_CODING,  /* Content-Length beside Transfer-Encoding */
-    GUARD_BAD_CHUNK,          /* chunk size, extension, end or trailer */
-    GUARD_BAD_CODING,         /* Transfer-Encoding other than chunked: 501 */
-    GUARD_BAD_VERSION,        /* HTTP/x.y that we do not speak: 505 */
-    GUARD_TARGET_TOO_LONG,    /* 414 */
-    GUARD_HEAD_TOO_LARGE,     /* 431 */
-    GUARD_LENGTH_TOO_LARGE,   /* 413 */
-    GUARD_BODY_UNWANTED,      /* guard_end_body: the adapter has its own answer */
+    GUARD_BAD_LINE_END,      /* LF without CR, CR without LF */
+    GUARD_BAD_REQUEST_LINE,  /* not "METHOD SP target SP HTTP/x.y" */
+    GUARD_BAD_HEADER,        /* no name, space before the colon, folded line, control byte */
+    GUARD_BAD_HOST,          /* none or several */
+    GUARD_BAD_LENGTH,        /* Content-Length not one plain number */
+    GUARD_LENGTH_AND_CODING, /* Content-Length beside Transfer-Encoding */
+    GUARD_BAD_CHUNK,         /* chunk size, extension, end or trailer */
+    GUARD_BAD_CODING,        /* Transfer-Encoding other than chunked: 501 */
+    GUARD_BAD_VERSION,       /* HTTP/x.y that we do not speak: 505 */
+    GUARD_TARGET_TOO_LONG,   /* 414 */
+    GUARD_HEAD_TOO_LARGE,    /* 431 */
+    GUARD_LENGTH_TOO_LARGE,  /* 413 */
+    GUARD_BODY_UNWANTED,     /* guard_end_body: the adapter has its own answer */
     GUARD_REFUSAL_COUNT,
 };
 

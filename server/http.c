@@ -115,8 +115,8 @@ static size_t leave_escaped(void *arg, struct MHD_Connection *connection, char *
 
 /* Headers that handlers may use; lower case. */
 static const char *const handed_on[] = {
-    "accept",     "content-encoding", "content-type", "if-match",
-    "if-none-match", "idempotency-key", "prefer",     "user-agent",
+    "accept",        "content-encoding", "content-type", "if-match",
+    "if-none-match", "idempotency-key",  "prefer",       "user-agent",
 };
 
 struct head_values {
@@ -239,8 +239,8 @@ static enum MHD_Result queue_answer(struct request *request)
         return MHD_NO;
     }
     int64_t size = (int64_t)request->exchange.answer.size;
-    int64_t allowed_us = (int64_t)ANSWER_GRACE_MS * 1000 +
-                         size / options->transfer_bytes_per_second_min * 1000000;
+    int64_t allowed_us =
+        (int64_t)ANSWER_GRACE_MS * 1000 + size / options->transfer_bytes_per_second_min * 1000000;
     tap_set_deadline(peer->tap, clock_monotonic_us() + allowed_us);
     request->queued = true;
     enum MHD_Result result =
@@ -268,9 +268,8 @@ static enum MHD_Result admit(struct request *request, const char *method)
     (void)MHD_get_connection_values_n(request->connection, MHD_HEADER_KIND, take_header,
                                       &values); /* how many is of no interest */
     /* A body that is refused later must not refuse its head: only a replaced head does. */
-    enum guard_refusal refusal = strcmp(request->target, GUARD_REFUSED_TARGET) == 0
-                                     ? refusal_of(request)
-                                     : GUARD_FINE;
+    enum guard_refusal refusal =
+        strcmp(request->target, GUARD_REFUSED_TARGET) == 0 ? refusal_of(request) : GUARD_FINE;
     if (request_admit(request, refusal, values.authorization, values.traceparent)) {
         return MHD_YES;
     }
@@ -365,8 +364,8 @@ static void log_library(void *arg, const char *format, va_list arguments)
 static enum err_code start_daemon(struct http *http, struct err *err)
 {
     const struct http_options *options = &http->options;
-    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC |
-                     MHD_USE_ERROR_LOG;
+    unsigned flags =
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG;
     struct MHD_OptionItem tls[] = {
         {MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)options->tls_certificate},
         {MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)options->tls_key},
@@ -445,8 +444,7 @@ static enum err_code start(struct http *http, struct err *err)
     return start_daemon(http, err);
 }
 
-enum err_code http_open(const struct http_options *options, struct http **http_out,
-                        struct err *err)
+enum err_code http_open(const struct http_options *options, struct http **http_out, struct err *err)
 {
     CLEANUP(free_http) struct http *http = mem_zeroed(1, sizeof *http);
     http->options = *options;
@@ -458,8 +456,8 @@ enum err_code http_open(const struct http_options *options, struct http **http_o
         .suspend = suspend,
         .resume = resume,
     };
-    http->connections = metric_register(METRIC_GAUGE, "sluice_http_connections", "",
-                                        "Open connections.");
+    http->connections =
+        metric_register(METRIC_GAUGE, "sluice_http_connections", "", "Open connections.");
     raise_descriptor_limit(options->connections_max);
     telemetry_open();
     exchange_set_finish_hook(request_finish);

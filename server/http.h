@@ -18,8 +18,8 @@ struct http;
 enum { HTTP_URL_BYTES = 96 };
 
 struct http_options {
-    const char *host; /* numeric address or name; without brackets */
-    uint16_t port;    /* 0 = pick one */
+    const char *host;            /* numeric address or name; without brackets */
+    uint16_t port;               /* 0 = pick one */
     const char *tls_certificate; /* PEM text, NULL = plain HTTP */
     const char *tls_key;         /* PEM text */
     int64_t network_threads;

@@ -103,8 +103,7 @@ static enum err_code bind_address(const struct addrinfo *address, const char *ho
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) != 0) {
         return err_set_errno(err, errno, "open a socket for %s", host);
     }
-    if (bind(fd, address->ai_addr, address->ai_addrlen) != 0 ||
-        listen(fd, LISTEN_BACKLOG) != 0) {
+    if (bind(fd, address->ai_addr, address->ai_addrlen) != 0 || listen(fd, LISTEN_BACKLOG) != 0) {
         if (errno == EADDRINUSE) {
             return err_set(err, ERR_EXISTS, "%s port %u is taken by another program", host, port);
         }
@@ -134,8 +133,8 @@ enum err_code listen_open(const char *host, uint16_t port, int *fd_out, uint16_t
 
 void listen_format_address(const struct sockaddr *address, char *text_out, size_t size)
 {
-    socklen_t length = address->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
-                                                      : sizeof(struct sockaddr_in);
+    socklen_t length =
+        address->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
     if (getnameinfo(address, length, text_out, (socklen_t)size, NULL, 0, NI_NUMERICHOST) != 0) {
         (void)snprintf(text_out, size, "unknown"); /* fits every caller's array */
     }

@@ -159,8 +159,7 @@ static bool admit_type(struct exchange *exchange)
     if (coding.size > 0 && !is_type(coding, "identity") && !takes) {
         exchange_set_header(exchange, "Accept-Encoding", "%s",
                             route->takes_encoding ? "gzip, zstd" : "identity");
-        (void)problem_answer(exchange, 415, "unsupported_media_type",
-                             "Content-Encoding must be %s",
+        (void)problem_answer(exchange, 415, "unsupported_media_type", "Content-Encoding must be %s",
                              route->takes_encoding ? "gzip, zstd or absent" : "absent");
         return false;
     }
@@ -226,8 +225,8 @@ static bool admit_body(struct request *request)
     return true;
 }
 
-bool request_admit(struct request *request, enum guard_refusal refusal,
-                   struct span authorization, struct span traceparent)
+bool request_admit(struct request *request, enum guard_refusal refusal, struct span authorization,
+                   struct span traceparent)
 {
     struct exchange *exchange = &request->exchange;
     trace_accept(traceparent, &exchange->request_id, exchange->trace_parent);

@@ -29,7 +29,7 @@ struct request_front {
     struct services *services;
     struct gate *gate;
     struct doors *doors;
-    int64_t body_memory_bytes_max;   /* bodies of all requests together */
+    int64_t body_memory_bytes_max; /* bodies of all requests together */
     _Atomic int64_t body_memory_used;
     _Atomic bool stopping; /* new requests are refused; those under way end */
     /* The network side lets a request rest, and wakes it; resume from any thread. */
@@ -49,7 +49,7 @@ struct request {
     void *connection; /* the network side's */
     void *peer;       /* the network side's */
     char method[REQUEST_METHOD_BYTES];
-    char *target; /* as it came; owned */
+    char *target;    /* as it came; owned */
     uint64_t number; /* on its connection, from 1 */
     struct request_framing framing;
     struct access_identity identity;
@@ -57,10 +57,10 @@ struct request {
     int64_t body_reserved; /* of the shared budget */
     int64_t bytes_in;
     int64_t drained_bytes;
-    bool began;        /* counted as in flight */
-    bool answered;     /* the answer is complete; set before resume */
-    bool queued;       /* handed to the network side */
-    bool close_after;  /* the connection cannot be used again */
+    bool began;       /* counted as in flight */
+    bool answered;    /* the answer is complete; set before resume */
+    bool queued;      /* handed to the network side */
+    bool close_after; /* the connection cannot be used again */
     _Atomic int run_state;
 };
 
@@ -78,8 +78,8 @@ void request_free(struct request **request);
  *
  * Returns false when it is refused; the answer is in place.
  */
-bool request_admit(struct request *request, enum guard_refusal refusal,
-                   struct span authorization, struct span traceparent);
+bool request_admit(struct request *request, enum guard_refusal refusal, struct span authorization,
+                   struct span traceparent);
 
 /* Does the head announce a body? */
 bool request_has_body(const struct request *request);

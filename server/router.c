@@ -75,8 +75,8 @@ static void add_allowed(struct route_match *match, const char *method)
     char *allow = match->allow;
     size_t used = strlen(allow);
     const char *also = strcmp(method, "GET") == 0 ? ", HEAD" : "";
-    (void)snprintf(allow + used, sizeof match->allow - used, "%s%s%s", used > 0 ? ", " : "",
-                   method, also); /* all methods there are fit */
+    (void)snprintf(allow + used, sizeof match->allow - used, "%s%s%s", used > 0 ? ", " : "", method,
+                   also); /* all methods there are fit */
 }
 
 static bool serves(const struct route *route, const char *method)

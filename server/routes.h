@@ -20,8 +20,8 @@ enum { ROUTE_METHODS_BYTES = 64, ROUTE_SEGMENTS_MAX = 16 };
 
 /* What a path and a method lead to. */
 struct route_match {
-    const struct route *route; /* NULL: see path_known */
-    bool path_known;           /* some method has this path: 405, else 404 */
+    const struct route *route;       /* NULL: see path_known */
+    bool path_known;                 /* some method has this path: 405, else 404 */
     char allow[ROUTE_METHODS_BYTES]; /* for 405: "GET, HEAD, PUT" */
     size_t parameters_count;
     struct span parameters[ROUTE_PARAMETERS_MAX]; /* still percent-encoded, in path order */

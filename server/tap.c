@@ -16,22 +16,22 @@
 
 enum {
     TAP_FDS_MAX = 65536,
-    TAP_SCAN_US = 100000,      /* between two looks for overdue connections */
-    TAP_LINGERING_MAX = 256,   /* closed connections that are still being drained */
+    TAP_SCAN_US = 100000,    /* between two looks for overdue connections */
+    TAP_LINGERING_MAX = 256, /* closed connections that are still being drained */
     TAP_LINGER_US = 2000000,
-    TAP_DRAIN_BYTES = 64 << 10, /* per lingering connection and look */
-    TAP_READ_BYTES_MAX = 1 << 20, /* guard_feed takes no more at once */
+    TAP_DRAIN_BYTES = 64 << 10,          /* per lingering connection and look */
+    TAP_READ_BYTES_MAX = 1 << 20,        /* guard_feed takes no more at once */
     TAP_SWALLOWED_BYTES_MAX = 256 << 10, /* of a refused connection, in one go */
 };
 
 struct tap {
     int fd;
     bool is_tls;
-    struct guard guard;           /* the connection's thread only */
-    int64_t unit_started_us;      /* of the head or body under way; 0 = none */
-    uint64_t unit_heads;          /* guard.heads_count when the unit began */
-    _Atomic int64_t deadline_us;  /* monotonic, 0 = none */
-    bool overdue;                 /* the thread of deadlines only */
+    struct guard guard;          /* the connection's thread only */
+    int64_t unit_started_us;     /* of the head or body under way; 0 = none */
+    uint64_t unit_heads;         /* guard.heads_count when the unit began */
+    _Atomic int64_t deadline_us; /* monotonic, 0 = none */
+    bool overdue;                /* the thread of deadlines only */
 };
 
 /* A descriptor of ours on a connection that was answered before its body was read. */
@@ -85,9 +85,9 @@ static void update_deadline(struct tap *tap)
     }
     int64_t allowed_us = taps.options.head_ms * 1000;
     if (!in_head) {
-        allowed_us = taps.options.body_ms * 1000 +
-                     (int64_t)(guard->body_bytes / (uint64_t)taps.options.body_bytes_per_second) *
-                         1000000;
+        allowed_us =
+            taps.options.body_ms * 1000 +
+            (int64_t)(guard->body_bytes / (uint64_t)taps.options.body_bytes_per_second) * 1000000;
     }
     atomic_store(&tap->deadline_us, tap->unit_started_us + allowed_us);
 }

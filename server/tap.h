@@ -24,8 +24,8 @@
 #include <stdint.h>
 
 struct tap_options {
-    int64_t head_ms;             /* from the first byte of a head (or the accept) to its end */
-    int64_t body_ms;             /* grace of a body, to which each byte received adds time … */
+    int64_t head_ms;               /* from the first byte of a head (or the accept) to its end */
+    int64_t body_ms;               /* grace of a body, to which each byte received adds time … */
     int64_t body_bytes_per_second; /* … at this rate */
 };
 

@@ -20,8 +20,8 @@ bool target_path_is_sound(struct span path);
  * Decode the path parameters of a match into exchange->parameters.
  * Errors:  ERR_NOT_FOUND a dot segment; ERR_TOO_LARGE the arena.
  */
-enum err_code target_decode_parameters(const struct route_match *match, struct exchange *exchange)
-    MUST_USE;
+enum err_code target_decode_parameters(const struct route_match *match,
+                                       struct exchange *exchange) MUST_USE;
 
 /*
  * Decode the query into exchange->query.

@@ -83,19 +83,18 @@ static void write_line(const struct exchange *exchange, const char *method, int6
     struct log_line line;
     char remote[64];
     char trace_id[33];
-    (void)snprintf(remote, sizeof remote, "%.*s", SPAN_PRINT(exchange->remote)); /* fits */
+    (void)snprintf(remote, sizeof remote, "%.*s", SPAN_PRINT(exchange->remote));    /* fits */
     (void)snprintf(trace_id, sizeof trace_id, "%.32s", exchange->trace_parent + 3); /* its id */
     log_begin(&line, LOG_INFO, "request");
     log_text(&line, LOG_REQUEST_ID, exchange->request_id.text);
     log_text(&line, LOG_TRACE_ID, trace_id);
-    log_text(&line, LOG_PRINCIPAL,
-             exchange->principal != NULL ? exchange->principal->name : NULL);
+    log_text(&line, LOG_PRINCIPAL, exchange->principal != NULL ? exchange->principal->name : NULL);
     log_text(&line, LOG_OPERATION, route != NULL ? route->operation_id : NULL);
     log_text(&line, LOG_METHOD, method);
     log_text(&line, LOG_ROUTE, route != NULL ? route->path : NULL);
     log_text(&line, LOG_TABLE, exchange->log_table[0] != '\0' ? exchange->log_table : NULL);
-    log_text(&line, LOG_BATCH, exchange->log_batch.text[0] != '\0' ? exchange->log_batch.text
-                                                                   : NULL);
+    log_text(&line, LOG_BATCH,
+             exchange->log_batch.text[0] != '\0' ? exchange->log_batch.text : NULL);
     if (exchange->log_version >= 0) {
         log_integer(&line, LOG_VERSION, exchange->log_version);
     }

@@ -45,13 +45,17 @@ Test(guard, hands_sound_streams_on_unchanged)
         {"get", TEXT("GET /a HTTP/1.1\r\nHost: x\r\n\r\n"), 1},
         {"1.0 without host", TEXT("GET /a HTTP/1.0\r\n\r\n"), 1},
         {"two", TEXT("GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n"), 2},
-        {"length", TEXT("PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab\ncdGET / "
-                        "HTTP/1.1\r\nHost: x\r\n\r\n"), 2},
+        {"length",
+         TEXT("PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab\ncdGET / "
+              "HTTP/1.1\r\nHost: x\r\n\r\n"),
+         2},
         {"length 0", TEXT("PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"), 1},
         {"leading zeros", TEXT("PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 0003\r\n\r\nabc"), 1},
-        {"chunked", TEXT("PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: Chunked\r\n\r\n"
-                         "5\r\nab\r\nc\r\n00A\r\n0123456789\r\n0\r\n\r\n"
-                         "GET / HTTP/1.1\r\nHost: x\r\n\r\n"), 2},
+        {"chunked",
+         TEXT("PUT /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: Chunked\r\n\r\n"
+              "5\r\nab\r\nc\r\n00A\r\n0123456789\r\n0\r\n\r\n"
+              "GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+         2},
         {"absolute form", TEXT("GET http://x/a HTTP/1.1\r\nHost: x\r\n\r\n"), 1},
         {"authority form", TEXT("CONNECT x:443 HTTP/1.1\r\nHost: x\r\n\r\n"), 1},
         {"obs-text value", TEXT("GET / HTTP/1.1\r\nHost: x\r\nA: \xe4\t b \r\n\r\n"), 1},
@@ -83,14 +87,22 @@ Test(guard, replaces_refused_heads)
         size_t size;
         enum guard_refusal refusal;
     } cases[] = {
-        {"length and coding", TEXT("POST / HTTP/1.1\r\n" HOST "Content-Length: 3\r\n"
-                                   "Transfer-Encoding: chunked\r\n\r\n"), GUARD_LENGTH_AND_CODING},
-        {"coding and length", TEXT("POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip\r\n"
-                                   "Content-Length: 3\r\n\r\n"), GUARD_LENGTH_AND_CODING},
-        {"two lengths", TEXT("POST / HTTP/1.1\r\n" HOST "Content-Length: 3\r\n"
-                             "Content-Length: 4\r\n\r\n"), GUARD_BAD_LENGTH},
-        {"two equal lengths", TEXT("POST / HTTP/1.1\r\n" HOST "Content-Length: 3\r\n"
-                                   "Content-Length: 3\r\n\r\n"), GUARD_BAD_LENGTH},
+        {"length and coding",
+         TEXT("POST / HTTP/1.1\r\n" HOST "Content-Length: 3\r\n"
+              "Transfer-Encoding: chunked\r\n\r\n"),
+         GUARD_LENGTH_AND_CODING},
+        {"coding and length",
+         TEXT("POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip\r\n"
+              "Content-Length: 3\r\n\r\n"),
+         GUARD_LENGTH_AND_CODING},
+        {"two lengths",
+         TEXT("POST / HTTP/1.1\r\n" HOST "Content-Length: 3\r\n"
+              "Content-Length: 4\r\n\r\n"),
+         GUARD_BAD_LENGTH},
+        {"two equal lengths",
+         TEXT("POST / HTTP/1.1\r\n" HOST "Content-Length: 3\r\n"
+              "Content-Length: 3\r\n\r\n"),
+         GUARD_BAD_LENGTH},
         {"list of lengths", TEXT("POST / HTTP/1.1\r\n" HOST "Content-Length: 3, 3\r\n\r\n"),
          GUARD_BAD_LENGTH},
         {"plus", TEXT("POST / HTTP/1.1\r\n" HOST "Content-Length: +3\r\n\r\n"), GUARD_BAD_LENGTH},
@@ -116,14 +128,15 @@ Test(guard, replaces_refused_heads)
         {"two hosts", TEXT("GET / HTTP/1.1\r\n" HOST HOST "\r\n"), GUARD_BAD_HOST},
         {"unknown coding", TEXT("GET / HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip\r\n\r\n"),
          GUARD_BAD_CODING},
-        {"identity, chunked", TEXT("GET / HTTP/1.1\r\n" HOST
-                                   "Transfer-Encoding: identity, chunked\r\n\r\n"),
+        {"identity, chunked",
+         TEXT("GET / HTTP/1.1\r\n" HOST "Transfer-Encoding: identity, chunked\r\n\r\n"),
          GUARD_BAD_CODING},
-        {"chunked twice", TEXT("GET / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n"
-                               "Transfer-Encoding: chunked\r\n\r\n"), GUARD_BAD_CODING},
-        {"vertical tab before chunked", TEXT("GET / HTTP/1.1\r\n" HOST
-                                             "Transfer-Encoding: \vchunked\r\n\r\n"),
-         GUARD_BAD_HEADER},
+        {"chunked twice",
+         TEXT("GET / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n"
+              "Transfer-Encoding: chunked\r\n\r\n"),
+         GUARD_BAD_CODING},
+        {"vertical tab before chunked",
+         TEXT("GET / HTTP/1.1\r\n" HOST "Transfer-Encoding: \vchunked\r\n\r\n"), GUARD_BAD_HEADER},
         {"coding in 1.0", TEXT("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"),
          GUARD_BAD_CODING},
         {"version 9.9", TEXT("GET / HTTP/9.9\r\n" HOST "\r\n"), GUARD_BAD_VERSION},
@@ -220,7 +233,8 @@ Test(guard, limits_heads)
         char *text = head_of(size);
         struct guard guard;
         (void)feed_text(text, size, 1000, &guard, out);
-        cr_expect_eq(guard.refusal, over == 0 ? GUARD_FINE : GUARD_HEAD_TOO_LARGE, "over %zu", over);
+        cr_expect_eq(guard.refusal, over == 0 ? GUARD_FINE : GUARD_HEAD_TOO_LARGE, "over %zu",
+                     over);
         guard_deinit(&guard);
         mem_free(text);
     }
@@ -239,7 +253,8 @@ Test(guard, limits_targets_and_headers)
         target[GUARD_TARGET_BYTES_MAX + over] = '\0';
         int size = snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", target);
         (void)feed_text(text, (size_t)size, 4000, &guard, out);
-        cr_expect_eq(guard.refusal, over == 0 ? GUARD_FINE : GUARD_TARGET_TOO_LONG, "over %zu", over);
+        cr_expect_eq(guard.refusal, over == 0 ? GUARD_FINE : GUARD_TARGET_TOO_LONG, "over %zu",
+                     over);
         guard_deinit(&guard);
     }
     for (size_t over = 0; over <= 1; over++) {
@@ -251,7 +266,8 @@ Test(guard, limits_targets_and_headers)
         size += (size_t)snprintf(text + size, sizeof text - size, "\r\n");
         struct guard guard;
         (void)feed_text(text, size, 4000, &guard, out);
-        cr_expect_eq(guard.refusal, over == 0 ? GUARD_FINE : GUARD_HEAD_TOO_LARGE, "over %zu", over);
+        cr_expect_eq(guard.refusal, over == 0 ? GUARD_FINE : GUARD_HEAD_TOO_LARGE, "over %zu",
+                     over);
         guard_deinit(&guard);
     }
     mem_free(out);
@@ -273,7 +289,8 @@ Test(guard, refuses_an_endless_line_without_its_end)
 
 Test(guard, answers_good_requests_before_a_bad_one)
 {
-    static const char text[] = "GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost : x\r\n\r\n";
+    static const char text[] =
+        "GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost : x\r\n\r\n";
     uint8_t out[512] = {0};
     struct guard guard;
     size_t size = feed_text(text, sizeof text - 1, sizeof text - 1, &guard, out);
