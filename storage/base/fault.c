@@ -26,17 +26,31 @@ static size_t faults_count;
 static pthread_mutex_t faults_mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t faults_once = PTHREAD_ONCE_INIT;
 
-static void parse_faults(void)
+static void parse_text(const char *text)
 {
-    const char *text = getenv("SLUICE_FAULTS");
+    faults_count = 0;
     while (text != NULL && *text != '\0' && faults_count < FAULTS_MAX) {
         struct fault *fault = &faults[faults_count];
+        fault->passed = 0;
         if (sscanf(text, "%63[^=,]=%63[^@,]@%lu", fault->point, fault->action, &fault->at) == 3) {
             faults_count++;
         }
         text = strchr(text, ',');
         text = text != NULL ? text + 1 : NULL;
     }
+}
+
+static void parse_faults(void)
+{
+    parse_text(getenv("SLUICE_FAULTS"));
+}
+
+void fault_arm(const char *text)
+{
+    (void)pthread_once(&faults_once, parse_faults); /* cannot fail; not after us */
+    (void)pthread_mutex_lock(&faults_mutex);        /* a plain mutex */
+    parse_text(text);
+    (void)pthread_mutex_unlock(&faults_mutex);
 }
 
 /* The action armed for this passing of `point`, or NULL. */

@@ -16,6 +16,8 @@
 /* Returns true when the guarded step must fail (fault_hit) or be left out (fault_skip). */
 bool fault_hit(const char *point);
 bool fault_skip(const char *point);
+/* For tests: arm these faults instead of the environment's, counting anew. Any thread. */
+void fault_arm(const char *faults);
 #define FAULT(point) fault_hit(point)
 #define FAULT_SKIP(point) fault_skip(point)
 #else
