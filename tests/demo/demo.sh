@@ -86,7 +86,7 @@ done
 
 echo "== five member lookups on one connection, after one to warm up"
 lookups=()
-for member in M000000007 M000000001 M000000042 M000001234 M000007777 M000009999; do
+for member in M000000007 M000000001 M000000042 M000000123 M000000777 M000000999; do
     lookups+=(-o "$work/$member" "$url/v1/members/$member")
 done
 curl -sS -H "Authorization: Bearer $token" -w '%{url_effective} %{time_total} %{size_download}\n' "${lookups[@]}" |
