@@ -254,3 +254,29 @@ Test(checkpoint, v2_json_with_a_sidecar)
     support_expect_equal(state, loaded, "sidecar");
     object_store_close(&store);
 }
+
+/* A multi-part checkpoint counts only when every part is there. */
+Test(checkpoint, incomplete_parts_are_ignored)
+{
+    static const char *const parts[] = {
+        "_delta_log/00000000000000000003.checkpoint.0000000001.0000000002.parquet",
+        "_delta_log/00000000000000000003.checkpoint.0000000002.0000000002.parquet"};
+    struct object_store *store = object_store_new_memory();
+    struct err err = {0};
+    struct delta_checkpoint_result result = {0};
+    CLEANUP(delta_state_release) struct delta_state *state = make_table(store);
+    cr_assert_eq(delta_checkpoint_write(store, state, 0, &result, &err), ERR_OK);
+    CLEANUP(buffer_deinit) struct buffer file = {0};
+    buffer_init(&file, 1 << 20);
+    char name[DELTA_LOG_NAME_BYTES];
+    checkpoint_classic_name(3, name);
+    cr_assert_eq(object_get(store, name, &file, &err), ERR_OK);
+    cr_assert_eq(object_remove(store, name, &err), ERR_OK);
+    for (int64_t i = 0; i < 2; i++) {
+        cr_assert_eq(object_put(store, parts[i], buffer_span(&file), &err), ERR_OK);
+        CLEANUP(delta_state_release) struct delta_state *loaded = support_load(store);
+        cr_expect_eq(loaded->checkpoint_version, i == 0 ? -1 : 3);
+        support_expect_equal(state, loaded, "parts");
+    }
+    object_store_close(&store);
+}

@@ -88,6 +88,17 @@ Test(transaction, a_table_is_created_once)
     object_store_close(&store);
 }
 
+Test(transaction, a_table_without_its_beginning_is_still_a_table)
+{
+    struct object_store *store = object_store_new_memory();
+    struct err err = {0};
+    struct delta_state *state = NULL;
+    const struct delta_table_options options = {.schema_string = SCHEMA_TEXT};
+    support_put_commit(store, 7, "{\"commitInfo\":{}}\n");
+    cr_expect_eq(delta_table_create(store, &options, NULL, &state, &err), ERR_EXISTS);
+    object_store_close(&store);
+}
+
 enum ours { OURS_APPEND, OURS_MERGE, OURS_COMPACT };
 
 /* Begin each kind of transaction on a table with files a and b; merge and compact touch a. */
