@@ -23,6 +23,7 @@ enum {
     COPY_BYTES = 16,         /* short strings are copied in one piece of this size */
     PAGES_FIRST = 16,
     PAYS_SHARE = 16,         /* compression must save 1/16 */
+    PAYS_FROM_BYTES = 8192, /* of a chunk; less is stored as it is */
 };
 
 /* A chunk at work. */
@@ -658,13 +659,15 @@ static enum err_code append_dictionary_page(struct chunk *chunk, struct err *err
 static void choose_codec(struct chunk *chunk)
 {
     struct parquet_writer_context *context = chunk->context;
-    size_t raw = context->raw.size;
+    size_t raw = context->raw.size + context->dictionary_raw.size;
+    if (raw < PAYS_FROM_BYTES) {
+        return; /* a merge of 1,000 rows would spend most of its time on saving some kilobytes */
+    }
     codec_pack_zstd(&context->codec, buffer_span(&context->raw), &context->packed);
     size_t packed = context->packed.size;
     if (chunk->has_dictionary) {
         codec_pack_zstd(&context->codec, buffer_span(&context->dictionary_raw),
                         &context->dictionary_packed);
-        raw += context->dictionary_raw.size;
         packed += context->dictionary_packed.size;
     }
     chunk->result->compressed = packed < raw - raw / PAYS_SHARE;

@@ -176,7 +176,11 @@ static inline __attribute__((always_inline)) size_t
 code_fixed(struct dictionary *dictionary, const uint8_t *values, size_t first, size_t count,
            const size_t width)
 {
-    uint32_t *slots = dictionary->slots;
+    /* locals, because stores through any of them might otherwise change the others */
+    uint32_t *const slots = dictionary->slots;
+    uint32_t *const hashes = dictionary->hashes;
+    uint32_t *const codes = dictionary->codes;
+    uint8_t *const entries = dictionary->entries;
     size_t mask = dictionary->slots_count - 1;
     size_t probes = 0;
     uint32_t known = dictionary->count;
@@ -189,14 +193,14 @@ code_fixed(struct dictionary *dictionary, const uint8_t *values, size_t first, s
         for (;;) {
             uint32_t entry = slots[slot];
             if (entry == 0) {
-                memcpy(dictionary->entries + known * width, value, width);
-                dictionary->hashes[known] = hash;
-                dictionary->codes[i] = known;
+                memcpy(entries + known * width, value, width);
+                hashes[known] = hash;
+                codes[i] = known;
                 slots[slot] = ++known;
                 break;
             }
-            if (memcmp(dictionary->entries + (entry - 1) * width, value, width) == 0) {
-                dictionary->codes[i] = entry - 1;
+            if (memcmp(entries + (entry - 1) * width, value, width) == 0) {
+                codes[i] = entry - 1;
                 break;
             }
             slot = (slot + 1) & mask;
@@ -210,31 +214,34 @@ code_fixed(struct dictionary *dictionary, const uint8_t *values, size_t first, s
 static size_t code_pieces(struct dictionary *dictionary, const struct leaf_values *values,
                           size_t first, size_t count)
 {
-    struct leaf_piece *entries = (struct leaf_piece *)(void *)dictionary->entries;
-    const uint8_t *bytes = values->bytes;
-    uint32_t *slots = dictionary->slots;
+    struct leaf_piece *const entries = (struct leaf_piece *)(void *)dictionary->entries;
+    const struct leaf_piece *const pieces = values->pieces;
+    const uint8_t *const bytes = values->bytes;
+    uint32_t *const slots = dictionary->slots;
+    uint32_t *const hashes = dictionary->hashes;
+    uint32_t *const codes = dictionary->codes;
     size_t mask = dictionary->slots_count - 1;
     size_t probes = 0;
     size_t plain_bytes = dictionary->plain_bytes;
     uint32_t known = dictionary->count;
     for (size_t i = first; i < first + count; i++) {
-        struct leaf_piece piece = values->pieces[i];
+        struct leaf_piece piece = pieces[i];
         uint32_t hash = hash_bytes(bytes + piece.start, piece.size);
         size_t slot = hash & mask;
         for (;;) {
             uint32_t entry = slots[slot];
             if (entry == 0) {
                 entries[known] = piece;
-                dictionary->hashes[known] = hash;
+                hashes[known] = hash;
                 plain_bytes += sizeof(uint32_t) + piece.size;
-                dictionary->codes[i] = known;
+                codes[i] = known;
                 slots[slot] = ++known;
                 break;
             }
             entry--;
-            if (dictionary->hashes[entry] == hash && entries[entry].size == piece.size &&
+            if (hashes[entry] == hash && entries[entry].size == piece.size &&
                 equal_bytes(bytes + entries[entry].start, bytes + piece.start, piece.size)) {
-                dictionary->codes[i] = entry;
+                codes[i] = entry;
                 break;
             }
             slot = (slot + 1) & mask;

@@ -108,7 +108,7 @@ static void append_value(struct column *column, const struct field *field, uint6
         column_append_u8(column, value & 1);
         break;
     case COLUMN_DECIMAL: {
-        __int128 wide = (__int128)value * (__int128)sample_random(value, 1);
+        __int128 wide = (__int128)(value >> 1) * (__int128)(sample_random(value, 1) >> 1);
         wide %= power_of_ten(field->precision);
         column_append_i128(column, (value & 1) != 0 ? -wide : wide);
         break;

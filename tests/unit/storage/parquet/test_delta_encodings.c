@@ -49,7 +49,7 @@ Test(delta_encodings, reads_prefixed_strings_of_another_writer_in_pieces)
             size_t count = 60 - at < piece ? 60 - at : piece;
             cr_assert_eq(delta_strings_next(&stream, values, count, &err), ERR_OK);
             for (size_t i = 0; i < count; i++) {
-                char expected[16];
+                char expected[32];
                 (void)snprintf(expected, sizeof expected, "name-%zu", (at + i) / 3);
                 cr_expect(span_equal_text(values[i], expected), "value %zu", at + i);
             }
