@@ -4,6 +4,11 @@
  *
  *   crash PROGRAM FOLDER CYCLES [SEED]
  *
+ * Every third cycle arms one of the program's own crash points (a build with
+ * SLUICE_FAULTS) besides, because a random moment seldom falls between two
+ * steps that are microseconds apart. SLUICE_FAULTS of this process is given on
+ * to every start: the planted bugs that prove the harness.
+ *
  * The ledger lives in this process, which is never killed. Every client repeats a
  * request whose outcome is unknown with the same Idempotency-Key until it is
  * acknowledged, so at the end both tables are known exactly:
@@ -35,12 +40,14 @@
 enum {
     CLIENTS = 8,
     KEYS_OF_CLIENT = 40,
-    ROWS_MAX = 20,           /* records of one batch */
-    BATCHES_MAX = 200000,    /* of one client over all cycles */
+    ROWS_MAX = 20,        /* records of one batch */
+    BATCHES_MAX = 200000, /* of one client over all cycles */
     KILL_AFTER_MS_MIN = 5,
     KILL_AFTER_MS_MAX = 500,
     SECOND_KILL_MS_MAX = 50,
-    RESTART_MS_MAX = 2000,   /* from exec to the first 2xx */
+    POINT_EVERY = 3,        /* cycles, of which one has a crash point armed */
+    POINT_PASSING_MAX = 40, /* the point's passing that ends the process */
+    RESTART_MS_MAX = 2000,  /* from exec to the first 2xx */
     RESTART_MS_GIVE_UP = 20000,
     PROBLEMS_SHOWN_MAX = 20,
     DRAIN_MS_MAX = 60000,
@@ -100,18 +107,49 @@ static void pause_ms(int64_t ms)
 
 /* ---- the server ---- */
 
-static pid_t start_server(void)
+/* What lies between two steps that must both be there, or neither, after a crash. */
+static const char *const crash_points[] = {
+    "journal.sync",
+    "catalog.commit",
+    "catalog.committed",
+    "merge.before-commit",
+    "delta.commit.before-log",
+    "file.publish.before-link",
+    "file.publish.after-link",
+    "delta.commit.after-log",
+    "merge.after-commit",
+    "merge.after-commit",
+    "file.sync",
+    "file.sync-directory",
+};
+
+/* In the child: arm the crash point besides what the caller of the harness planted. */
+static void arm(const char *point)
+{
+    const char *planted = getenv("SLUICE_FAULTS");
+    char faults[512];
+    (void)snprintf(faults, sizeof faults, "%s%s%s", planted != NULL ? planted : "",
+                   planted != NULL ? "," : "", point); /* a handful of short names */
+    (void)setenv("SLUICE_FAULTS", faults, 1);          /* fails without memory only */
+}
+
+/* `point` is "name=crash@n", or NULL for a start without. */
+static pid_t start_server(const char *point)
 {
     char endpoint[PATH_BYTES + 32];
     (void)snprintf(endpoint, sizeof endpoint, "%s/endpoint", data); /* fits */
-    (void)unlink(endpoint); /* absent at the first start */
+    (void)unlink(endpoint);                                         /* absent at the first start */
     pid_t pid = fork();
     if (pid == 0) {
+        if (point != NULL) {
+            arm(point);
+        }
         char log[PATH_BYTES + 32];
         (void)snprintf(log, sizeof log, "%s/log", folder); /* fits */
         int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
         (void)dup2(fd, STDERR_FILENO); /* a lost log is no reason to stop */
-        (void)execl(program, program, "serve", "--data", data, "--listen", "127.0.0.1:0", (char *)NULL);
+        (void)execl(program, program, "serve", "--data", data, "--listen", "127.0.0.1:0",
+                    (char *)NULL);
         _exit(127);
     }
     return pid;
@@ -135,23 +173,31 @@ static bool read_small(const char *name, char *text, size_t size)
     return true;
 }
 
+enum start { START_ANYHOW, START_IN_TIME, START_MAY_CRASH };
+
 /* Wait until the server answers; false when it does not. Sets every client's address. */
-static bool wait_until_ready(pid_t pid, int64_t started_us, bool timed)
+static bool wait_until_ready(pid_t pid, int64_t started_us, enum start start)
 {
     char url[256];
     char token[128];
     for (;;) {
         int64_t waited_ms = (clock_monotonic_us() - started_us) / 1000;
-        int status = 0;
-        if (waitpid(pid, &status, WNOHANG) == pid) {
-            problem("the server ended at start (status %d)", status);
-            return false;
+        siginfo_t ended = {0};
+        if (waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+            ended.si_pid == pid) {
+            bool at_point = ended.si_code == CLD_KILLED && ended.si_status == SIGKILL;
+            if (start != START_MAY_CRASH || !at_point) {
+                problem("the server ended at start (%d, status %d)", ended.si_code,
+                        ended.si_status);
+            }
+            return false; /* it is waited for by kill_server */
         }
         if (waited_ms > RESTART_MS_GIVE_UP) {
             problem("the server did not answer within %d ms", RESTART_MS_GIVE_UP);
             return false;
         }
-        if (read_small("endpoint", url, sizeof url) && read_small("admin.token", token, sizeof token)) {
+        if (read_small("endpoint", url, sizeof url) &&
+            read_small("admin.token", token, sizeof token)) {
             int64_t port = 0;
             const char *colon = strrchr(url, ':');
             struct http_client probe;
@@ -167,7 +213,7 @@ static bool wait_until_ready(pid_t pid, int64_t started_us, bool timed)
                         http_client_init(&clients[i].http, (uint16_t)port, token);
                     }
                     int64_t ready_ms = (clock_monotonic_us() - started_us) / 1000;
-                    if (timed && ready_ms > RESTART_MS_MAX) {
+                    if (start == START_IN_TIME && ready_ms > RESTART_MS_MAX) {
                         problem("first answer after %" PRId64 " ms, the limit is %d", ready_ms,
                                 RESTART_MS_MAX);
                     }
@@ -233,8 +279,8 @@ static void write_body(const struct client *client, int64_t number, const struct
 {
     for (int i = 0; i < batch->rows; i++) {
         if (batch->appended) {
-            buffer_append_format(body, "{\"batch\":\"c%d-%" PRId64 "\",\"row\":%d}\n", client->number,
-                                 number, i);
+            buffer_append_format(body, "{\"batch\":\"c%d-%" PRId64 "\",\"row\":%d}\n",
+                                 client->number, number, i);
         } else {
             buffer_append_format(body, "{\"id\":\"c%d-%d\",\"n\":%" PRId64 "}\n", client->number,
                                  batch->keys[i], number);
@@ -329,10 +375,12 @@ static void end_clients(void)
 static void create_tables(void)
 {
     static const char *const definitions[][2] = {
-        {"/v1/tables/keyed", "{\"schema\":{\"fields\":[{\"name\":\"id\",\"type\":\"string\",\"nullable\":"
-                             "false},{\"name\":\"n\",\"type\":\"long\"}]},\"key\":[\"id\"]}"},
-        {"/v1/tables/appended", "{\"schema\":{\"fields\":[{\"name\":\"batch\",\"type\":\"string\"},{"
-                                "\"name\":\"row\",\"type\":\"integer\"}]},\"merge\":\"append\"}"},
+        {"/v1/tables/keyed",
+         "{\"schema\":{\"fields\":[{\"name\":\"id\",\"type\":\"string\",\"nullable\":"
+         "false},{\"name\":\"n\",\"type\":\"long\"}]},\"key\":[\"id\"]}"},
+        {"/v1/tables/appended",
+         "{\"schema\":{\"fields\":[{\"name\":\"batch\",\"type\":\"string\"},{"
+         "\"name\":\"row\",\"type\":\"integer\"}]},\"merge\":\"append\"}"},
     };
     for (size_t i = 0; i < sizeof definitions / sizeof definitions[0]; i++) {
         struct http_answer answer;
@@ -410,7 +458,8 @@ static void visit_appended(const char *line)
     int64_t row = -1;
     int client = -1;
     int64_t number = -1;
-    if (!http_json_text(line, "batch", batch, sizeof batch) || !http_json_integer(line, "row", &row) ||
+    if (!http_json_text(line, "batch", batch, sizeof batch) ||
+        !http_json_integer(line, "row", &row) ||
         sscanf(batch, "c%d-%" SCNd64, &client, &number) != 2 || client < 0 || client >= CLIENTS ||
         number < 1 || number >= BATCHES_MAX || row < 0 || row >= ROWS_MAX) {
         problem("appended holds a strange row");
@@ -471,17 +520,24 @@ static void count_everything(void)
 /* ---- cycles ---- */
 
 /* Start, load, kill; in half of the cycles kill once more in the middle of recovery. */
-static void run_cycle(uint64_t *random, bool timed)
+static void run_cycle(uint64_t *random, int64_t cycle)
 {
+    char point[64] = "";
+    if (cycle % POINT_EVERY == 0) {
+        uint64_t which = random_next(random) % (sizeof crash_points / sizeof crash_points[0]);
+        (void)snprintf(point, sizeof point, "%s=crash@%d", crash_points[which],
+                       1 + (int)(random_next(random) % POINT_PASSING_MAX)); /* fits */
+    }
+    const char *armed = point[0] != '\0' ? point : NULL;
     int64_t started_us = clock_monotonic_us();
-    pid_t pid = start_server();
+    pid_t pid = start_server(armed);
     if (random_next(random) % 2 == 0) {
         pause_ms((int64_t)(random_next(random) % SECOND_KILL_MS_MAX));
         kill_server(pid);
         started_us = clock_monotonic_us();
-        pid = start_server();
+        pid = start_server(armed);
     }
-    if (wait_until_ready(pid, started_us, timed)) {
+    if (wait_until_ready(pid, started_us, armed != NULL ? START_MAY_CRASH : START_IN_TIME)) {
         start_clients();
         pause_ms(KILL_AFTER_MS_MIN +
                  (int64_t)(random_next(random) % (KILL_AFTER_MS_MAX - KILL_AFTER_MS_MIN)));
@@ -496,33 +552,39 @@ static void run_cycle(uint64_t *random, bool timed)
     }
 }
 
-static void first_start(void)
+static void stop_server(pid_t pid)
 {
-    pid_t pid = start_server();
-    if (wait_until_ready(pid, clock_monotonic_us(), false)) {
-        create_tables();
-    }
-    kill_server(pid);
-}
-
-/* Let everything unknown become known, then let the lanes run dry. */
-static void last_start(void)
-{
-    pid_t pid = start_server();
-    if (wait_until_ready(pid, clock_monotonic_us(), false)) {
-        for (int c = 0; c < CLIENTS; c++) {
-            for (int tries = 0; tries < 1000 && !post_batch(&clients[c], clients[c].batch); tries++) {
-                pause_ms(10);
-            }
-        }
-        drain();
-    }
-    (void)kill(pid, SIGTERM);
+    (void)kill(pid, SIGTERM); /* it may have ended by itself, which waitpid tells */
     int status = 0;
     (void)waitpid(pid, &status, 0);
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
         problem("the server did not stop cleanly (status %d)", status);
     }
+}
+
+static void first_start(void)
+{
+    pid_t pid = start_server(NULL);
+    if (wait_until_ready(pid, clock_monotonic_us(), START_ANYHOW)) {
+        create_tables();
+    }
+    stop_server(pid);
+}
+
+/* Let everything unknown become known, then let the lanes run dry. */
+static void last_start(void)
+{
+    pid_t pid = start_server(NULL);
+    if (wait_until_ready(pid, clock_monotonic_us(), START_ANYHOW)) {
+        for (int c = 0; c < CLIENTS; c++) {
+            for (int tries = 0; tries < 1000 && !post_batch(&clients[c], clients[c].batch);
+                 tries++) {
+                pause_ms(10);
+            }
+        }
+        drain();
+    }
+    stop_server(pid);
     int code = run_fsck();
     if (code != 0) {
         problem("fsck exited with %d at the end; see %s/fsck", code, folder);
@@ -548,13 +610,15 @@ int main(int argc, char **argv)
     }
     uint64_t random = (uint64_t)seed;
     for (int i = 0; i < CLIENTS; i++) {
-        clients[i] = (struct client){.number = i, .batch = 1, .random = (uint64_t)seed * 31 + (uint64_t)i};
+        clients[i] =
+            (struct client){.number = i, .batch = 1, .random = (uint64_t)seed * 31 + (uint64_t)i};
     }
     first_start();
     for (int64_t cycle = 1; cycle <= cycles && problems == 0; cycle++) {
-        run_cycle(&random, true);
+        run_cycle(&random, cycle);
         if (cycle % 10 == 0 || cycle == cycles) {
-            (void)fprintf(stderr, "cycle %" PRId64 " of %" PRId64 "\n", cycle, cycles); /* progress */
+            (void)fprintf(stderr, "cycle %" PRId64 " of %" PRId64 "\n", cycle,
+                          cycles); /* progress */
         }
     }
     last_start();
@@ -565,8 +629,8 @@ int main(int argc, char **argv)
         acknowledged += clients[i].acknowledged;
         lookups += clients[i].lookups;
     }
-    (void)printf("%" PRId64 " cycles, %" PRId64 " batches acknowledged, %" PRId64 " lookups, %" PRId64
-                 " problems\n",
+    (void)printf("%" PRId64 " cycles, %" PRId64 " batches acknowledged, %" PRId64
+                 " lookups, %" PRId64 " problems\n",
                  cycles, acknowledged, lookups, problems); /* result */
     return problems == 0 ? 0 : 1;
 }
