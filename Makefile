@@ -77,7 +77,8 @@ CFLAGS := -std=gnu11 -g -fPIE -fno-common -fno-omit-frame-pointer -fstack-protec
 LDFLAGS := $(link_$(FLAVOUR))
 
 # ---- what is built ---------------------------------------------------------
-src = $(sort $(foreach d,$(dir_$(1)),$(wildcard $(d)/*.c)))
+# main.c stays out of its archive: unit tests bring a main of their own
+src = $(filter-out server/main.c,$(sort $(foreach d,$(dir_$(1)),$(wildcard $(d)/*.c))))
 obj = $(patsubst %.c,$(OUT)/%.o,$(call src,$(1)))
 lib = $(OUT)/lib$(1).a
 libs = $(foreach r,$(1) $(deps_$(1)),$(call lib,$(r)))
@@ -125,8 +126,8 @@ $(call lib,handlers): $(GENERATED)/contract.o
 $(BUILD)/sluice: $(OUT)/sluice
 	cp -f $< $@
 
-$(OUT)/sluice: $(call libs,server)
-	$(CC) $(LDFLAGS) -o $@ -Wl,--whole-archive $(call lib,server) -Wl,--no-whole-archive \
+$(OUT)/sluice: $(OUT)/server/main.o $(call libs,server)
+	$(CC) $(LDFLAGS) -o $@ $(OUT)/server/main.o -Wl,--whole-archive $(call lib,server) -Wl,--no-whole-archive \
 	    -Wl,--start-group $(filter-out $(call lib,server),$(call libs,server)) -Wl,--end-group $(LIBS)
 
 # ---- unit tests: one program a room, linked with that room and its arrows ---

@@ -105,6 +105,7 @@ void route_find(const char *method, struct span path, struct route_match *match_
         match_out->path_known = true;
         if (serves(route, method)) {
             match_out->route = route;
+            match_out->allow[0] = '\0';
             return;
         }
         add_allowed(match_out, route->method);
