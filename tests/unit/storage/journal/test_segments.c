@@ -1,5 +1,6 @@
 #include "storage/base/buffer.h"
 #include "storage/base/clock.h"
+#include "storage/base/fault.h"
 #include "storage/base/file.h"
 #include "storage/base/mem.h"
 #include "storage/journal/segments.h"
@@ -400,7 +401,7 @@ Test(segments, stops_the_process_when_a_sync_fails)
         struct err err = {0};
         struct segment_log *log = NULL;
         struct location location;
-        (void)setenv("SLUICE_FAULTS", "journal.sync=fail@3", 1);
+        fault_arm("journal.sync=fail@3");
         if (segments_open(dir.path, &faulty_options, &log, NULL, &err) != ERR_OK) {
             _exit(1);
         }
