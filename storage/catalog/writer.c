@@ -390,15 +390,21 @@ static void commit_database(struct transaction *transaction, struct database *da
     database->in_transaction = false;
 }
 
+static bool holds_promise(const struct transaction *transaction)
+{
+    for (size_t i = 0; i < transaction->requests_count; i++) {
+        if (transaction->requests[i]->promises) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* What the rows of this group refer to must be on disk before the rows are. */
 static void prepare_promises(struct transaction *transaction)
 {
     const struct catalog_options *options = &transaction->catalog->options;
-    bool promises = false;
-    for (size_t i = 0; i < transaction->requests_count; i++) {
-        promises = promises || transaction->requests[i]->promises;
-    }
-    if (promises && options->before_promise != NULL) {
+    if (options->before_promise != NULL && holds_promise(transaction)) {
         options->before_promise(options->before_promise_arg);
     }
 }
@@ -466,7 +472,7 @@ static void run_closures(struct transaction *transaction)
         fail_group(transaction, err.code, err.msg);
         return;
     }
-    if (FAULT_SKIP("accept.ack-before-sync")) {
+    if (holds_promise(transaction) && FAULT_SKIP("accept.ack-before-sync")) {
         answer_group(transaction); /* a planted bug */
         (void)usleep(PLANTED_DELAY_US);
     }
