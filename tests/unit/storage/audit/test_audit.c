@@ -380,9 +380,10 @@ Test(audit, keeps_one_chain_under_many_writers)
 
 Test(audit, a_killed_writer_leaves_a_trail_that_goes_on)
 {
-    _Atomic int64_t *written =
-        mmap(NULL, sizeof *written, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    cr_assert_neq((void *)written, MAP_FAILED);
+    void *shared =
+        mmap(NULL, sizeof(int64_t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    cr_assert_neq(shared, MAP_FAILED);
+    _Atomic int64_t *written = shared;
     for (int i = 0; i < 5; i++) {
         pid_t child = fork();
         if (child == 0) {
