@@ -474,16 +474,6 @@ static enum err_code write_payloads(struct intake *intake, const struct buffer *
                           &intake->exchange->err);
 }
 
-static void sync_written(struct intake *intake, const struct written *written)
-{
-    if (location_is_set(&written->frame)) {
-        journal_sync(intake->services->journal, &written->frame);
-    }
-    if (location_is_set(&written->payloads)) {
-        journal_sync(intake->services->dead_letters, &written->payloads);
-    }
-}
-
 /* The catalog refers to the records now, or nobody ever will. */
 static void settle_written(struct intake *intake, const struct written *written)
 {
@@ -538,7 +528,7 @@ static enum err_code accept_with(struct intake *intake, const struct buffer *pay
         code = write_payloads(intake, payloads, &written);
     }
     if (code == ERR_OK) {
-        sync_written(intake, &written);
+        /* The catalog syncs both logs before the commit that refers to them. */
         struct batch_accept accept = acceptance_of(intake, &written);
         memcpy(accept.body_sha256, intake->body_sha256, sizeof accept.body_sha256);
         accept.errors = errors;

@@ -116,6 +116,14 @@ static enum err_code open_journal(struct instance *instance, const char *name,
     return ERR_OK;
 }
 
+/* What a group of accepted batches refers to, on disk before the group is. */
+static void sync_journals(void *arg)
+{
+    const struct instance *instance = arg;
+    journal_sync_all(instance->journal);
+    journal_sync_all(instance->dead_letters);
+}
+
 static enum err_code open_stores(struct instance *instance, struct err *err)
 {
     CLEANUP(mem_cleanup) char *catalog = file_join(instance->data, "catalog");
@@ -123,13 +131,15 @@ static enum err_code open_stores(struct instance *instance, struct err *err)
     const struct catalog_options catalog_options = {
         .retention_us = instance->options.retention_seconds * 1000000,
         .dead_letter_bytes_max = instance->options.dead_letter_bytes_max,
+        .before_promise = sync_journals,
+        .before_promise_arg = instance,
     };
     const struct audit_options audit_options = {
         .reads_durable = instance->options.audit_reads_durable,
     };
-    TRY(catalog_open(catalog, instance->keys, &catalog_options, &instance->catalog, err));
     TRY(open_journal(instance, "journal", JOURNAL_FRAMES, &instance->journal, err));
     TRY(open_journal(instance, "dead-letters", JOURNAL_DEAD_LETTERS, &instance->dead_letters, err));
+    TRY(catalog_open(catalog, instance->keys, &catalog_options, &instance->catalog, err));
     return audit_open(audit, instance->keys, &audit_options, &instance->audit, err);
 }
 
@@ -383,9 +393,9 @@ void instance_close(struct instance **instance)
     waiting_room_close(&closed->services.waiting_room);
     tables_close(&closed->tables);
     audit_close(&closed->audit);
+    catalog_close(&closed->catalog); /* its last commit syncs the journals */
     journal_close(&closed->dead_letters);
     journal_close(&closed->journal);
-    catalog_close(&closed->catalog);
     secret_keys_close(&closed->keys);
     file_close(&closed->lock_fd);
     mem_free(closed->data);
