@@ -11,7 +11,6 @@
 
 enum { RECORD_BYTES_MAX = 1 << 30 };
 #define OFFSETS_BYTES_MAX ((size_t)UINT32_MAX * sizeof(uint64_t))
-#define IMAGES_MAGIC UINT64_C(0x31534547414d4953) /* "SIMAGES1" */
 
 struct images *images_acquire(const struct images *images)
 {

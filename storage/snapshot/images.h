@@ -18,6 +18,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define IMAGES_MAGIC UINT64_C(0x31534547414d4953) /* "SIMAGES1" */
+
 struct object_store;
 
 /* Shared by reference count; fields are read-only. */

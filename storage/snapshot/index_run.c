@@ -19,8 +19,6 @@ enum {
     RADIX_SORT_MIN = 2048,
 };
 
-#define RUN_MAGIC UINT64_C(0x314e55525845444e) /* "NDEXRUN1" */
-
 struct index_run *index_run_acquire(const struct index_run *run)
 {
     struct index_run *shared = (struct index_run *)(uintptr_t)run; /* only the count changes */
@@ -279,7 +277,7 @@ enum err_code index_run_writer_finish(struct index_run_writer *writer, struct in
     uint64_t numbers[DERIVED_NUMBERS] = {writer->kind, writer->count, writer->directory_bits,
                                          writer->filter_blocks};
     struct derived derived = {0};
-    TRY(derived_finish(&writer->file, RUN_MAGIC, numbers, &derived, err));
+    TRY(derived_finish(&writer->file, INDEX_RUN_MAGIC, numbers, &derived, err));
     *run_out = run_new(&derived, writer->kind, writer->id);
     return ERR_OK;
 }
@@ -354,7 +352,7 @@ enum err_code index_run_open(const char *folder, uint32_t kind, uint64_t id,
     char name[DERIVED_NAME_BYTES];
     index_run_name(kind, id, name);
     struct derived derived = {0};
-    TRY(derived_open(folder, name, RUN_MAGIC, true, &derived, err));
+    TRY(derived_open(folder, name, INDEX_RUN_MAGIC, true, &derived, err));
     return check_run(&derived, kind, id, run_out, err);
 }
 
@@ -362,7 +360,7 @@ enum err_code index_run_decode(struct span file, uint32_t kind, struct index_run
                                struct err *err)
 {
     struct derived derived = {0};
-    TRY(derived_decode(file, RUN_MAGIC, true, &derived, err));
+    TRY(derived_decode(file, INDEX_RUN_MAGIC, true, &derived, err));
     return check_run(&derived, kind, 0, run_out, err);
 }
 

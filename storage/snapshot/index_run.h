@@ -30,6 +30,7 @@ struct index_entry {
 _Static_assert(sizeof(struct index_entry) == 24, "entries are stored as they are in memory");
 
 enum { INDEX_DIRECTORY_BITS_MAX = 28 };
+#define INDEX_RUN_MAGIC UINT64_C(0x314e55525845444e) /* "NDEXRUN1" */
 #define INDEX_RUN_ENTRIES_MAX ((size_t)UINT32_MAX)
 
 /* Fields are read-only. */
