@@ -231,12 +231,14 @@ lint: packages-lint
 	@$(MAKE) --no-print-directory $(GENERATED)/operations.h
 	@tests/lint/lint.sh $(OUT)
 
-#: make crash          kill and restart under load: CRASH_CYCLES (default 50)
+#: make crash          kill and restart under load, CRASH_CYCLES (default 50); planted faults
 .PHONY: crash
 CRASH_CYCLES ?= 50
 crash: packages-test
 	@$(MAKE) --no-print-directory -j2 FLAVOUR=faults BUILD=$(BUILD)/crash-run all crash-programs
 	@tests/crash/run.sh $(BUILD)/crash-run $(CRASH_CYCLES)
+	@SLUICE=$(BUILD)/crash-run/sluice SLUICE_FAULTS_PROGRAM=$(BUILD)/crash-run/sluice \
+	    tests/e2e/run.sh tests/e2e/test_faults.sh
 
 #: make interop        other engines read what we write (Python packages from PyPI)
 .PHONY: interop

@@ -377,8 +377,10 @@ static enum err_code merge_group(struct step *step, const struct id *lane, int a
     }
     TRY(batches_begin_attempt(services->catalog, lane, step->inputs[0].position,
                               step->inputs[step->inputs_count - 1].position, err));
-    if (FAULT("merge.poison")) { /* a planted crash of the merge itself */
-        return err_set(err, ERR_IO, "planted failure");
+    for (size_t i = 0; i < step->inputs_count; i++) {
+        if (FAULT_VALUE("merge.poison", (unsigned long)step->inputs[i].frame->rows_count)) {
+            return err_set(err, ERR_IO, "planted failure"); /* or the end of the process */
+        }
     }
     enum err_code code =
         table_merge(step->table, step->inputs, step->inputs_count, &step->merged, err);

@@ -5,8 +5,11 @@
 
 #ifdef SLUICE_FAULTS
 
+#include "storage/base/mem.h"
+
 #include <pthread.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +20,7 @@ enum { FAULTS_MAX = 16, NAME_BYTES = 64 };
 struct fault {
     char point[NAME_BYTES];
     char action[NAME_BYTES];
-    unsigned long at;     /* acts at this passing, counted from 1 */
+    unsigned long at;     /* acts at this passing, counted from 1, or at this value */
     unsigned long passed; /* guarded by faults_mutex */
 };
 
@@ -74,9 +77,9 @@ static const char *action_at(const char *point)
     return action;
 }
 
-bool fault_hit(const char *point)
+/* Do what the action says, or return whether it says to fail. */
+static bool act(const char *action)
 {
-    const char *action = action_at(point);
     if (action == NULL) {
         return false;
     }
@@ -86,7 +89,30 @@ bool fault_hit(const char *point)
     if (strcmp(action, "abort") == 0) {
         abort();
     }
+    if (strcmp(action, "memory") == 0) {
+        volatile size_t more_than_there_is = SIZE_MAX / 4;
+        mem_free(mem_alloc(more_than_there_is)); /* does not return */
+    }
     return strcmp(action, "fail") == 0;
+}
+
+bool fault_hit(const char *point)
+{
+    return act(action_at(point));
+}
+
+bool fault_value(const char *point, unsigned long value)
+{
+    (void)pthread_once(&faults_once, parse_faults); /* cannot fail */
+    (void)pthread_mutex_lock(&faults_mutex);        /* a plain mutex */
+    const char *action = NULL;
+    for (size_t i = 0; i < faults_count; i++) {
+        if (strcmp(faults[i].point, point) == 0 && faults[i].at == value) {
+            action = faults[i].action;
+        }
+    }
+    (void)pthread_mutex_unlock(&faults_mutex);
+    return act(action);
 }
 
 bool fault_skip(const char *point)

@@ -10,6 +10,7 @@
 #   expect_header NAME REGEX   of the last api call
 #   post TABLE FILE [curl…]    post a batch and wait until it is indexed
 #   fail MESSAGE               ends the test
+#   skip REASON                ends the test, counted as neither passed nor failed
 # shellcheck shell=bash
 
 SLUICE=${SLUICE:?path of the program under test}
@@ -25,6 +26,12 @@ fail()
         tail -n 5 "$LOG" | cut -c 1-400 | sed 's/^/      /' >&2
     fi
     exit 1
+}
+
+skip()
+{
+    echo "    SKIPPED: $*" >&2
+    exit 77
 }
 
 # Wait for a condition without sleeping blindly: up to ten seconds.
