@@ -9,7 +9,10 @@
 #include <stdatomic.h>
 #include <string.h>
 
-enum { UUID_BYTES = 16 };
+enum { UUID_BYTES = 16, RANDOM_BYTES = 8, RANDOM_DRAWS = 64 };
+
+static _Thread_local uint8_t random_store[RANDOM_BYTES * RANDOM_DRAWS];
+static _Thread_local size_t random_left; /* draws left in the store */
 
 /* Where the hyphens of 8-4-4-4-12 stand. */
 static bool is_hyphen_place(size_t index)
@@ -66,6 +69,20 @@ static uint64_t next_tick(void)
     }
 }
 
+/*
+ * Eight random bytes, drawn from a store of the thread: one system call serves
+ * RANDOM_DRAWS ids, and every request makes one.
+ */
+static void draw_random(uint8_t bytes_out[RANDOM_BYTES])
+{
+    if (random_left == 0) {
+        secret_random(random_store, sizeof random_store);
+        random_left = RANDOM_DRAWS;
+    }
+    random_left--;
+    memcpy(bytes_out, random_store + random_left * RANDOM_BYTES, RANDOM_BYTES);
+}
+
 struct id id_new_ordered(void)
 {
     uint8_t bytes[UUID_BYTES];
@@ -76,7 +93,7 @@ struct id id_new_ordered(void)
     }
     bytes[6] = (uint8_t)(tick >> 8 & 0x0f);
     bytes[7] = (uint8_t)tick;
-    secret_random(bytes + 8, 8);
+    draw_random(bytes + 8);
     set_version(bytes, 7);
     return id_of_bytes(bytes);
 }
