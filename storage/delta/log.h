@@ -162,6 +162,14 @@ const struct delta_file *delta_file_new(const struct delta_file *file);
 const struct delta_file *delta_file_acquire(const struct delta_file *file);
 void delta_file_release(const struct delta_file **file);
 
+/* The fields of a file that other threads share: everything but its count of references. */
+static inline struct delta_file delta_file_fields(const struct delta_file *file)
+{
+    struct delta_file fields = {0};
+    memcpy(&fields, file, offsetof(struct delta_file, references));
+    return fields;
+}
+
 /* Order by (path, deletion vector id): the key of log replay. */
 int delta_file_compare(const struct delta_file *a, const struct delta_file *b);
 

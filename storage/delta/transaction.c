@@ -86,7 +86,7 @@ void delta_transaction_add(struct delta_transaction *transaction, const struct d
 static void remove_file(struct delta_transaction *transaction, const struct delta_file *file,
                         bool data_change)
 {
-    struct delta_file removed = *file;
+    struct delta_file removed = delta_file_fields(file);
     assert(delta_state_file_is_live(transaction->state, file));
     removed.removed = true;
     removed.data_change = data_change;
@@ -116,7 +116,7 @@ enum err_code delta_transaction_set_dv(struct delta_transaction *transaction,
     buffer_append_byte(&stats, '\0');
     TRY(buffer_check(&stats, "a file's statistics", err));
     remove_file(transaction, file, true);
-    struct delta_file added = *file;
+    struct delta_file added = delta_file_fields(file);
     added.removed = false;
     added.data_change = true;
     added.dv = *dv;
