@@ -7,6 +7,7 @@
 #include "storage/base/id.h"
 #include "storage/base/mem.h"
 #include "storage/base/text.h"
+#include "storage/delta/state.h"
 #include "storage/object/object.h"
 
 #include <assert.h>
@@ -46,7 +47,7 @@ static bool parse_part(const char *rest, struct checkpoint_name *name)
     int64_t parts = 0;
     if (!take_digits(&rest, PART_DIGITS, &part) || !take_text(&rest, ".") ||
         !take_digits(&rest, PART_DIGITS, &parts) || strcmp(rest, ".parquet") != 0 || part < 1 ||
-        part > parts || parts > INT32_MAX) {
+        part > parts || parts > DELTA_CHECKPOINT_PARTS_MAX) {
         return false;
     }
     name->kind = CHECKPOINT_PART;

@@ -73,6 +73,12 @@ static enum err_code read_commits(struct object_store *store, const struct log_l
     if (last < first) {
         return ERR_OK;
     }
+    if (last - first >= DELTA_COMMITS_SINCE_CHECKPOINT_MAX) {
+        return err_set(err, ERR_TOO_LARGE,
+                       "%lld commits lie after the last checkpoint, more than %d; have their "
+                       "writer make a checkpoint",
+                       (long long)(last - first + 1), DELTA_COMMITS_SINCE_CHECKPOINT_MAX);
+    }
     commits->items = mem_zeroed((size_t)(last - first + 1), sizeof *commits->items);
     for (int64_t version = first; version <= last; version++) {
         if (log_listing_find(listing, version) < 0) {

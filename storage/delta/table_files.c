@@ -6,6 +6,7 @@
  */
 #include "storage/delta/table_files.h"
 
+#include "storage/base/hash.h"
 #include "storage/base/id.h"
 #include "storage/base/mem.h"
 #include "storage/base/text.h"
@@ -16,6 +17,11 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+
+enum {
+    FOLDER_NAME_BYTES_MAX = 255, /* what file systems take */
+    FOLDERS_BYTES_MAX = 1024,    /* leaves room in a path of 4,096 bytes */
+};
 
 static const char default_partition[] = "__HIVE_DEFAULT_PARTITION__";
 
@@ -29,9 +35,22 @@ void delta_data_file_name(char name_out[DELTA_FILE_NAME_BYTES])
                    id.text); /* fits */
 }
 
+static void replace_by_digest(struct buffer *folder, size_t start)
+{
+    uint8_t digest[HASH_SHA256_BYTES];
+    hash_sha256(span_of(folder->data + start, folder->size - start), digest);
+    folder->size = start;
+    buffer_append_text(folder, "partition=");
+    text_hex_encode(span_of(digest, sizeof digest), folder);
+    buffer_append_byte(folder, '/');
+}
+
 void delta_partition_folder(const struct delta_pair *values, size_t count, struct buffer *folder)
 {
+    size_t start = folder->size;
+    bool fits = true;
     for (size_t i = 0; i < count; i++) {
+        size_t before = folder->size;
         const char *value = values[i].value;
         text_percent_encode(span_of_text(values[i].name), "", folder);
         buffer_append_byte(folder, '=');
@@ -40,7 +59,11 @@ void delta_partition_folder(const struct delta_pair *values, size_t count, struc
         } else {
             text_percent_encode(span_of_text(value), "", folder);
         }
+        fits = fits && folder->size - before <= FOLDER_NAME_BYTES_MAX;
         buffer_append_byte(folder, '/');
+    }
+    if (!fits || folder->size - start > FOLDERS_BYTES_MAX) {
+        replace_by_digest(folder, start);
     }
 }
 

@@ -24,7 +24,9 @@ void delta_data_file_name(char name_out[DELTA_FILE_NAME_BYTES]);
 /*
  * Append the Hive folder of a partition: "state=MA/year=2026/". Everything
  * outside A–Z a–z 0–9 - . _ ~ is percent-encoded, so names are plain on every
- * file system; null and the empty text are __HIVE_DEFAULT_PARTITION__.
+ * file system; null and the empty text are __HIVE_DEFAULT_PARTITION__. Where that
+ * would be longer than file systems take, the folder is "partition=" and a digest
+ * instead: only the log says which values a file has.
  */
 void delta_partition_folder(const struct delta_pair *values, size_t count, struct buffer *folder);
 

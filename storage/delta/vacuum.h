@@ -15,7 +15,6 @@ enum {
     DELTA_VACUUM_MINIMUM_MS = 60 * 60 * 1000, /* an hour: longer than any write of ours takes */
     DELTA_LOG_RETENTION_DAYS = 30,
     DELTA_FILE_RETENTION_DAYS = 7,
-    DELTA_FAILURE_NAMES_MAX = 16,
 };
 
 struct delta_vacuum_options {
