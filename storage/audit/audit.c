@@ -26,6 +26,7 @@
 enum {
     SYNC_AFTER_US = AUDIT_SYNC_WITHIN_US / 2, /* leaves the other half to the disk */
     ANCHOR_DURABLE_EVERY_US = 1000000,
+    RETRY_FULL_AFTER_US = 500000,
 };
 
 static const char *const outcome_names[] = {
@@ -155,6 +156,7 @@ static enum err_code write_line(struct audit *audit, int64_t *sequence_out, stru
     atomic_store(&audit->write_started_us, 0);
     atomic_store(&audit->full, code == ERR_NO_SPACE);
     if (code != ERR_OK) {
+        wake_one(&audit->wake);
         return err_wrap(err, "audit trail");
     }
     audit->end.sequence++;
@@ -258,33 +260,54 @@ static void sync_and_anchor(struct audit *audit, int64_t *anchor_durable_us)
     atomic_store(&audit->unsynced_since_us, audit->end.sequence > end.sequence ? started_us : 0);
 }
 
-/* Wait until there is something to sync and its time has come; false when stopping. */
-static bool wait_for_work(struct audit *audit)
+enum syncer_work { WORK_SYNC, WORK_RETRY, WORK_STOP };
+
+/* Wait until something is to be synced and its time has come, or a full disk is to be tried. */
+static enum syncer_work wait_for_work(struct audit *audit)
 {
     CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&audit->lock);
-    for (;;) {
-        if (audit->stopping) {
-            return false;
-        }
+    int64_t retry_us = clock_monotonic_us() + RETRY_FULL_AFTER_US;
+    while (!audit->stopping) {
         int64_t since_us = atomic_load(&audit->unsynced_since_us);
-        if (since_us == 0) {
+        bool full = atomic_load(&audit->full);
+        if (since_us == 0 && !full) {
             wake_wait(&audit->wake, &audit->lock);
-        } else if (wake_wait_until(&audit->wake, &audit->lock, since_us + SYNC_AFTER_US) != 0) {
-            return true;
+            continue;
+        }
+        int64_t deadline_us = since_us != 0 ? since_us + SYNC_AFTER_US : retry_us;
+        if (wake_wait_until(&audit->wake, &audit->lock, deadline_us) != 0) {
+            return since_us != 0 ? WORK_SYNC : WORK_RETRY;
         }
     }
+    return WORK_STOP;
+}
+
+/* Those who are refused for a full trail write nothing to it, so somebody must try. */
+static void retry_full(struct audit *audit)
+{
+    const struct audit_event event = {
+        .event = "trail.resumed", .outcome = AUDIT_SUCCEEDED, .count = -1};
+    struct err still_full = {0};
+    enum err_code code = audit_write(audit, &event, NULL, &still_full);
+    (void)code; /* the health flag has it */
 }
 
 static void *run_syncer(void *arg)
 {
     struct audit *audit = arg;
     int64_t anchor_durable_us = 0;
-    while (wait_for_work(audit)) {
+    for (;;) {
+        enum syncer_work work = wait_for_work(audit);
+        if (work == WORK_RETRY) {
+            retry_full(audit);
+            continue;
+        }
+        anchor_durable_us = work == WORK_STOP ? 0 : anchor_durable_us;
         sync_and_anchor(audit, &anchor_durable_us);
+        if (work == WORK_STOP) {
+            return NULL;
+        }
     }
-    anchor_durable_us = 0;
-    sync_and_anchor(audit, &anchor_durable_us);
-    return NULL;
 }
 
 bool audit_healthy(struct audit *audit)

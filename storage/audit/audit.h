@@ -108,7 +108,10 @@ enum err_code audit_record_read(struct audit *audit, const struct audit_event *e
 enum err_code audit_record_write(struct audit *audit, const struct audit_event *event,
                                  struct err *err) MUST_USE;
 
-/* False while the sink is full or has been blocked for AUDIT_BLOCKED_AFTER_US. Never blocks. */
+/*
+ * False while the sink is full (tried again every half second) or has been
+ * blocked for AUDIT_BLOCKED_AFTER_US. Never blocks.
+ */
 bool audit_healthy(struct audit *audit);
 
 struct audit_statistics {
