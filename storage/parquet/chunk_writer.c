@@ -4,26 +4,24 @@
  * Order of work: pack the chunk's non-null values densely; try a dictionary;
  * then page by page: levels, values, bounds, compression. Inner loops run over
  * dense arrays of one type without calls.
- * Source: parquet-format README "Data Pages"; Encodings.md; PageIndex.md.
+ * Source: parquet-format README "Data Pages"; Encodings.md.
  */
 #include "storage/parquet/chunk_writer.h"
 
-#include "storage/base/mem.h"
+#include "storage/parquet/gather.h"
 #include "storage/parquet/hybrid.h"
 #include "storage/parquet/metadata.h"
+#include "storage/parquet/page_index.h"
 #include "storage/parquet/range.h"
-#include "storage/parquet/thrift.h"
 
 #include <assert.h>
 #include <string.h>
 
 enum {
-    DENSE_BYTES = 16,        /* of the widest value */
     LEVELS_LENGTH_BYTES = 4, /* V1: before each run of levels */
     COPY_BYTES = 16,         /* short strings are copied in one piece of this size */
-    PAGES_FIRST = 16,
     PAYS_SHARE = 16,         /* compression must save 1/16 */
-    PAYS_FROM_BYTES = 8192, /* of a chunk; less is stored as it is */
+    PAYS_FROM_BYTES = 8192,  /* of a chunk; less is stored as it is */
 };
 
 /* A chunk at work. */
@@ -49,173 +47,6 @@ struct page_cut {
     size_t value;
     size_t values_count;
 };
-
-/* ---- dense values ---- */
-
-static void reserve_rows(struct parquet_writer_context *context, size_t rows)
-{
-    if (rows <= context->rows_capacity) {
-        return;
-    }
-    mem_free(context->selected);
-    mem_free(context->valid);
-    mem_free(context->dense);
-    mem_free(context->pieces);
-    context->selected = mem_alloc(rows * sizeof *context->selected);
-    context->valid = mem_alloc(rows);
-    context->dense = mem_alloc(rows * DENSE_BYTES);
-    context->pieces = mem_alloc(rows * sizeof *context->pieces);
-    context->rows_capacity = rows;
-}
-
-/* Rows that have a value, and a byte a row that says which; returns how many. */
-static size_t select_valid(const struct chunk_input *input, uint32_t *selected, uint8_t *valid)
-{
-    const uint8_t *bits = input->column->validity;
-    size_t count = 0;
-    for (int64_t i = 0; i < input->count; i++) {
-        int64_t row = input->order != NULL ? input->order[i] : input->start + i;
-        uint8_t bit = bits[row >> 3] >> (row & 7) & 1;
-        valid[i] = bit;
-        selected[count] = (uint32_t)row;
-        count += bit;
-    }
-    return count;
-}
-
-static size_t select_ordered(const struct chunk_input *input, uint32_t *selected)
-{
-    for (int64_t i = 0; i < input->count; i++) {
-        selected[i] = (uint32_t)input->order[i];
-    }
-    return (size_t)input->count;
-}
-
-/*
- * The slots of `count` values as the file stores them. `selected` NULL: rows from
- * `start` on, borrowed where memory and file agree.
- */
-static const void *gather_slots(const struct chunk *chunk, const uint32_t *selected, size_t count)
-{
-    const struct column *column = chunk->input->column;
-    int64_t start = chunk->input->start;
-    void *dense = chunk->context->dense;
-    if (count == 0) {
-        return dense;
-    }
-    if (selected == NULL && column->type != COLUMN_DECIMAL && column->type != COLUMN_FLOAT) {
-        size_t width = leaf_slot_bytes(chunk->leaf->kind);
-        return (const uint8_t *)column->values.slots + (size_t)start * width;
-    }
-    size_t first = (size_t)start;
-    switch (chunk->leaf->kind) {
-    case LEAF_BOOLEAN: {
-        uint8_t *out = dense;
-        assert(selected != NULL);
-        for (size_t i = 0; i < count; i++) {
-            out[i] = column->values.u8[selected[i]];
-        }
-        break;
-    }
-    case LEAF_I32: {
-        int32_t *out = dense;
-        if (column->type == COLUMN_DECIMAL) {
-            for (size_t i = 0; i < count; i++) {
-                out[i] = (int32_t)column->values.i128[selected != NULL ? selected[i] : first + i];
-            }
-        } else {
-            assert(selected != NULL);
-            for (size_t i = 0; i < count; i++) {
-                out[i] = column->values.i32[selected[i]];
-            }
-        }
-        break;
-    }
-    case LEAF_F32: {
-        float *out = dense;
-        for (size_t i = 0; i < count; i++) {
-            out[i] = (float)column->values.f64[selected != NULL ? selected[i] : first + i];
-        }
-        break;
-    }
-    case LEAF_I64:
-    case LEAF_F64: {
-        int64_t *out = dense;
-        if (column->type == COLUMN_DECIMAL) {
-            for (size_t i = 0; i < count; i++) {
-                out[i] = (int64_t)column->values.i128[selected != NULL ? selected[i] : first + i];
-            }
-        } else { /* doubles travel as their bits */
-            assert(selected != NULL);
-            for (size_t i = 0; i < count; i++) {
-                out[i] = column->values.i64[selected[i]];
-            }
-        }
-        break;
-    }
-    case LEAF_FIXED: {
-        __int128 *out = dense;
-        for (size_t i = 0; i < count; i++) {
-            out[i] = column->values.i128[selected != NULL ? selected[i] : first + i];
-        }
-        break;
-    }
-    case LEAF_BYTES:
-        assert(false && "strings are gathered as pieces");
-        break;
-    }
-    return dense;
-}
-
-static void gather_pieces(const struct chunk *chunk, const uint32_t *selected, size_t count)
-{
-    const uint32_t *ends = chunk->input->column->values.ends;
-    struct leaf_piece *pieces = chunk->context->pieces;
-    if (selected == NULL) {
-        int64_t first = chunk->input->start;
-        uint32_t start = first > 0 && count > 0 ? ends[first - 1] : 0;
-        for (size_t i = 0; i < count; i++) {
-            uint32_t end = ends[(size_t)first + i];
-            pieces[i] = (struct leaf_piece){.start = start, .size = end - start};
-            start = end;
-        }
-        return;
-    }
-    for (size_t i = 0; i < count; i++) {
-        uint32_t row = selected[i];
-        uint32_t start = row > 0 ? ends[row - 1] : 0;
-        pieces[i] = (struct leaf_piece){.start = start, .size = ends[row] - start};
-    }
-}
-
-static void gather(struct chunk *chunk)
-{
-    const struct chunk_input *input = chunk->input;
-    const struct column *column = input->column;
-    struct parquet_writer_context *context = chunk->context;
-    bool nested = input->definitions != NULL;
-    size_t count = nested ? (size_t)column->rows_count : (size_t)input->count;
-    reserve_rows(context, count);
-    const uint32_t *selected = NULL;
-    if (!nested && column->nulls_count > 0) {
-        count = select_valid(input, context->selected, context->valid);
-        selected = context->selected;
-        chunk->valid = context->valid;
-    } else if (!nested && input->order != NULL) {
-        count = select_ordered(input, context->selected);
-        selected = context->selected;
-    }
-    chunk->values = (struct leaf_values){.type = *chunk->leaf, .count = count};
-    if (chunk->leaf->kind == LEAF_BYTES) {
-        gather_pieces(chunk, selected, count);
-        chunk->values.pieces = context->pieces;
-        /* a column of empty strings may have no bytes at all */
-        chunk->values.bytes = column->bytes != NULL ? column->bytes : (const uint8_t *)"";
-        chunk->values.bytes_readable = column->bytes_capacity;
-    } else {
-        chunk->values.slots = gather_slots(chunk, selected, count);
-    }
-}
 
 /* ---- PLAIN ---- */
 
@@ -440,42 +271,13 @@ static void cut_page(const struct chunk *chunk, struct page_cut *cut)
     }
 }
 
-/* ---- bounds and indexes ---- */
-
-static struct page_record *add_page(struct parquet_writer_context *context)
-{
-    if (context->pages_count == context->pages_capacity) {
-        context->pages_capacity =
-            context->pages_capacity > 0 ? context->pages_capacity * 2 : PAGES_FIRST;
-        context->pages =
-            mem_resize(context->pages, context->pages_capacity, sizeof *context->pages);
-    }
-    struct page_record *page = &context->pages[context->pages_count++];
-    *page = (struct page_record){0};
-    return page;
-}
-
-static void keep_page_bounds(struct chunk *chunk, const struct range *range,
-                             struct page_record *page)
-{
-    if (!range->has_range || range->has_nan) {
-        return;
-    }
-    struct buffer *bounds = &chunk->context->bounds;
-    bool exact;
-    page->min_at = bounds->size;
-    bool has_min = range_encode_min(range, chunk->leaf, bounds, &exact);
-    page->min_size = bounds->size - page->min_at;
-    page->max_at = bounds->size;
-    page->has_bounds = range_encode_max(range, chunk->leaf, bounds, &exact) && has_min;
-    page->max_size = bounds->size - page->max_at;
-}
+/* ---- bounds ---- */
 
 static void place_bound(struct buffer *bounds, size_t at, bool is_set, bool exact,
                         struct bound_place *place)
 {
-    *place = (struct bound_place){
-        .at = at, .size = bounds->size - at, .is_set = is_set, .exact = exact};
+    *place =
+        (struct bound_place){.at = at, .size = bounds->size - at, .is_set = is_set, .exact = exact};
 }
 
 /* spec: parquet.thrift Statistics — no bounds when a NaN is among the values */
@@ -492,109 +294,6 @@ static void keep_chunk_bounds(struct chunk *chunk, const struct range *range)
     at = bounds->size;
     is_set = range_encode_max(range, chunk->leaf, bounds, &exact);
     place_bound(bounds, at, is_set, exact, &chunk->result->max);
-}
-
-static struct span page_min(const struct parquet_writer_context *context, size_t page)
-{
-    return span_of(context->bounds.data + context->pages[page].min_at,
-                   context->pages[page].min_size);
-}
-
-static struct span page_max(const struct parquet_writer_context *context, size_t page)
-{
-    return span_of(context->bounds.data + context->pages[page].max_at,
-                   context->pages[page].max_size);
-}
-
-enum { ORDER_NONE = 0, ORDER_ASCENDING = 1, ORDER_DESCENDING = 2 };
-
-/* spec: PageIndex.md boundary_order — both bounds in order over pages that are not all null */
-static int boundary_order(const struct chunk *chunk)
-{
-    const struct parquet_writer_context *context = chunk->context;
-    bool ascending = true;
-    bool descending = true;
-    size_t before = SIZE_MAX;
-    for (size_t i = 0; i < context->pages_count; i++) {
-        if (context->pages[i].all_null) {
-            continue;
-        }
-        if (before != SIZE_MAX) {
-            int min = range_compare_encoded(page_min(context, before), page_min(context, i),
-                                            chunk->leaf);
-            int max = range_compare_encoded(page_max(context, before), page_max(context, i),
-                                            chunk->leaf);
-            ascending &= min <= 0 && max <= 0;
-            descending &= min >= 0 && max >= 0;
-        }
-        before = i;
-    }
-    return ascending ? ORDER_ASCENDING : descending ? ORDER_DESCENDING : ORDER_NONE;
-}
-
-static void write_column_index(const struct chunk *chunk, struct buffer *out)
-{
-    const struct parquet_writer_context *context = chunk->context;
-    size_t count = context->pages_count;
-    int last = 0;
-    thrift_write_list(out, &last, 1, THRIFT_TRUE, count);
-    for (size_t i = 0; i < count; i++) {
-        thrift_put_bool(out, context->pages[i].all_null);
-    }
-    thrift_write_list(out, &last, 2, THRIFT_BINARY, count);
-    for (size_t i = 0; i < count; i++) {
-        thrift_put_binary(out, page_min(context, i));
-    }
-    thrift_write_list(out, &last, 3, THRIFT_BINARY, count);
-    for (size_t i = 0; i < count; i++) {
-        thrift_put_binary(out, page_max(context, i));
-    }
-    thrift_write_i32(out, &last, 4, boundary_order(chunk));
-    thrift_write_list(out, &last, 5, THRIFT_I64, count);
-    for (size_t i = 0; i < count; i++) {
-        thrift_put_integer(out, context->pages[i].nulls_count);
-    }
-    thrift_write_stop(out);
-}
-
-static void write_offset_index(const struct chunk *chunk, struct buffer *out)
-{
-    const struct parquet_writer_context *context = chunk->context;
-    int last = 0;
-    thrift_write_list(out, &last, 1, THRIFT_STRUCT, context->pages_count);
-    for (size_t i = 0; i < context->pages_count; i++) {
-        int inner = 0;
-        thrift_write_i64(out, &inner, 1, context->pages[i].offset);
-        thrift_write_i32(out, &inner, 2, context->pages[i].packed_bytes);
-        thrift_write_i64(out, &inner, 3, context->pages[i].first_row);
-        thrift_write_stop(out);
-    }
-    thrift_write_stop(out);
-}
-
-static bool every_page_has_bounds(const struct parquet_writer_context *context)
-{
-    for (size_t i = 0; i < context->pages_count; i++) {
-        if (!context->pages[i].has_bounds && !context->pages[i].all_null) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void write_indexes(struct chunk *chunk)
-{
-    struct file_writer *file = chunk->file;
-    struct chunk_result *result = chunk->result;
-    /* spec: PageIndex.md — a column index has bounds for every page or is left out */
-    if (chunk->input->wants_bounds && every_page_has_bounds(chunk->context)) {
-        result->column_index_at = file->column_indexes.size;
-        write_column_index(chunk, &file->column_indexes);
-        result->column_index_size = file->column_indexes.size - result->column_index_at;
-    }
-    result->offset_index_at = file->offset_indexes.size;
-    write_offset_index(chunk, &file->offset_indexes);
-    result->offset_index_size = file->offset_indexes.size - result->offset_index_at;
 }
 
 /* ---- pages ---- */
@@ -618,8 +317,7 @@ static void build_page(struct chunk *chunk, const struct page_cut *cut)
  * not made already.
  */
 static enum err_code append_page(struct chunk *chunk, struct metadata_page *page,
-                                 const struct buffer *raw, struct buffer *packed,
-                                 struct err *err)
+                                 const struct buffer *raw, struct buffer *packed, struct err *err)
 {
     struct chunk_result *result = chunk->result;
     TRY(buffer_check(raw, "page", err));
@@ -702,17 +400,16 @@ static enum err_code write_page(struct chunk *chunk, const struct page_cut *cut,
         }
         chunk->result->data_offset = chunk->file->position;
     }
-    struct page_record *record = add_page(context);
+    struct page_record *record = page_index_add(context);
     record->first_row = cut->row;
     record->nulls_count = cut->entries_count - (int64_t)cut->values_count;
     record->all_null = cut->values_count == 0;
     if (chunk->input->wants_bounds) {
-        struct range range =
-            chunk->has_dictionary
-                ? range_of_codes(&context->dictionary, &chunk->entries, cut->value,
-                                 cut->values_count)
-                : range_of(&chunk->values, cut->value, cut->values_count);
-        keep_page_bounds(chunk, &range, record);
+        struct range range = chunk->has_dictionary
+                                 ? range_of_codes(&context->dictionary, &chunk->entries, cut->value,
+                                                  cut->values_count)
+                                 : range_of(&chunk->values, cut->value, cut->values_count);
+        page_index_keep_bounds(context, chunk->leaf, &range, record);
         range_join(chunk_range, &range, chunk->leaf->kind);
     }
     return append_data_page(chunk, cut, record, err);
@@ -755,7 +452,7 @@ enum err_code chunk_write(struct file_writer *file, const struct leaf_type *leaf
     buffer_reset(&context->bounds);
     buffer_reset(&context->dictionary_raw);
     buffer_reset(&context->dictionary_packed);
-    gather(&chunk);
+    chunk.values = gather_values(context, leaf, input, &chunk.valid);
     prepare_dictionary(&chunk);
 
     struct range range = {0};
@@ -773,7 +470,7 @@ enum err_code chunk_write(struct file_writer *file, const struct leaf_type *leaf
     result->nulls_count = input->count - (int64_t)chunk.values.count;
     keep_chunk_bounds(&chunk, &range);
     if (input->wants_indexes) {
-        write_indexes(&chunk);
+        page_index_write(file, leaf, input->wants_bounds, result);
     }
     note_statistics(&chunk, &range, statistics);
     return ERR_OK;

@@ -100,8 +100,7 @@ static enum err_code reserve(struct column_reader *reader, uint8_t **memory, siz
     return ERR_OK;
 }
 
-static enum err_code reserve_dictionary(struct column_reader *reader, size_t count,
-                                        struct err *err)
+static enum err_code reserve_dictionary(struct column_reader *reader, size_t count, struct err *err)
 {
     struct values_dictionary *dictionary = &reader->dictionary;
     if (count <= dictionary->capacity) {
@@ -147,8 +146,8 @@ static enum err_code fetch(struct column_reader *reader, int64_t offset, size_t 
         reader->window_start = offset;
         reader->window_size = wish;
     }
-    *bytes_out = span_of(reader->window + (offset - reader->window_start),
-                         window_left(reader, offset));
+    *bytes_out =
+        span_of(reader->window + (offset - reader->window_start), window_left(reader, offset));
     return ERR_OK;
 }
 
@@ -249,7 +248,8 @@ enum err_code column_reader_next_page(struct column_reader *reader, struct err *
     return in_column(reader, next_data_page(reader, err), err);
 }
 
-/* The page before the first data page, if any, is the dictionary: read it before jumping over it. */
+/* The page before the first data page, if any, is the dictionary: read it before jumping over it.
+ */
 static enum err_code find_dictionary(struct column_reader *reader, struct err *err)
 {
     struct metadata_page page;
@@ -353,8 +353,8 @@ static enum err_code unpack_v2(struct column_reader *reader, struct span packed,
         TRY(codec_unpack(reader->codec, method, values, reader->raw + levels, raw_size - levels,
                          err));
     }
-    reader->repetitions = hybrid_of(span_of(reader->raw, repetition),
-                                    hybrid_width(reader->repetition_max));
+    reader->repetitions =
+        hybrid_of(span_of(reader->raw, repetition), hybrid_width(reader->repetition_max));
     reader->definitions = hybrid_of(span_of(reader->raw + repetition, definition),
                                     hybrid_width(reader->definition_max));
     *values_out = span_of(reader->raw + levels, raw_size - levels);

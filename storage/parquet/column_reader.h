@@ -47,14 +47,14 @@ struct column_reader {
     size_t window_capacity;
     struct values_dictionary dictionary;
     bool has_dictionary;
-    bool dictionary_sought; /* the chunk's first page was looked at */
+    bool dictionary_sought;  /* the chunk's first page was looked at */
     uint8_t *dictionary_raw; /* what its spans borrow from */
     size_t dictionary_raw_capacity;
     struct metadata_page page; /* the current data page */
     int64_t page_offset;       /* of its header */
     int64_t body_offset;
-    size_t entries_left;       /* of the current page */
-    uint8_t *raw;              /* the current page, unpacked */
+    size_t entries_left; /* of the current page */
+    uint8_t *raw;        /* the current page, unpacked */
     size_t raw_capacity;
     struct hybrid definitions;
     struct hybrid repetitions;

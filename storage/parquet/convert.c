@@ -474,9 +474,10 @@ static enum err_code append_bytes(struct column *column, const struct span *valu
         total += value == NO_VALUE && picks->values != NULL ? 0 : values[value].size;
     }
     if (total >= COLUMN_BYTES_MAX - column->bytes_size) {
-        return err_set(err, ERR_TOO_LARGE,
-                       "strings over %lld bytes in one column of a frame; read fewer rows at a time",
-                       (long long)COLUMN_BYTES_MAX);
+        return err_set(
+            err, ERR_TOO_LARGE,
+            "strings over %lld bytes in one column of a frame; read fewer rows at a time",
+            (long long)COLUMN_BYTES_MAX);
     }
     column_reserve_bytes(column, total + 1); /* empty strings need an address, too */
     size_t start = column->bytes_size;
@@ -516,9 +517,10 @@ enum err_code convert_append(const struct convert_plan *plan, struct batch *batc
                        column_type_name(plan->type));
     }
     if (plan->check_calendar && !calendar_holds(plan, dense, batch->values_count)) {
-        return err_set(err, ERR_UNSUPPORTED,
-                       "a %s of the legacy hybrid calendar is before its switch to the Gregorian one",
-                       column_type_name(plan->type));
+        return err_set(
+            err, ERR_UNSUPPORTED,
+            "a %s of the legacy hybrid calendar is before its switch to the Gregorian one",
+            column_type_name(plan->type));
     }
     struct picks picks = pick(batch, optional, chosen, chosen_count, values);
     column_reserve(column, (int64_t)picks.count);

@@ -35,9 +35,9 @@ struct convert_plan {
     size_t slot_bytes; /* of the target; 0 for bytes */
     int64_t least, most;
     __int128 scale_by;
-    __int128 limit;      /* decimals: every value's magnitude is below */
-    int64_t factor;      /* of the timestamp conversions */
-    bool check_calendar; /* refuse values before `calendar_start` */
+    __int128 limit;         /* decimals: every value's magnitude is below */
+    int64_t factor;         /* of the timestamp conversions */
+    bool check_calendar;    /* refuse values before `calendar_start` */
     int64_t calendar_start; /* days or µs */
 };
 
@@ -63,7 +63,8 @@ enum err_code convert_append(const struct convert_plan *plan, struct batch *batc
                              const uint16_t *chosen, size_t chosen_count, struct column *column,
                              struct err *err) MUST_USE;
 
-/* Convert the batch's only value to `slot_out` (16 aligned bytes); false when it is out of range. */
+/* Convert the batch's only value to `slot_out` (16 aligned bytes); false when it is out of range.
+ */
 bool convert_one(const struct convert_plan *plan, const struct batch *batch, uint8_t *slot_out);
 
 /* Append `count` nulls. */

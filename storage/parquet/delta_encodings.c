@@ -14,14 +14,16 @@ enum {
     WIDTH_MAX = 64,
     MINIBLOCK_MULTIPLE = 8,
     BLOCK_VALUES_MAX = 1 << 20,
-    STRINGS_MAX = 1 << 22, /* of a page: their lengths are kept, and a few bytes can state any number */
+    STRINGS_MAX =
+        1 << 22, /* of a page: their lengths are kept, and a few bytes can state any number */
 };
 
 /* ---- integers ---- */
 
 static enum err_code malformed(const char *what, size_t position, struct err *err)
 {
-    return err_set(err, ERR_CORRUPT, "delta encoding: %s at byte %zu of the values", what, position);
+    return err_set(err, ERR_CORRUPT, "delta encoding: %s at byte %zu of the values", what,
+                   position);
 }
 
 enum err_code delta_integers_begin(struct delta_integers *stream, struct span bytes,

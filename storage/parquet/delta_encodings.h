@@ -18,8 +18,8 @@
  */
 struct delta_integers {
     struct span bytes;
-    size_t position;         /* of the next block, miniblock or, at the end, what follows */
-    size_t values_total;     /* stated count */
+    size_t position;     /* of the next block, miniblock or, at the end, what follows */
+    size_t values_total; /* stated count */
     size_t values_given;
     size_t miniblocks;       /* a block has */
     size_t miniblock_values; /* each has; a multiple of 8 */
@@ -66,8 +66,7 @@ struct delta_strings {
 };
 void delta_strings_deinit(struct delta_strings *stream);
 enum err_code delta_strings_begin(struct delta_strings *stream, struct span bytes,
-                                  bool with_prefixes, size_t values_max,
-                                  struct err *err) MUST_USE;
+                                  bool with_prefixes, size_t values_max, struct err *err) MUST_USE;
 
 /*
  * Give the next `count` values; they are borrowed from the page or from the

@@ -14,7 +14,7 @@
 
 enum {
     SLOTS_FIRST = 1024,
-    BLOCK_VALUES = 4096,        /* between two looks at the limits */
+    BLOCK_VALUES = 4096,         /* between two looks at the limits */
     DISTINCT_CHECK_FROM = 16384, /* values after which mostly distinct ones end it */
     PROBES_FACTOR = 8,
 };
@@ -172,9 +172,9 @@ static void make_room(struct dictionary *dictionary, size_t extra)
  * probes beyond the first. `width` is a constant at every call, so that the
  * compiler makes one loop a width.
  */
-static inline __attribute__((always_inline)) size_t
-code_fixed(struct dictionary *dictionary, const uint8_t *values, size_t first, size_t count,
-           const size_t width)
+static inline __attribute__((always_inline)) size_t code_fixed(struct dictionary *dictionary,
+                                                               const uint8_t *values, size_t first,
+                                                               size_t count, const size_t width)
 {
     /* locals, because stores through any of them might otherwise change the others */
     uint32_t *const slots = dictionary->slots;

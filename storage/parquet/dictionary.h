@@ -15,18 +15,18 @@ enum { DICTIONARY_ENTRIES_MAX = 1 << 16 };
 
 /* Scratch of one writer, reused from column to column; zeroed to start. */
 struct dictionary {
-    uint32_t *slots;      /* open addressing; entry + 1, 0 = free */
-    size_t slots_count;   /* in use, a power of two */
+    uint32_t *slots;    /* open addressing; entry + 1, 0 = free */
+    size_t slots_count; /* in use, a power of two */
     size_t slots_capacity;
-    uint32_t *hashes;     /* of each entry */
-    uint8_t *entries;     /* slots or pieces of the distinct values */
-    uint32_t *marks;      /* dictionary_visit: last round an entry was seen in */
+    uint32_t *hashes; /* of each entry */
+    uint8_t *entries; /* slots or pieces of the distinct values */
+    uint32_t *marks;  /* dictionary_visit: last round an entry was seen in */
     uint32_t round;
     size_t entries_capacity;
-    uint32_t *codes;      /* entry of each value */
+    uint32_t *codes; /* entry of each value */
     size_t codes_capacity;
-    uint32_t count;       /* entries */
-    size_t plain_bytes;   /* of the dictionary page */
+    uint32_t count;     /* entries */
+    size_t plain_bytes; /* of the dictionary page */
 };
 void dictionary_deinit(struct dictionary *dictionary);
 

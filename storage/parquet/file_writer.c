@@ -175,7 +175,8 @@ static enum parquet_converted converted_of(enum column_type type)
         return PARQUET_CONVERTED_INT_8;
     case COLUMN_SHORT:
         return PARQUET_CONVERTED_INT_16;
-    case COLUMN_TIMESTAMP_NTZ: /* the converted type means UTC; only the logical one can say no zone */
+    case COLUMN_TIMESTAMP_NTZ: /* the converted type means UTC; only the logical one can say no zone
+                                */
     case COLUMN_INTEGER:
     case COLUMN_LONG:
     case COLUMN_DOUBLE:
@@ -439,7 +440,8 @@ static void write_footer(const struct file_writer *file, const struct index_plac
         write_row_group(file, i, places, out);
     }
     thrift_write_binary(out, &last, 6, span_of_text(CREATED_BY));
-    /* spec: parquet.thrift column_orders — without TYPE_ORDER readers ignore min_value, max_value */
+    /* spec: parquet.thrift column_orders — without TYPE_ORDER readers ignore min_value, max_value
+     */
     thrift_write_list(out, &last, 7, THRIFT_STRUCT, file->leaves_count);
     for (size_t i = 0; i < file->leaves_count; i++) {
         int order = 0;

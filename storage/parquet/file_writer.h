@@ -29,7 +29,7 @@ struct page_record {
     int32_t packed_bytes; /* header included */
     int64_t first_row;    /* of the row group */
     int64_t nulls_count;
-    bool has_bounds;      /* else all null, or NaN among the values */
+    bool has_bounds; /* else all null, or NaN among the values */
     bool all_null;
     size_t min_at, min_size; /* in parquet_writer_context.bounds */
     size_t max_at, max_size;
@@ -69,7 +69,7 @@ struct chunk_result {
     bool compressed;
     int64_t values_count; /* nulls included */
     int64_t nulls_count;
-    int64_t raw_bytes;    /* pages with headers, before compression */
+    int64_t raw_bytes; /* pages with headers, before compression */
     int64_t packed_bytes;
     int64_t dictionary_offset;
     int64_t data_offset;

@@ -41,7 +41,7 @@ struct leaf_values {
     const void *slots;               /* not LEAF_BYTES: `count` values of leaf_slot_bytes */
     const struct leaf_piece *pieces; /* LEAF_BYTES */
     const uint8_t *bytes;            /* LEAF_BYTES: what the pieces refer to */
-    size_t bytes_readable;           /* bytes of it that are mapped memory, maybe beyond the last value */
+    size_t bytes_readable; /* bytes of it that are mapped memory, maybe beyond the last value */
 };
 
 /* Storage of a Delta type: decimals in INT32, INT64 or the shortest FIXED. */
@@ -50,8 +50,12 @@ struct leaf_type leaf_type_of(enum column_type type, int precision);
 /* Bytes of a value in leaf_values.slots. */
 static inline size_t leaf_slot_bytes(enum leaf_kind kind)
 {
-    static const uint8_t sizes[] = {[LEAF_BOOLEAN] = 1, [LEAF_I32] = 4, [LEAF_I64] = 8,
-                                    [LEAF_F32] = 4,     [LEAF_F64] = 8, [LEAF_FIXED] = 16,
+    static const uint8_t sizes[] = {[LEAF_BOOLEAN] = 1,
+                                    [LEAF_I32] = 4,
+                                    [LEAF_I64] = 8,
+                                    [LEAF_F32] = 4,
+                                    [LEAF_F64] = 8,
+                                    [LEAF_FIXED] = 16,
                                     [LEAF_BYTES] = sizeof(struct leaf_piece)};
     return sizes[kind];
 }

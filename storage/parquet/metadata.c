@@ -119,9 +119,8 @@ static void check_element(struct cursor *in, const struct metadata_element *elem
 
 static void decode_element(struct cursor *in, struct metadata_element *element)
 {
-    *element = (struct metadata_element){.type = PARQUET_TYPE_NONE,
-                                         .converted = PARQUET_CONVERTED_NONE,
-                                         .field_id = -1};
+    *element = (struct metadata_element){
+        .type = PARQUET_TYPE_NONE, .converted = PARQUET_CONVERTED_NONE, .field_id = -1};
     struct thrift_field field = {0};
     while (thrift_field_next(in, &field)) {
         switch (field.id) {
@@ -256,10 +255,9 @@ static void decode_column(struct cursor *in, struct metadata_chunk *chunk)
 
 static void decode_chunk(struct cursor *in, struct metadata_chunk *chunk)
 {
-    *chunk = (struct metadata_chunk){.type = PARQUET_TYPE_NONE,
-                                     .statistics = {.nulls_count = -1,
-                                                    .min_exact = true,
-                                                    .max_exact = true}};
+    *chunk = (struct metadata_chunk){
+        .type = PARQUET_TYPE_NONE,
+        .statistics = {.nulls_count = -1, .min_exact = true, .max_exact = true}};
     struct thrift_field field = {0};
     while (thrift_field_next(in, &field)) {
         switch (field.id) {
@@ -531,8 +529,10 @@ static enum err_code check_page(const struct metadata_page *page, int body, stru
 enum err_code metadata_page_decode(struct span bytes, struct metadata_page *page_out,
                                    size_t *size_out, struct err *err)
 {
-    struct metadata_page page = {
-        .type = (enum parquet_page_type)(-1), .rows_count = -1, .nulls_count = -1, .compressed = true};
+    struct metadata_page page = {.type = (enum parquet_page_type)(-1),
+                                 .rows_count = -1,
+                                 .nulls_count = -1,
+                                 .compressed = true};
     struct cursor in = cursor_of(bytes);
     struct thrift_field field = {0};
     int body = 0;

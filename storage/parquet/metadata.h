@@ -22,20 +22,20 @@ enum { PARQUET_FOOTER_MEMORY_MAX = 1 << 30 };
 /* SchemaElement. Names and everything else borrowed from the footer's bytes. */
 struct metadata_element {
     struct span name;
-    enum parquet_type type;    /* PARQUET_TYPE_NONE: group */
-    int32_t type_length;       /* bytes of FIXED, 0 otherwise */
+    enum parquet_type type; /* PARQUET_TYPE_NONE: group */
+    int32_t type_length;    /* bytes of FIXED, 0 otherwise */
     enum parquet_repetition repetition;
     int32_t children_count;
-    int converted; /* enum parquet_converted; unknown ones are NONE */
-    int logical;   /* enum parquet_logical; unknown ones are NONE */
+    int converted;    /* enum parquet_converted; unknown ones are NONE */
+    int logical;      /* enum parquet_logical; unknown ones are NONE */
     bool has_logical; /* a logical type is stated, known or not */
     int32_t scale;
     int32_t precision;
-    int32_t field_id;  /* -1 = none */
-    bool is_utc;       /* logical TIMESTAMP, TIME */
-    int unit;          /* enum parquet_unit of logical TIMESTAMP, TIME; 0 otherwise */
-    int8_t bit_width;  /* logical INTEGER */
-    bool is_signed;    /* logical INTEGER */
+    int32_t field_id; /* -1 = none */
+    bool is_utc;      /* logical TIMESTAMP, TIME */
+    int unit;         /* enum parquet_unit of logical TIMESTAMP, TIME; 0 otherwise */
+    int8_t bit_width; /* logical INTEGER */
+    bool is_signed;   /* logical INTEGER */
 };
 
 /* Statistics of a chunk or page. Absent bounds have NULL data. */
@@ -104,8 +104,8 @@ struct metadata_page {
     int32_t rows_count;   /* V2 only, else -1 */
     int32_t nulls_count;  /* V2 only, else -1 */
     int encoding;
-    int definition_encoding; /* V1 */
-    int repetition_encoding; /* V1 */
+    int definition_encoding;  /* V1 */
+    int repetition_encoding;  /* V1 */
     int32_t definition_bytes; /* V2 */
     int32_t repetition_bytes; /* V2 */
     bool compressed;          /* V2: the values are; V1: by the chunk's codec */

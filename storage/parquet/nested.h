@@ -23,8 +23,8 @@ enum parquet_kind {
     PARQUET_BOOLEAN,
     PARQUET_INTEGER, /* any width up to 64 bits; unsigned 64 bits wrap */
     PARQUET_REAL,
-    PARQUET_DECIMAL, /* unscaled value; the node has the scale */
-    PARQUET_DATE,    /* days since 1970-01-01 */
+    PARQUET_DECIMAL,       /* unscaled value; the node has the scale */
+    PARQUET_DATE,          /* days since 1970-01-01 */
     PARQUET_TIMESTAMP,     /* µs UTC (any unit in the file, INT96 too) */
     PARQUET_TIMESTAMP_NTZ, /* µs without zone */
     PARQUET_TEXT,
@@ -57,8 +57,8 @@ struct parquet_value {
         __int128 decimal;
         struct span bytes; /* text, binary */
         struct {
-            struct parquet_value *items; /* group: one a child of the node, in order; list: elements;
-                                            map: key, value, key, value, … */
+            struct parquet_value *items; /* group: one a child of the node, in order; list:
+                                            elements; map: key, value, key, value, … */
             size_t count;                /* items; for a map twice the entries */
         };
     };

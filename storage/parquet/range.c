@@ -132,9 +132,8 @@ struct range range_of(const struct leaf_values *values, size_t first, size_t cou
         return (struct range){0};
     }
     const uint8_t *slots = (const uint8_t *)values->slots;
-    const void *from = values->type.kind == LEAF_BYTES
-                           ? NULL
-                           : slots + first * leaf_slot_bytes(values->type.kind);
+    const void *from =
+        values->type.kind == LEAF_BYTES ? NULL : slots + first * leaf_slot_bytes(values->type.kind);
     switch (values->type.kind) {
     case LEAF_BOOLEAN:
         return of_u8(from, count);
@@ -448,7 +447,8 @@ static void keep_bytes(struct parquet_bound *bound, struct span value)
     bound->exact = size == value.size;
 }
 
-/* Order of a kept bound and a value by what is known: equal prefixes, the shortened one is larger. */
+/* Order of a kept bound and a value by what is known: equal prefixes, the shortened one is larger.
+ */
 static int compare_bytes(const struct parquet_bound *bound, struct span value)
 {
     size_t size = value.size < PARQUET_STATISTICS_BYTES ? value.size : PARQUET_STATISTICS_BYTES;

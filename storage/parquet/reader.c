@@ -155,8 +155,9 @@ static void find_calendar(struct parquet_reader *reader)
     reader->legacy_calendar =
         spark_before(reader, '3', '0') ||
         parquet_reader_metadata(reader, "org.apache.spark.legacyDateTime", &ignored);
-    reader->legacy_int96 = spark_before(reader, '3', '1') ||
-                           parquet_reader_metadata(reader, "org.apache.spark.legacyINT96", &ignored);
+    reader->legacy_int96 =
+        spark_before(reader, '3', '1') ||
+        parquet_reader_metadata(reader, "org.apache.spark.legacyINT96", &ignored);
 }
 
 enum err_code parquet_reader_open(const struct parquet_source *source,
@@ -262,9 +263,9 @@ struct column_read {
     const struct selection *selection;
     int64_t group_start; /* file row */
     int64_t group_rows;
-    int64_t row;         /* of the row group: first of the next page */
-    int64_t next;        /* index in the selection still to be read */
-    int64_t end;         /* index after the row group's last selected row */
+    int64_t row;                         /* of the row group: first of the next page */
+    int64_t next;                        /* index in the selection still to be read */
+    int64_t end;                         /* index after the row group's last selected row */
     struct metadata_location *locations; /* NULL: no offset index */
     size_t locations_count;
     size_t location; /* of the current page */
@@ -380,8 +381,8 @@ static enum err_code read_page(struct column_read *read, int64_t rows, struct er
     int64_t first = read->row;
     int64_t end = read->row + rows;
     while (first < end && read->next < read->end && wanted_row(read) < end) {
-        size_t count = column->entries_left < BATCH_ENTRIES_MAX ? column->entries_left
-                                                                : BATCH_ENTRIES_MAX;
+        size_t count =
+            column->entries_left < BATCH_ENTRIES_MAX ? column->entries_left : BATCH_ENTRIES_MAX;
         TRY(column_reader_read(column, count, read->reader->batch, err));
         if (wanted_row(read) < first + (int64_t)count) {
             TRY(append_batch(read, first, err));
@@ -435,8 +436,8 @@ static enum err_code read_chunk(struct column_read *read, size_t row_group, size
 /* ---- columns of a frame ---- */
 
 /* The leaf of a flat column, checked to be one. */
-static enum err_code flat_leaf(const struct parquet_reader *reader, size_t element, size_t *leaf_out,
-                               struct err *err)
+static enum err_code flat_leaf(const struct parquet_reader *reader, size_t element,
+                               size_t *leaf_out, struct err *err)
 {
     const struct tree_element *found = &reader->tree.elements[element];
     if (found->element->type == PARQUET_TYPE_NONE || found->repetition > 0) {
@@ -460,8 +461,7 @@ static enum err_code read_column(struct parquet_reader *reader, const struct sel
 {
     struct column *target = &frame->columns[field];
     bool wanted = options == NULL || options->columns == NULL || options->columns[field];
-    size_t element =
-        wanted ? tree_find_column(&reader->tree, name_of(frame, options, field)) : 0;
+    size_t element = wanted ? tree_find_column(&reader->tree, name_of(frame, options, field)) : 0;
     if (element == 0) {
         convert_append_nulls(target, selection->count);
         return ERR_OK;
@@ -508,13 +508,14 @@ static enum err_code read_columns(struct parquet_reader *reader, const struct se
 
 static enum err_code read_selection(struct parquet_reader *reader,
                                     const struct selection *selection,
-                                    const struct parquet_read_options *options,
-                                    struct frame *frame, struct err *err)
+                                    const struct parquet_read_options *options, struct frame *frame,
+                                    struct err *err)
 {
     assert(frame->operations == NULL); /* rows of files have none */
     assert(frame->lines == NULL);
     if (selection->count > FRAME_ROWS_MAX - frame->rows_count) {
-        return err_set(err, ERR_TOO_LARGE, "%lld more rows than a frame holds; read fewer at a time",
+        return err_set(err, ERR_TOO_LARGE,
+                       "%lld more rows than a frame holds; read fewer at a time",
                        (long long)selection->count);
     }
     frame_reserve(frame, selection->count < RESERVE_ROWS_MAX ? selection->count : RESERVE_ROWS_MAX);

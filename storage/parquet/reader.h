@@ -27,9 +27,10 @@
 
 enum {
     PARQUET_FOOTER_BYTES_MAX = 256 << 20,
-    PARQUET_PAGE_BYTES_MAX = 128 << 20,      /* of one page, uncompressed */
-    PARQUET_READER_MEMORY_MAX = 512 << 20,   /* of the pages and dictionaries a reader holds at once */
-    PARQUET_PAGE_VALUES_MAX = 1 << 26,       /* of one page, nulls included */
+    PARQUET_PAGE_BYTES_MAX = 128 << 20, /* of one page, uncompressed */
+    PARQUET_READER_MEMORY_MAX = 512
+                                << 20, /* of the pages and dictionaries a reader holds at once */
+    PARQUET_PAGE_VALUES_MAX = 1 << 26, /* of one page, nulls included */
     PARQUET_PAGE_HEADER_BYTES_MAX = 1 << 20,
     PARQUET_SCHEMA_NODES_MAX = 20000,
     PARQUET_SCHEMA_DEPTH_MAX = 24,
@@ -91,14 +92,12 @@ struct parquet_read_options {
  * is as it was.
  *
  * Type differences: widening only: byte → short → integer → long, integer and
- * smaller → double, float → double, decimal to larger precision with at least as many integral digits and
- * scale, date → timestamp_ntz; timestamps in any unit and INT96 → µs.
- * Cost:    touches only the pages of the range when the file has an offset index,
- *          else reads page headers up to it. Memory grows with `count`, and a row
- *          group's row count is the file's claim: read large files in pieces.
- * Text:    strings are checked to be UTF-8.
- * Errors:  ERR_CORRUPT and ERR_UNSUPPORTED with column and offset (a nested
- *          column where the schema has a flat one, a type that does not widen);
+ * smaller → double, float → double, decimal to larger precision with at least as many integral
+ * digits and scale, date → timestamp_ntz; timestamps in any unit and INT96 → µs. Cost:    touches
+ * only the pages of the range when the file has an offset index, else reads page headers up to it.
+ * Memory grows with `count`, and a row group's row count is the file's claim: read large files in
+ * pieces. Text:    strings are checked to be UTF-8. Errors:  ERR_CORRUPT and ERR_UNSUPPORTED with
+ * column and offset (a nested column where the schema has a flat one, a type that does not widen);
  *          ERR_TOO_LARGE a column over 2^31 - 1 bytes, pages over
  *          PARQUET_READER_MEMORY_MAX; what read_at returns.
  * Requires: 0 <= start, 0 <= count, start + count <= rows of the file (asserted).

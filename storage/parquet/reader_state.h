@@ -19,7 +19,7 @@ struct parquet_reader {
     struct arena arena;    /* footer, tree */
     struct metadata_footer footer;
     struct tree tree;
-    int64_t *starts;       /* first file row of each row group, and after the last the row count */
+    int64_t *starts; /* first file row of each row group, and after the last the row count */
     struct codec codec;
     size_t memory_used;          /* of all column readers; see PARQUET_READER_MEMORY_MAX */
     struct column_reader column; /* scratch of flat reads */

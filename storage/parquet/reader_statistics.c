@@ -43,10 +43,8 @@ static bool find_bounds(const struct parquet_reader *reader, const struct metada
                      chunk->type != PARQUET_TYPE_FIXED && chunk->type != PARQUET_TYPE_BYTE_ARRAY &&
                      !meaning->is_unsigned;
     if (is_number && statistics->min.data != NULL && statistics->max.data != NULL) {
-        *bounds_out = (struct stated_bounds){.min = statistics->min,
-                                             .max = statistics->max,
-                                             .min_exact = true,
-                                             .max_exact = true};
+        *bounds_out = (struct stated_bounds){
+            .min = statistics->min, .max = statistics->max, .min_exact = true, .max_exact = true};
         return true;
     }
     return false;
@@ -170,11 +168,10 @@ static void find_range(const struct parquet_reader *reader, const struct metadat
         plan.check_calendar || !find_bounds(reader, chunk, leaf, &meaning, &bounds)) {
         return;
     }
-    statistics->has_range = convert_bound(element, &plan, field, bounds.min, bounds.min_exact,
-                                          &statistics->min) &&
-                            convert_bound(element, &plan, field, bounds.max, bounds.max_exact,
-                                          &statistics->max) &&
-                            compare_bounds(field, &statistics->min, &statistics->max) <= 0;
+    statistics->has_range =
+        convert_bound(element, &plan, field, bounds.min, bounds.min_exact, &statistics->min) &&
+        convert_bound(element, &plan, field, bounds.max, bounds.max_exact, &statistics->max) &&
+        compare_bounds(field, &statistics->min, &statistics->max) <= 0;
     /* a maximum that was cut here is below the values: keep it only while it is a bound */
     if (statistics->has_range && bounds.max.size > PARQUET_STATISTICS_BYTES &&
         plan.kind == CONVERT_BYTES) {

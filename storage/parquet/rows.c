@@ -21,8 +21,8 @@ struct leaf_stream {
     enum parquet_type type;
     struct column_reader reader;
     struct batch *batch;
-    size_t entry; /* next in the batch */
-    size_t value; /* next in the batch's values */
+    size_t entry;         /* next in the batch */
+    size_t value;         /* next in the batch's values */
     int64_t entries_left; /* of the chunk, beyond the batch */
 };
 
@@ -31,10 +31,10 @@ struct parquet_rows {
     struct arena tree_arena; /* nodes; until the end */
     struct arena row_arena;  /* values; until the next row */
     struct tree_node root;
-    size_t leaves_count;       /* of the file */
+    size_t leaves_count;         /* of the file */
     struct leaf_stream **leaves; /* by ordinal; NULL = not wanted */
-    size_t row_group;          /* current; rows_left 0: to be opened */
-    int64_t rows_left;         /* of the current row group */
+    size_t row_group;            /* current; rows_left 0: to be opened */
+    int64_t rows_left;           /* of the current row group */
 };
 
 /* ---- leaves ---- */
@@ -284,8 +284,7 @@ static enum err_code assemble_repeated(struct parquet_rows *rows, const struct t
 static enum err_code pair_up(struct parquet_rows *rows, struct parquet_value *value,
                              struct err *err)
 {
-    struct parquet_value *pairs =
-        arena_alloc(&rows->row_arena, value->count * 2 * sizeof *pairs);
+    struct parquet_value *pairs = arena_alloc(&rows->row_arena, value->count * 2 * sizeof *pairs);
     if (pairs == NULL) {
         return arena_full(err);
     }

@@ -34,8 +34,8 @@ struct parquet_bound {
 struct parquet_column_statistics {
     int64_t values_count; /* not null */
     int64_t nulls_count;  /* -1 = unknown (reader only) */
-    bool has_nan;         /* some value is NaN (from a footer: may be); min and max are over the others */
-    bool has_range;       /* min and max below are set */
+    bool has_nan;   /* some value is NaN (from a footer: may be); min and max are over the others */
+    bool has_range; /* min and max below are set */
     struct parquet_bound min;
     struct parquet_bound max;
 };

@@ -138,7 +138,7 @@ bool thrift_element_bool(struct cursor *cursor)
 
 /* One open container of a skipped value. */
 struct skip_level {
-    bool is_struct;           /* ends with a stop byte; else after `left` values */
+    bool is_struct;            /* ends with a stop byte; else after `left` values */
     struct thrift_field field; /* is_struct */
     uint64_t left;
     enum thrift_type types[2]; /* a map's key and value alternate; a list has both the same */
@@ -312,7 +312,8 @@ void thrift_write_struct(struct buffer *out, int *last, int id)
     write_head(out, last, id, THRIFT_STRUCT);
 }
 
-void thrift_write_list(struct buffer *out, int *last, int id, enum thrift_type element, size_t count)
+void thrift_write_list(struct buffer *out, int *last, int id, enum thrift_type element,
+                       size_t count)
 {
     write_head(out, last, id, THRIFT_LIST);
     if (count <= LIST_COUNT_SHORT_MAX) {

@@ -71,7 +71,8 @@ void thrift_write_i64(struct buffer *out, int *last, int id, int64_t value);
 void thrift_write_binary(struct buffer *out, int *last, int id, struct span value);
 /* A struct's fields follow (with a `last` of their own), then thrift_write_stop. */
 void thrift_write_struct(struct buffer *out, int *last, int id);
-void thrift_write_list(struct buffer *out, int *last, int id, enum thrift_type element, size_t count);
+void thrift_write_list(struct buffer *out, int *last, int id, enum thrift_type element,
+                       size_t count);
 void thrift_write_stop(struct buffer *out);
 
 void thrift_put_integer(struct buffer *out, int64_t value); /* list element */

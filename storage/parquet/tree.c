@@ -19,10 +19,8 @@ static void place(const struct metadata_footer *footer, struct tree *tree, size_
 {
     const struct metadata_element *element = &footer->elements[index];
     struct tree_element *placed = &tree->elements[index];
-    *placed = (struct tree_element){.element = element,
-                                    .next = index + 1,
-                                    .parent = parent,
-                                    .first_leaf = tree->leaves_count};
+    *placed = (struct tree_element){
+        .element = element, .next = index + 1, .parent = parent, .first_leaf = tree->leaves_count};
     if (index > 0) {
         const struct tree_element *above = &tree->elements[parent];
         placed->definition =
@@ -68,8 +66,8 @@ static enum err_code place_all(const struct metadata_footer *footer, struct tree
                 return err_set(err, ERR_UNSUPPORTED, "schema is nested deeper than %d groups",
                                PARQUET_SCHEMA_DEPTH_MAX);
             }
-            open[depth++] = (struct open_group){
-                .index = i, .children_left = (size_t)element->children_count};
+            open[depth++] =
+                (struct open_group){.index = i, .children_left = (size_t)element->children_count};
         }
         depth = close_groups(tree, open, depth, i + 1);
     }
@@ -204,9 +202,9 @@ static struct leaf_meaning decimal_meaning(const struct metadata_element *elemen
 static struct leaf_meaning int64_meaning(const struct metadata_element *element)
 {
     if (element->logical == PARQUET_LOGICAL_TIMESTAMP && element->unit != 0) {
-        return (struct leaf_meaning){
-            .kind = element->is_utc ? PARQUET_TIMESTAMP : PARQUET_TIMESTAMP_NTZ,
-            .unit = element->unit};
+        return (struct leaf_meaning){.kind = element->is_utc ? PARQUET_TIMESTAMP
+                                                             : PARQUET_TIMESTAMP_NTZ,
+                                     .unit = element->unit};
     }
     if (element->converted == PARQUET_CONVERTED_TIMESTAMP_MILLIS ||
         element->converted == PARQUET_CONVERTED_TIMESTAMP_MICROS) {
@@ -319,7 +317,8 @@ static bool is_repeated(const struct tree *tree, size_t index)
 
 static bool is_annotated(const struct metadata_element *element, int logical, int converted)
 {
-    return element->logical == logical || (!element->has_logical && element->converted == converted);
+    return element->logical == logical ||
+           (!element->has_logical && element->converted == converted);
 }
 
 static bool is_list(const struct tree *tree, size_t index)
@@ -453,7 +452,8 @@ static struct tree_node *bare_list_node(const struct node_builder *builder, size
     return node;
 }
 
-/* Recursion is bounded by PARQUET_SCHEMA_DEPTH_MAX groups. `as_element`: the repetition is dealt with. */
+/* Recursion is bounded by PARQUET_SCHEMA_DEPTH_MAX groups. `as_element`: the repetition is dealt
+ * with. */
 static struct tree_node *build_node(const struct node_builder *builder, size_t index,
                                     bool as_element)
 {

@@ -17,8 +17,8 @@
 /* One element with its place; index 0 is the root. Depth-first, as in the footer. */
 struct tree_element {
     const struct metadata_element *element;
-    size_t next;   /* index after this element's subtree: its next sibling or beyond */
-    size_t parent; /* of the root: 0 */
+    size_t next;        /* index after this element's subtree: its next sibling or beyond */
+    size_t parent;      /* of the root: 0 */
     uint8_t definition; /* level at which this element is present */
     uint8_t repetition;
     size_t first_leaf; /* ordinal of the first leaf in the subtree */
@@ -27,7 +27,7 @@ struct tree_element {
 
 /* One leaf column. */
 struct tree_leaf {
-    size_t element; /* index of its tree_element */
+    size_t element;   /* index of its tree_element */
     const char *path; /* "add.partitionValues.key_value.key", for messages */
 };
 
@@ -45,7 +45,8 @@ struct tree {
 enum err_code tree_build(const struct metadata_footer *footer, struct arena *arena,
                          struct tree *tree_out, struct err *err) MUST_USE;
 
-/* Index of the top-level element by name: exactly, else ignoring ASCII case when unique; 0 = none. */
+/* Index of the top-level element by name: exactly, else ignoring ASCII case when unique; 0 = none.
+ */
 size_t tree_find_column(const struct tree *tree, struct span name);
 
 /* What a leaf's values are. */
@@ -63,7 +64,7 @@ struct leaf_meaning leaf_meaning_of(const struct metadata_element *element);
 /* A logical node with what assembling rows needs. `node` is first, so that both convert. */
 struct tree_node {
     struct parquet_node node;
-    uint8_t definition; /* level at which the value is not null */
+    uint8_t definition;          /* level at which the value is not null */
     uint8_t repeated_definition; /* lists, maps: level at which there is an element */
     uint8_t repetition;          /* lists, maps: repetition level of further elements */
     size_t first_leaf;           /* in the subtree; of a leaf: itself */

@@ -24,9 +24,9 @@ enum {
 /* A field with its place in the file. Lists and maps stand for their two physical groups. */
 struct shred_node {
     const struct parquet_tree_field *field;
-    bool is_required;            /* map keys */
-    uint8_t definition;          /* level at which it is present */
-    uint8_t repetition;          /* lists, maps: level of further elements */
+    bool is_required;   /* map keys */
+    uint8_t definition; /* level at which it is present */
+    uint8_t repetition; /* lists, maps: level of further elements */
     size_t first_leaf;
     size_t leaves_count;
     struct shred_node *children; /* field->children_count of them */
@@ -59,7 +59,7 @@ struct parquet_tree_writer {
     struct shred_leaf *leaves;
     size_t leaves_count;
     struct shred_frame stack[PARQUET_SCHEMA_DEPTH_MAX];
-    size_t depth; /* >= 1: the root is always open */
+    size_t depth;       /* >= 1: the root is always open */
     int64_t rows_count; /* of the row group at hand */
     int64_t bytes;      /* gathered, about */
     bool finished;

@@ -50,7 +50,8 @@ static struct json *binary_to_json(struct span bytes)
 /* Text of a value that JSON has no type for. */
 static struct json *formatted_to_json(const struct parquet_value *value)
 {
-    char text[TEXT_DECIMAL_BYTES > TEXT_TIMESTAMP_BYTES ? TEXT_DECIMAL_BYTES : TEXT_TIMESTAMP_BYTES];
+    char
+        text[TEXT_DECIMAL_BYTES > TEXT_TIMESTAMP_BYTES ? TEXT_DECIMAL_BYTES : TEXT_TIMESTAMP_BYTES];
     size_t size = 0;
     if (value->kind == PARQUET_DECIMAL) {
         size = text_format_decimal(value->decimal, value->node->scale, text);

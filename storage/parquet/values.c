@@ -147,8 +147,8 @@ static void convert_floats(const uint8_t *bytes, size_t count, double *out)
 }
 
 /* Fixed-width values that lie back to back. */
-static void convert_fixed(const struct values_decoder *decoder, const uint8_t *bytes,
-                          size_t count, void *out)
+static void convert_fixed(const struct values_decoder *decoder, const uint8_t *bytes, size_t count,
+                          void *out)
 {
     size_t width = plain_width(decoder);
     switch (decoder->type) {
@@ -471,8 +471,8 @@ enum err_code values_check_dictionary(const struct values_page *page, struct err
     }
     /* a value takes a bit at least, so that a lie about the count costs no memory */
     if (page->values_max > page->bytes.size * 8) {
-        return err_set(err, ERR_CORRUPT, "dictionary of %zu values in %zu bytes",
-                       page->values_max, page->bytes.size);
+        return err_set(err, ERR_CORRUPT, "dictionary of %zu values in %zu bytes", page->values_max,
+                       page->bytes.size);
     }
     return ERR_OK;
 }

@@ -38,13 +38,13 @@ struct values_decoder {
     int32_t fixed_bytes; /* FIXED */
     int encoding;
     struct span bytes;
-    size_t position;           /* PLAIN: bytes taken (of booleans: bits) */
-    struct hybrid hybrid;      /* dictionary indexes, RLE booleans */
+    size_t position;      /* PLAIN: bytes taken (of booleans: bits) */
+    struct hybrid hybrid; /* dictionary indexes, RLE booleans */
     struct delta_integers integers;
     struct delta_strings strings;
-    size_t stride;             /* BYTE_STREAM_SPLIT: values in the page */
-    size_t given;              /* BYTE_STREAM_SPLIT */
-    uint8_t *scratch;          /* BYTE_STREAM_SPLIT of FIXED: joined values */
+    size_t stride;    /* BYTE_STREAM_SPLIT: values in the page */
+    size_t given;     /* BYTE_STREAM_SPLIT */
+    uint8_t *scratch; /* BYTE_STREAM_SPLIT of FIXED: joined values */
     size_t scratch_capacity;
     const struct values_dictionary *dictionary;
 };
@@ -53,13 +53,14 @@ struct values_decoder {
 struct values_page {
     enum parquet_type type;
     int32_t fixed_bytes;
-    int encoding;       /* from the page header, any number */
-    struct span bytes;  /* after the levels */
-    size_t values_max;  /* values of the page, nulls included */
+    int encoding;                               /* from the page header, any number */
+    struct span bytes;                          /* after the levels */
+    size_t values_max;                          /* values of the page, nulls included */
     const struct values_dictionary *dictionary; /* NULL = the chunk has none */
 };
 
-/* Zeroed to start; begun for every page; deinit at the end. Errors: ERR_CORRUPT, ERR_UNSUPPORTED. */
+/* Zeroed to start; begun for every page; deinit at the end. Errors: ERR_CORRUPT, ERR_UNSUPPORTED.
+ */
 enum err_code values_begin(struct values_decoder *decoder, const struct values_page *page,
                            struct err *err) MUST_USE;
 

@@ -20,8 +20,8 @@ struct parquet_writer {
     struct file_writer file;
     struct schema *schema; /* a reference */
     struct parquet_write_options options;
-    size_t *fields;     /* of each leaf, its field */
-    const char **names; /* of each leaf; paths point here */
+    size_t *fields;                               /* of each leaf, its field */
+    const char **names;                           /* of each leaf; paths point here */
     struct parquet_column_statistics *statistics; /* a field each */
     struct frame *pending; /* rows appended but not yet in a row group; NULL = none yet */
     int64_t rows_count;

@@ -25,9 +25,9 @@ enum {
     PARQUET_WRITE_ROW_GROUP_ROWS_MAX = 1 << 20,
     PARQUET_WRITE_ROW_GROUP_BYTES_MAX = 128 << 20, /* of values, before encoding */
     PARQUET_WRITE_PAGE_ROWS_MAX = 20000,
-    PARQUET_WRITE_PAGE_BYTES_MAX = 1 << 20,        /* of values; one longer value has its own page */
+    PARQUET_WRITE_PAGE_BYTES_MAX = 1 << 20, /* of values; one longer value has its own page */
     PARQUET_WRITE_DICTIONARY_BYTES_MAX = 1 << 20,
-    PARQUET_WRITE_INDEX_BYTES_MAX = 64,            /* of a string bound in footer and page index */
+    PARQUET_WRITE_INDEX_BYTES_MAX = 64, /* of a string bound in footer and page index */
 };
 
 /* Takes the file's bytes in order. After a failure the file is worthless. */
@@ -48,11 +48,12 @@ struct parquet_writer_context *parquet_writer_context_new(void);
 void parquet_writer_context_free(struct parquet_writer_context **context);
 
 struct parquet_write_options {
-    const int64_t *row_order; /* rows of the frame to write, in this order; NULL = all as they are */
-    int64_t row_order_count;  /* of row_order; ignored when that is NULL */
-    const bool *columns;      /* per schema field: write it? NULL = all (partition columns: false) */
-    const bool *statistics;   /* per schema field: min and max in the file and in the result? NULL =
-                                 all. false (protected values) leaves only null counts. */
+    const int64_t
+        *row_order;          /* rows of the frame to write, in this order; NULL = all as they are */
+    int64_t row_order_count; /* of row_order; ignored when that is NULL */
+    const bool *columns;     /* per schema field: write it? NULL = all (partition columns: false) */
+    const bool *statistics;  /* per schema field: min and max in the file and in the result? NULL =
+                                all. false (protected values) leaves only null counts. */
     const char *const *names; /* per schema field: name in the file (column mapping); NULL = own */
 };
 
@@ -92,8 +93,8 @@ struct parquet_writer;
 enum err_code parquet_writer_open(struct parquet_writer_context *context,
                                   const struct schema *schema,
                                   const struct parquet_write_options *options,
-                                  const struct parquet_sink *sink, struct parquet_writer **writer_out,
-                                  struct err *err) MUST_USE;
+                                  const struct parquet_sink *sink,
+                                  struct parquet_writer **writer_out, struct err *err) MUST_USE;
 
 /* Append rows (all when row_order is NULL); the frame is copied from, not kept. */
 enum err_code parquet_writer_append(struct parquet_writer *writer, const struct frame *frame,

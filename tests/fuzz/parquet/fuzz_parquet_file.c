@@ -112,8 +112,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct parquet_rows *rows = NULL;
     if (parquet_rows_begin(reader, NULL, &rows, &err) == ERR_OK) {
         struct schema *schema = NULL;
-        enum err_code code =
-            schema_parse_delta(span_of_text(SCHEMA), NULL, &schema, &err);
+        enum err_code code = schema_parse_delta(span_of_text(SCHEMA), NULL, &schema, &err);
         assert(code == ERR_OK);
         read_flat(reader, schema, parquet_rows_root(rows));
         schema_release(&schema);

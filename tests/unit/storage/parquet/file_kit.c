@@ -40,8 +40,7 @@ struct frame *file_kit_read(struct file_kit *kit, const struct schema *schema, i
 {
     struct err err = {0};
     struct frame *frame = frame_new(schema);
-    enum err_code code =
-        parquet_reader_read_range(kit->reader, start, count, NULL, frame, &err);
+    enum err_code code = parquet_reader_read_range(kit->reader, start, count, NULL, frame, &err);
     cr_assert_eq(code, ERR_OK, "%s", err.msg);
     cr_assert_eq(frame->rows_count, count);
     frame_check(frame);

@@ -20,8 +20,9 @@ struct schema *sample_schema(const char *fields)
         size_t size = strcspn(at, " ");
         const char *colon = memchr(at, ':', size);
         assert(colon != NULL);
-        buffer_append_format(&text, "%s{\"name\":\"%.*s\",\"type\":\"%.*s\",\"nullable\":true,"
-                                    "\"metadata\":{}}",
+        buffer_append_format(&text,
+                             "%s{\"name\":\"%.*s\",\"type\":\"%.*s\",\"nullable\":true,"
+                             "\"metadata\":{}}",
                              at == fields ? "" : ",", (int)(colon - at), at,
                              (int)(at + size - colon - 1), colon + 1);
         at += size;
@@ -32,7 +33,8 @@ struct schema *sample_schema(const char *fields)
     struct err err = {0};
     enum err_code code = schema_parse_delta(buffer_span(&text), NULL, &schema, &err);
     if (code != ERR_OK) {
-        (void)fprintf(stderr, "sample schema: %s\n", err.msg); /* the assertion below ends the test */
+        (void)fprintf(stderr, "sample schema: %s\n",
+                      err.msg); /* the assertion below ends the test */
     }
     assert(code == ERR_OK);
     return schema;
@@ -54,7 +56,10 @@ static void append_text(struct column *column, uint64_t value, int bytes, bool i
     int length = snprintf(text, sizeof text, "v%llu-", (unsigned long long)value % 100000000);
     while (length < bytes && length < (int)sizeof text - 8) {
         /* some characters of two and three bytes among the letters */
-        const char *piece = !is_text ? "\xff" : value % 7 == 0 ? "é" : value % 11 == 0 ? "水" : "ab";
+        const char *piece = !is_text          ? "\xff"
+                            : value % 7 == 0  ? "é"
+                            : value % 11 == 0 ? "水"
+                                              : "ab";
         size_t size = strlen(piece);
         memcpy(text + length, piece, size);
         length += (int)size;

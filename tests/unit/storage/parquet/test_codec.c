@@ -56,8 +56,8 @@ Test(codec, unpacks_other_writers_forms)
         {"snappy", PARQUET_SNAPPY, {0x08, 0x1c, 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'}, 10, 8},
         {"gzip",
          PARQUET_GZIP,
-         {0x1f, 0x8b, 0x08, 0, 0, 0, 0, 0, 0, 0x03, 0x4b, 0x4c, 0x4a, 0x4e, 0x49,
-          0x4d, 0x4b, 0xcf, 0x00, 0x00, 0x50, 0x2a, 0xef, 0xae, 0x08, 0, 0, 0},
+         {0x1f, 0x8b, 0x08, 0,    0,    0,    0,    0,    0,    0x03, 0x4b, 0x4c, 0x4a, 0x4e,
+          0x49, 0x4d, 0x4b, 0xcf, 0x00, 0x00, 0x50, 0x2a, 0xef, 0xae, 0x08, 0,    0,    0},
          28,
          8},
         {"two gzip members",
@@ -69,7 +69,11 @@ Test(codec, unpacks_other_writers_forms)
          56,
          16},
         {"raw lz4", PARQUET_LZ4_RAW, {0x80, 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'}, 9, 8},
-        {"raw lz4 under the old name", PARQUET_LZ4, {0x80, 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'}, 9, 8},
+        {"raw lz4 under the old name",
+         PARQUET_LZ4,
+         {0x80, 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'},
+         9,
+         8},
         {"hadoop lz4",
          PARQUET_LZ4,
          {0, 0, 0, 8, 0, 0, 0, 9, 0x80, 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'},
@@ -95,10 +99,12 @@ Test(codec, unpacks_other_writers_forms)
             cr_expect_arr_eq(raw + at, "abcdefgh", 8, "%s", cases[i].name);
         }
         /* one byte less or more than it holds */
-        cr_expect_eq(codec_unpack(&codec, cases[i].method, packed, raw, cases[i].raw_size - 1, &err),
-                     ERR_CORRUPT, "%s", cases[i].name);
-        cr_expect_eq(codec_unpack(&codec, cases[i].method, packed, raw, cases[i].raw_size + 1, &err),
-                     ERR_CORRUPT, "%s", cases[i].name);
+        cr_expect_eq(
+            codec_unpack(&codec, cases[i].method, packed, raw, cases[i].raw_size - 1, &err),
+            ERR_CORRUPT, "%s", cases[i].name);
+        cr_expect_eq(
+            codec_unpack(&codec, cases[i].method, packed, raw, cases[i].raw_size + 1, &err),
+            ERR_CORRUPT, "%s", cases[i].name);
     }
 }
 

@@ -25,9 +25,9 @@ Test(delta_encodings, reads_integers_of_another_writer)
     struct err err = {0};
     struct delta_integers stream;
     int64_t values[100];
-    cr_assert_eq(delta_integers_begin(&stream, span_of(steps_of_seven, sizeof steps_of_seven), 100,
-                                      &err),
-                 ERR_OK);
+    cr_assert_eq(
+        delta_integers_begin(&stream, span_of(steps_of_seven, sizeof steps_of_seven), 100, &err),
+        ERR_OK);
     cr_assert_eq(delta_integers_next(&stream, values, 1, &err), ERR_OK);
     cr_assert_eq(delta_integers_next(&stream, values + 1, 60, &err), ERR_OK);
     cr_assert_eq(delta_integers_next(&stream, values + 61, 39, &err), ERR_OK);
@@ -63,8 +63,7 @@ Test(delta_encodings, every_cut_is_refused)
         struct err err = {0};
         CLEANUP(delta_strings_deinit) struct delta_strings stream = {0};
         struct span values[60];
-        enum err_code code =
-            delta_strings_begin(&stream, span_of(names, size), true, 60, &err);
+        enum err_code code = delta_strings_begin(&stream, span_of(names, size), true, 60, &err);
         if (code == ERR_OK) {
             code = delta_strings_next(&stream, values, 60, &err);
         }
@@ -88,9 +87,9 @@ Test(delta_encodings, refuses_headers_that_lie)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct err err = {0};
         struct delta_integers stream;
-        cr_expect_eq(delta_integers_begin(&stream, span_of(cases[i].bytes, cases[i].size), 100,
-                                          &err),
-                     ERR_CORRUPT, "%s", cases[i].name);
+        cr_expect_eq(
+            delta_integers_begin(&stream, span_of(cases[i].bytes, cases[i].size), 100, &err),
+            ERR_CORRUPT, "%s", cases[i].name);
     }
 }
 

@@ -119,7 +119,8 @@ Test(golden, files_are_read_or_refused_by_name)
         {"rle_boolean_encoding.parquet", 68, ERR_OK, ""},
         {"sort_columns.parquet", 6, ERR_OK, ""},
         {"unknown-logical-type.parquet", 3, ERR_OK, ""},
-        {"aes256/encrypt_columns_and_footer_ctr.parquet.encrypted", 0, ERR_UNSUPPORTED, "encrypted"},
+        {"aes256/encrypt_columns_and_footer_ctr.parquet.encrypted", 0, ERR_UNSUPPORTED,
+         "encrypted"},
         {"aes256/encrypt_columns_plaintext_footer.parquet.encrypted", 0, ERR_UNSUPPORTED,
          "encrypted"},
     };
@@ -217,7 +218,8 @@ static struct schema *schema_of(const struct parquet_node *node)
                    type);
     struct schema *schema = NULL;
     struct err err = {0};
-    cr_assert_eq(schema_parse_delta(span_of_text(text), NULL, &schema, &err), ERR_OK, "%s", err.msg);
+    cr_assert_eq(schema_parse_delta(span_of_text(text), NULL, &schema, &err), ERR_OK, "%s",
+                 err.msg);
     return schema;
 }
 
@@ -280,20 +282,30 @@ static void expect_agreement(struct parquet_reader *reader, const struct parquet
 
 Test(golden, flat_and_nested_readers_agree)
 {
-    static const char *const files[] = {
-        "alltypes_dictionary.parquet",        "alltypes_plain.snappy.parquet",
-        "alltypes_tiny_pages_plain.parquet",  "binary_truncated_min_max.parquet",
-        "byte_stream_split.zstd.parquet",     "data_index_bloom_encoding_stats.parquet",
-        "datapage_v1-uncompressed-checksum.parquet",
-        "datapage_v2_empty_datapage.snappy.parquet",
-        "dict-page-offset-zero.parquet",      "fixed_length_byte_array.parquet",
-        "fixed_length_decimal_legacy.parquet", "float16_zeros_and_nans.parquet",
-        "hadoop_lz4_compressed.parquet",      "int32_with_null_pages.parquet",
-        "int96_from_spark.parquet",           "list_columns.parquet",
-        "lz4_raw_compressed_larger.parquet",  "nan_in_stats.parquet",
-        "nullable.impala.parquet",            "page_v2_empty_compressed.parquet",
-        "rle-dict-snappy-checksum.parquet",   "rle_boolean_encoding.parquet",
-        "sort_columns.parquet",               "unknown-logical-type.parquet"};
+    static const char *const files[] = {"alltypes_dictionary.parquet",
+                                        "alltypes_plain.snappy.parquet",
+                                        "alltypes_tiny_pages_plain.parquet",
+                                        "binary_truncated_min_max.parquet",
+                                        "byte_stream_split.zstd.parquet",
+                                        "data_index_bloom_encoding_stats.parquet",
+                                        "datapage_v1-uncompressed-checksum.parquet",
+                                        "datapage_v2_empty_datapage.snappy.parquet",
+                                        "dict-page-offset-zero.parquet",
+                                        "fixed_length_byte_array.parquet",
+                                        "fixed_length_decimal_legacy.parquet",
+                                        "float16_zeros_and_nans.parquet",
+                                        "hadoop_lz4_compressed.parquet",
+                                        "int32_with_null_pages.parquet",
+                                        "int96_from_spark.parquet",
+                                        "list_columns.parquet",
+                                        "lz4_raw_compressed_larger.parquet",
+                                        "nan_in_stats.parquet",
+                                        "nullable.impala.parquet",
+                                        "page_v2_empty_compressed.parquet",
+                                        "rle-dict-snappy-checksum.parquet",
+                                        "rle_boolean_encoding.parquet",
+                                        "sort_columns.parquet",
+                                        "unknown-logical-type.parquet"};
     const char *folder = data_folder();
     for (size_t i = 0; folder != NULL && i < sizeof files / sizeof files[0]; i++) {
         char name[PATH_BYTES];
@@ -323,7 +335,8 @@ Test(golden, values_of_odd_files)
         const char *rows;
     } cases[] = {
         {"old_list_structure.parquet", "{\"a\":[[1,2],[3,4]]}\n"},
-        {"incorrect_map_schema.parquet", "{\"my_map\":{\"parent\":\"another\",\"name\":\"report\"}}\n"},
+        {"incorrect_map_schema.parquet",
+         "{\"my_map\":{\"parent\":\"another\",\"name\":\"report\"}}\n"},
         {"list_columns.parquet",
          "{\"int64_list\":[1,2,3],\"utf8_list\":[\"abc\",\"efg\",\"hij\"]}\n"
          "{\"int64_list\":[null,1],\"utf8_list\":null}\n"

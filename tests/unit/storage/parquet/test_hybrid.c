@@ -107,8 +107,8 @@ Test(hybrid, round_trips_every_width_in_pieces)
                 cr_assert(hybrid_read_u32(&hybrid, again + at, step));
                 at += step;
             }
-            cr_expect_arr_eq(values, again, (COUNT - seed) * sizeof values[0],
-                             "width %u seed %llu", width, (unsigned long long)seed);
+            cr_expect_arr_eq(values, again, (COUNT - seed) * sizeof values[0], "width %u seed %llu",
+                             width, (unsigned long long)seed);
         }
     }
 }

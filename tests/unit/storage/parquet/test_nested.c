@@ -270,9 +270,9 @@ Test(nested, only_wanted_columns_are_read)
     file_kit_init(&kit, frame, NULL);
     struct parquet_rows *rows = NULL;
     struct err err = {0};
-    cr_assert_eq(parquet_rows_begin(kit.reader, (const char *const[]){"c", "gone", "a", NULL}, &rows,
-                                    &err),
-                 ERR_OK);
+    cr_assert_eq(
+        parquet_rows_begin(kit.reader, (const char *const[]){"c", "gone", "a", NULL}, &rows, &err),
+        ERR_OK);
     const struct parquet_node *node = parquet_rows_root(rows);
     cr_assert_eq(node->children_count, 2);
     cr_expect_eq(parquet_node_child(node, "a"), 0);

@@ -76,8 +76,7 @@ Test(range, there_is_no_bound_above_only_largest_bytes)
 Test(range, nan_is_noted_and_left_out)
 {
     static const double reals[] = {NAN, 2, -1, NAN};
-    struct leaf_values values = {
-        .type = {.kind = LEAF_F64}, .count = 4, .slots = reals};
+    struct leaf_values values = {.type = {.kind = LEAF_F64}, .count = 4, .slots = reals};
     struct range range = range_of(&values, 0, 4);
     cr_expect(range.has_nan);
     cr_expect(range.has_range);
@@ -130,7 +129,8 @@ Test(range, strings_are_ordered_by_unsigned_bytes)
     }
 }
 
-/* Bounds longer than what is kept of them: which is larger is not known from the kept part alone. */
+/* Bounds longer than what is kept of them: which is larger is not known from the kept part alone.
+ */
 Test(range, file_bounds_of_long_strings_join_truthfully)
 {
     char longer[400];

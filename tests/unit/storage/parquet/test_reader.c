@@ -30,7 +30,8 @@ static const struct {
     {"no rows", {.rows_count = 0, .seed = 1}},
     {"all null", {.rows_count = 5000, .seed = 2, .nulls_permille = 1000}},
     {"one value", {.rows_count = 30000, .seed = 3, .distinct = 1}},
-    {"few values with nulls", {.rows_count = 50000, .seed = 4, .nulls_permille = 300, .distinct = 60}},
+    {"few values with nulls",
+     {.rows_count = 50000, .seed = 4, .nulls_permille = 300, .distinct = 60}},
     {"unique values", {.rows_count = 45000, .seed = 5}},
     {"unique values with nulls", {.rows_count = 45000, .seed = 6, .nulls_permille = 50}},
     {"long strings", {.rows_count = 3000, .seed = 7, .nulls_permille = 100, .text_bytes = 3000}},
@@ -53,7 +54,8 @@ Test(reader, gives_back_every_type_in_every_shape)
 
 Test(reader, reads_any_range)
 {
-    CLEANUP(schema_cleanup) struct schema *schema = sample_schema("a:string b:long c:decimal(20,2)");
+    CLEANUP(schema_cleanup)
+    struct schema *schema = sample_schema("a:string b:long c:decimal(20,2)");
     const struct sample sample = {
         .rows_count = 65000, .seed = 9, .nulls_permille = 200, .distinct = 40000};
     CLEANUP(frame_cleanup) struct frame *frame = sample_frame(schema, &sample);
@@ -92,9 +94,9 @@ Test(reader, reads_chosen_rows)
         frame_check(found);
         for (size_t i = 0; i < schema->fields_count; i++) {
             for (int64_t at = 0; at < count; at++) {
-                cr_expect(sample_columns_equal(&frame->columns[i], rows[at], &found->columns[i], at,
-                                               1),
-                          "row %lld", (long long)rows[at]);
+                cr_expect(
+                    sample_columns_equal(&frame->columns[i], rows[at], &found->columns[i], at, 1),
+                    "row %lld", (long long)rows[at]);
             }
         }
     }
@@ -124,10 +126,14 @@ Test(reader, widens_types_as_delta_allows)
         const char *read_as;
         bool works;
     } cases[] = {
-        {"a:byte", "a:short", true},       {"a:byte", "a:integer", true},
-        {"a:byte", "a:long", true},        {"a:short", "a:long", true},
-        {"a:integer", "a:long", true},     {"a:integer", "a:double", true},
-        {"a:float", "a:double", true},     {"a:date", "a:timestamp_ntz", true},
+        {"a:byte", "a:short", true},
+        {"a:byte", "a:integer", true},
+        {"a:byte", "a:long", true},
+        {"a:short", "a:long", true},
+        {"a:integer", "a:long", true},
+        {"a:integer", "a:double", true},
+        {"a:float", "a:double", true},
+        {"a:date", "a:timestamp_ntz", true},
         {"a:timestamp", "a:timestamp_ntz", true},
         {"a:integer", "a:decimal(10,0)", true},
         {"a:integer", "a:decimal(12,2)", true},
@@ -138,12 +144,18 @@ Test(reader, widens_types_as_delta_allows)
         {"a:decimal(20,2)", "a:decimal(38,3)", true},
         {"a:decimal(7,2)", "a:decimal(7,1)", false},
         {"a:decimal(7,2)", "a:decimal(7,3)", false},
-        {"a:binary", "a:string", false},   {"a:string", "a:binary", true},
-        {"a:long", "a:integer", false},    {"a:long", "a:double", false},
-        {"a:double", "a:float", false},    {"a:string", "a:integer", false},
-        {"a:integer", "a:string", false},  {"a:boolean", "a:integer", false},
-        {"a:date", "a:timestamp", false},  {"a:double", "a:decimal(38,10)", false},
-        {"a:long", "a:timestamp", false},  {"a:integer", "a:date", false},
+        {"a:binary", "a:string", false},
+        {"a:string", "a:binary", true},
+        {"a:long", "a:integer", false},
+        {"a:long", "a:double", false},
+        {"a:double", "a:float", false},
+        {"a:string", "a:integer", false},
+        {"a:integer", "a:string", false},
+        {"a:boolean", "a:integer", false},
+        {"a:date", "a:timestamp", false},
+        {"a:double", "a:decimal(38,10)", false},
+        {"a:long", "a:timestamp", false},
+        {"a:integer", "a:date", false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         CLEANUP(schema_cleanup) struct schema *stored = sample_schema(cases[i].stored);
@@ -155,8 +167,7 @@ Test(reader, widens_types_as_delta_allows)
         file_kit_init(&kit, frame, NULL);
         CLEANUP(frame_cleanup) struct frame *found = frame_new(wider);
         struct err err = {0};
-        enum err_code code =
-            parquet_reader_read_range(kit.reader, 0, 100, NULL, found, &err);
+        enum err_code code = parquet_reader_read_range(kit.reader, 0, 100, NULL, found, &err);
         if (cases[i].works) {
             cr_expect_eq(code, ERR_OK, "%s as %s: %s", cases[i].stored, cases[i].read_as, err.msg);
             cr_expect_eq(found->columns[0].nulls_count, frame->columns[0].nulls_count);
@@ -172,7 +183,8 @@ Test(reader, widens_types_as_delta_allows)
 
 Test(reader, widened_values_are_right)
 {
-    CLEANUP(schema_cleanup) struct schema *stored = sample_schema("i:integer d:decimal(7,2) t:date");
+    CLEANUP(schema_cleanup)
+    struct schema *stored = sample_schema("i:integer d:decimal(7,2) t:date");
     CLEANUP(schema_cleanup)
     struct schema *wider = sample_schema("i:decimal(12,2) d:decimal(20,5) t:timestamp_ntz");
     CLEANUP(frame_cleanup) struct frame *frame = frame_new(stored);
@@ -250,8 +262,8 @@ Test(reader, every_flipped_byte_of_a_page_is_noticed)
 {
     CLEANUP(schema_cleanup) struct schema *schema = sample_schema("a:string b:long c:double");
     CLEANUP(frame_cleanup)
-    struct frame *frame = sample_frame(
-        schema, &(struct sample){.rows_count = 50, .seed = 15, .nulls_permille = 200});
+    struct frame *frame =
+        sample_frame(schema, &(struct sample){.rows_count = 50, .seed = 15, .nulls_permille = 200});
     CLEANUP(file_kit_deinit) struct file_kit kit;
     file_kit_init(&kit, frame, NULL);
     struct span file = kit.span;

@@ -211,8 +211,8 @@ Test(writer, cuts_pages_by_rows_and_bytes)
 {
     CLEANUP(schema_cleanup) struct schema *schema = sample_schema("a:long b:string");
     CLEANUP(frame_cleanup)
-    struct frame *frame = sample_frame(
-        schema, &(struct sample){.rows_count = 50000, .seed = 28, .text_bytes = 100});
+    struct frame *frame =
+        sample_frame(schema, &(struct sample){.rows_count = 50000, .seed = 28, .text_bytes = 100});
     CLEANUP(file_kit_deinit) struct file_kit kit;
     file_kit_init(&kit, frame, NULL);
     for (size_t c = 0; c < 2; c++) {
@@ -222,8 +222,8 @@ Test(writer, cuts_pages_by_rows_and_bytes)
         struct metadata_location *locations = NULL;
         size_t count = 0;
         struct err err = {0};
-        struct span index = span_of(kit.span.data + chunk->offset_index_offset,
-                                    (size_t)chunk->offset_index_bytes);
+        struct span index =
+            span_of(kit.span.data + chunk->offset_index_offset, (size_t)chunk->offset_index_bytes);
         cr_assert_eq(metadata_offset_index_decode(index, &arena, &locations, &count, &err), ERR_OK);
         if (c == 0) {
             cr_assert_eq(count, 3);
@@ -334,8 +334,8 @@ Test(writer, passes_on_every_failure_of_its_sink_and_stays_usable)
 {
     CLEANUP(schema_cleanup) struct schema *schema = sample_schema("a:long b:string");
     CLEANUP(frame_cleanup)
-    struct frame *frame = sample_frame(
-        schema, &(struct sample){.rows_count = 200000, .seed = 30, .text_bytes = 30});
+    struct frame *frame =
+        sample_frame(schema, &(struct sample){.rows_count = 200000, .seed = 30, .text_bytes = 30});
     struct parquet_writer_context *context = parquet_writer_context_new();
     int failures = 0;
     for (int n = 0;; n++) {
