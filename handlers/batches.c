@@ -51,8 +51,8 @@ enum handler_result handle_batch_get(struct services *services, struct exchange 
         receipt_parse_wait(services, exchange, &wait) != ERR_OK) {
         return problem_err(exchange);
     }
-    const char *etag = arena_format(&exchange->arena, "\"%s-%s\"", batch.id.text,
-                                    batch_state_name(batch.state));
+    const char *etag =
+        arena_format(&exchange->arena, "\"%s-%s\"", batch.id.text, batch_state_name(batch.state));
     if (wait.seconds == 0 || receipt_reached(&batch, wait.rung)) {
         if (exchange_is_current(exchange, etag)) {
             exchange_set_header(exchange, "ETag", "%s", etag);

@@ -102,8 +102,8 @@ static enum err_code list_letters(struct services *services, struct exchange *ex
     TRY(page_token_open(services, exchange, exchange_query(exchange, "page_token"), &state));
     struct id after = {0};
     struct span after_text;
-    bool has_after = json_string(json_get(state, "after"), &after_text) &&
-                     id_parse(after_text, &after);
+    bool has_after =
+        json_string(json_get(state, "after"), &after_text) && id_parse(after_text, &after);
     struct dead_letter *letters = NULL;
     size_t count = 0;
     TRY(dead_letter_list(services->catalog, &filter, has_after ? &after : NULL, (size_t)limit,

@@ -317,7 +317,8 @@ enum err_code intake_decode(struct intake *intake, bool *answered_out)
 static struct problem_item *items_of(struct intake *intake, size_t *count_out)
 {
     const struct decode_errors *errors = &intake->errors;
-    size_t count = errors->items_count < PROBLEM_ERRORS_MAX ? errors->items_count : PROBLEM_ERRORS_MAX;
+    size_t count =
+        errors->items_count < PROBLEM_ERRORS_MAX ? errors->items_count : PROBLEM_ERRORS_MAX;
     struct problem_item *items = arena_alloc(&intake->exchange->arena, (count + 1) * sizeof *items);
     if (items == NULL) {
         *count_out = 0;
@@ -512,10 +513,10 @@ static enum err_code announce(struct intake *intake)
     intake->services->wake_lane(intake->services->wake_arg, table_uuid(intake->table));
     (void)snprintf(exchange->log_table, sizeof exchange->log_table, "%s",
                    table_name(intake->table)); /* names fit */
-    return access_audit_write(intake->services, exchange, "batch.accept",
-                              arena_format(&exchange->arena, "%s/%s", table_name(intake->table),
-                                           intake->batch.text),
-                              intake->errors.accepted_count);
+    return access_audit_write(
+        intake->services, exchange, "batch.accept",
+        arena_format(&exchange->arena, "%s/%s", table_name(intake->table), intake->batch.text),
+        intake->errors.accepted_count);
 }
 
 static enum err_code accept_with(struct intake *intake, const struct buffer *payloads,
@@ -534,11 +535,10 @@ static enum err_code accept_with(struct intake *intake, const struct buffer *pay
         accept.errors = errors;
         accept.errors_count = errors_count;
         int64_t position = 0;
-        code = letter == NULL
-                   ? batch_accept(intake->services->catalog, &accept, &position,
-                                  &intake->exchange->err)
-                   : dead_letter_replay(intake->services->catalog, letter, forced, &accept,
-                                        &position, &intake->exchange->err);
+        code = letter == NULL ? batch_accept(intake->services->catalog, &accept, &position,
+                                             &intake->exchange->err)
+                              : dead_letter_replay(intake->services->catalog, letter, forced,
+                                                   &accept, &position, &intake->exchange->err);
     }
     settle_written(intake, &written);
     TRY(code);

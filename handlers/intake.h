@@ -41,8 +41,8 @@ struct intake {
     struct idempotency_key key;
 
     /* what became of the body */
-    int64_t memory_reserved;   /* of services->decode_memory_bytes_max */
-    struct buffer plain;       /* inflated body; unused for identity */
+    int64_t memory_reserved; /* of services->decode_memory_bytes_max */
+    struct buffer plain;     /* inflated body; unused for identity */
     struct frame *frame;
     struct decode_errors errors;
 

@@ -73,8 +73,7 @@ static enum err_code parse_key_value(struct exchange *exchange, const struct fie
                                 &exchange->err);
         buffer_deinit(&text);
     }
-    return code == ERR_OK ? ERR_OK
-                          : err_wrap(&exchange->err, "/keys/%zu/%s", index, field->name);
+    return code == ERR_OK ? ERR_OK : err_wrap(&exchange->err, "/keys/%zu/%s", index, field->name);
 }
 
 static enum err_code append_key(struct exchange *exchange, const struct json *key, size_t index,

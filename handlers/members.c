@@ -66,9 +66,9 @@ struct request {
     size_t include_count;
     bool include_given;
     int64_t limit;
-    int64_t timestamp_us; /* -1 = now */
-    struct span after;    /* a batch to wait for */
-    const char *page_part; /* NULL = first pages; else only this part goes on … */
+    int64_t timestamp_us;     /* -1 = now */
+    struct span after;        /* a batch to wait for */
+    const char *page_part;    /* NULL = first pages; else only this part goes on … */
     struct buffer page_place; /* … behind this row */
 };
 
@@ -145,7 +145,8 @@ static enum err_code check_include(struct exchange *exchange, const struct reque
         }
         if (!known) {
             return err_set(&exchange->err, ERR_INVALID,
-                           "include: entry %zu is no part of a " ENTITY " that you may read", i + 1);
+                           "include: entry %zu is no part of a " ENTITY " that you may read",
+                           i + 1);
         }
     }
     return ERR_OK;
@@ -202,7 +203,8 @@ static enum err_code view_open(struct services *services, struct exchange *excha
     return ERR_OK;
 }
 
-/* Rows of one part for one identifier. An identifier that is no value of the column finds nothing. */
+/* Rows of one part for one identifier. An identifier that is no value of the column finds nothing.
+ */
 static enum err_code find_rows(struct exchange *exchange, const struct part *part,
                                struct span identifier, const struct lookup_options *options,
                                struct lookup_result *result_out)
@@ -260,9 +262,9 @@ static enum err_code write_part(struct services *services, struct exchange *exch
     buffer_append_byte(answer, ']');
     *rows_count += (int64_t)result.count;
     if (result.more && result.count > 0) {
-        json_set_text(tokens, part->as,
-                      part_token(services, exchange, part, identifier,
-                                 result.rows[result.count - 1].place));
+        json_set_text(
+            tokens, part->as,
+            part_token(services, exchange, part, identifier, result.rows[result.count - 1].place));
     }
     return ERR_OK;
 }
@@ -410,7 +412,8 @@ static bool must_move(const struct exchange *exchange, const struct request *req
 
 enum handler_result handle_member_get(struct services *services, struct exchange *exchange)
 {
-    CLEANUP(request_deinit) struct request request = {.limit = PART_LIMIT_DEFAULT, .timestamp_us = -1};
+    CLEANUP(request_deinit)
+    struct request request = {.limit = PART_LIMIT_DEFAULT, .timestamp_us = -1};
     buffer_init(&request.page_place, PLACE_BYTES_MAX);
     if (parse_query(services, exchange, &request) != ERR_OK) {
         return problem_err(exchange);
@@ -440,7 +443,8 @@ static enum err_code parse_body(struct exchange *exchange, const struct json *bo
                                 struct request *request, struct span **identifiers_out,
                                 size_t *count_out)
 {
-    static const char *const names[] = {"member_ids", "include", "limit", "after", "timestamp", NULL};
+    static const char *const names[] = {"member_ids", "include",   "limit",
+                                        "after",      "timestamp", NULL};
     TRY(json_check_names(body, "", names, &exchange->err));
     const struct json *ids = json_get(body, "member_ids");
     size_t count = json_count(ids);

@@ -48,8 +48,8 @@ static enum err_code open_token(struct services *services, struct exchange *exch
     if (!text_base64url_decode(token, sealed) || sealed->overflowed) {
         return err_set(&exchange->err, ERR_INVALID, "it is not a token of this service");
     }
-    TRY(secret_unseal(services->keys, SECRET_PAGES, buffer_span(sealed), context_of(exchange), plain,
-                      &exchange->err));
+    TRY(secret_unseal(services->keys, SECRET_PAGES, buffer_span(sealed), context_of(exchange),
+                      plain, &exchange->err));
     return json_parse(buffer_span(plain), state_out, &exchange->err);
 }
 
@@ -69,8 +69,9 @@ enum err_code page_token_open(struct services *services, struct exchange *exchan
     buffer_deinit(&plain);
     if (code != ERR_OK) {
         exchange->err.code = ERR_INVALID;
-        return err_wrap(&exchange->err,
-                        "page_token: use next_page_token of the page before, with the same filters");
+        return err_wrap(
+            &exchange->err,
+            "page_token: use next_page_token of the page before, with the same filters");
     }
     return ERR_OK;
 }

@@ -192,8 +192,7 @@ static enum err_code replace_roles(struct services *services, struct exchange *e
     return access_audit_change(services, exchange, "principal.roles", record.name);
 }
 
-enum handler_result handle_principal_roles_put(struct services *services,
-                                               struct exchange *exchange)
+enum handler_result handle_principal_roles_put(struct services *services, struct exchange *exchange)
 {
     CLEANUP(json_free) struct json *body = NULL;
     const char *name = arena_text(&exchange->arena, exchange->parameters[0]);

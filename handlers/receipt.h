@@ -11,14 +11,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { RECEIPT_ERRORS_MAX = 10 /* record errors shown in a receipt; all are behind links.errors */ };
+enum {
+    RECEIPT_ERRORS_MAX = 10 /* record errors shown in a receipt; all are behind links.errors */
+};
 
 /* What `Prefer` and `ack` ask for. */
 struct receipt_wait {
-    int64_t seconds;         /* 0 = answer at once */
-    enum batch_state rung;   /* that is waited for */
-    bool asked;              /* Prefer: wait was there, so Preference-Applied says so */
-    bool replay;             /* of a dead letter: 409 when nothing was applied */
+    int64_t seconds;       /* 0 = answer at once */
+    enum batch_state rung; /* that is waited for */
+    bool asked;            /* Prefer: wait was there, so Preference-Applied says so */
+    bool replay;           /* of a dead letter: 409 when nothing was applied */
 };
 
 /*

@@ -76,8 +76,8 @@ static enum err_code parse_query_filter(struct exchange *exchange, const struct 
                        "/v1/tables/{table}/rows/query",
                        field->name);
     }
-    struct span rest = first != NULL ? span_of(first + 1, text.size - column_size - 1)
-                                     : (struct span){0};
+    struct span rest =
+        first != NULL ? span_of(first + 1, text.size - column_size - 1) : (struct span){0};
     const uint8_t *second = rest.size > 0 ? memchr(rest.data, ':', rest.size) : NULL;
     size_t operator_size = second != NULL ? (size_t)(second - rest.data) : rest.size;
     struct scan_filter filter = {.column = (size_t)column};
@@ -171,17 +171,18 @@ static enum err_code parse_body_filter(struct exchange *exchange, const struct s
     TRY(json_check_names(json, "/filters", names, &exchange->err));
     struct span name;
     struct span operator;
-    int column = json_string(json_get(json, "column"), &name) ? schema_field_index(schema, name) : -1;
+    int column =
+        json_string(json_get(json, "column"), &name) ? schema_field_index(schema, name) : -1;
     if (column < 0) {
         return err_set(&exchange->err, ERR_INVALID,
                        "/filters/%zu/column: give a column of the table", index);
     }
     struct scan_filter filter = {.column = (size_t)column};
     if (!json_string(json_get(json, "operator"), &operator) ||
-        !scan_operator_parse(operator, &filter.operator)) {
-        return err_set(&exchange->err, ERR_INVALID,
-                       "/filters/%zu/operator: give eq, ne, lt, le, gt, ge, in, is_null or not_null",
-                       index);
+        !scan_operator_parse(operator, & filter.operator)) {
+        return err_set(
+            &exchange->err, ERR_INVALID,
+            "/filters/%zu/operator: give eq, ne, lt, le, gt, ge, in, is_null or not_null", index);
     }
     const struct json *value = json_get(json, "value");
     bool many = json_kind(value) == JSON_ARRAY;

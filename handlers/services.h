@@ -33,12 +33,12 @@ struct services {
     void *wake_arg;
 
     /* settings that handlers obey; see server/config for units and ranges */
-    int64_t batch_body_bytes_max;     /* after inflation */
+    int64_t batch_body_bytes_max; /* after inflation */
     int64_t batch_records_max;
-    int64_t lane_queue_bytes_max;     /* frames waiting in one lane; more is 503 + Retry-After */
+    int64_t lane_queue_bytes_max; /* frames waiting in one lane; more is 503 + Retry-After */
     int64_t lane_queue_batches_max;
-    int64_t wait_seconds_max;         /* of Prefer: wait=N and after= */
-    int64_t decode_memory_bytes_max;  /* bodies being inflated and decoded at once, all requests */
+    int64_t wait_seconds_max;        /* of Prefer: wait=N and after= */
+    int64_t decode_memory_bytes_max; /* bodies being inflated and decoded at once, all requests */
     _Atomic int64_t decode_memory_used; /* bytes of that budget in use */
 
     _Atomic bool stopping; /* new work is refused with 503 while in-flight work ends */

@@ -30,7 +30,8 @@ static void set_statistics(struct services *services, struct json *json, const s
     table_statistics_get(table, &statistics);
     json_set_integer(json, "version", statistics.version);
     json_set(json, "rows",
-             statistics.rows_count >= 0 ? json_new_integer(statistics.rows_count) : json_new_null());
+             statistics.rows_count >= 0 ? json_new_integer(statistics.rows_count)
+                                        : json_new_null());
     json_set_integer(json, "files", statistics.files_count);
     json_set_integer(json, "bytes", statistics.files_bytes);
     struct lane_statistics lane;
@@ -56,7 +57,8 @@ static enum err_code table_to_json(struct services *services, struct exchange *e
     json_set_text(links, "self", arena_format(&exchange->arena, "/v1/tables/%s", record->name));
     json_set_text(links, "batches",
                   arena_format(&exchange->arena, "/v1/tables/%s/batches", record->name));
-    json_set_text(links, "rows", arena_format(&exchange->arena, "/v1/tables/%s/rows", record->name));
+    json_set_text(links, "rows",
+                  arena_format(&exchange->arena, "/v1/tables/%s/rows", record->name));
     json_set_text(links, "history",
                   arena_format(&exchange->arena, "/v1/tables/%s/history", record->name));
     json_set(json, "links", links);

@@ -14,7 +14,11 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { EXPIRES_SECONDS_MIN = 60, EXPIRES_SECONDS_MAX = 31536000, EXPIRES_SECONDS_DEFAULT = 7776000 };
+enum {
+    EXPIRES_SECONDS_MIN = 60,
+    EXPIRES_SECONDS_MAX = 31536000,
+    EXPIRES_SECONDS_DEFAULT = 7776000
+};
 
 static const char *state_of(const struct token_record *record, int64_t now_us)
 {
@@ -62,8 +66,9 @@ static enum err_code parse_request(struct services *services, struct exchange *e
     }
     if (expires != NULL && (!json_integer(expires, &seconds) || seconds < EXPIRES_SECONDS_MIN ||
                             seconds > EXPIRES_SECONDS_MAX)) {
-        return err_set(&exchange->err, ERR_INVALID, "/expires_in_seconds: give a number from %d to %d",
-                       EXPIRES_SECONDS_MIN, EXPIRES_SECONDS_MAX);
+        return err_set(&exchange->err, ERR_INVALID,
+                       "/expires_in_seconds: give a number from %d to %d", EXPIRES_SECONDS_MIN,
+                       EXPIRES_SECONDS_MAX);
     }
     struct principal_record record;
     TRY(principal_get(services->catalog, principal, &exchange->arena, &record, &exchange->err));

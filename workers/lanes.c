@@ -20,11 +20,11 @@
 struct lane {
     struct lane *next;
     struct id id;
-    bool wanted;         /* somebody woke it, or work was left */
-    bool running;        /* a thread is in its step */
+    bool wanted;           /* somebody woke it, or work was left */
+    bool running;          /* a thread is in its step */
     int64_t not_before_us; /* monotonic; pacing and back-off */
-    int attempt;         /* failed steps in a row */
-    int loaded_steps;    /* steps in a row that ended with work left */
+    int attempt;           /* failed steps in a row */
+    int loaded_steps;      /* steps in a row that ended with work left */
 };
 
 struct lanes {

@@ -5,7 +5,8 @@
  * Pacing: a lane that was idle runs at once. One that still had work after
  * LANES_LOADED_STEPS steps in a row is under load and starts its next step no
  * sooner than `interval_us` after the last one began, so that many small batches
- * share a commit; one client that waits for each of its batches is never paced. A failed step is tried again after a back-off with full jitter.
+ * share a commit; one client that waits for each of its batches is never paced. A failed step is
+ * tried again after a back-off with full jitter.
  */
 #pragma once
 

@@ -231,7 +231,8 @@ void maintenance_observe(const struct maintenance_services *services)
     journal_statistics(services->journal, &journal);
     gauge("sluice_journal_bytes", "", "Bytes of journal segments.", journal.bytes);
     gauge("sluice_journal_segments", "", "Journal segments.", journal.segments_count);
-    gauge("sluice_journal_fsyncs", "", "Syncs of the journal since the start.", journal.syncs_count);
+    gauge("sluice_journal_fsyncs", "", "Syncs of the journal since the start.",
+          journal.syncs_count);
     struct catalog_statistics catalog;
     catalog_statistics(services->catalog, &catalog);
     gauge("sluice_catalog_commits", "", "Group commits of the catalog since the start.",

@@ -41,10 +41,10 @@ struct step {
     struct arena arena;
     struct batch *batches; /* in the arena */
     size_t count;
-    bool full; /* more was queued than this step takes */
-    struct frame **frames;        /* `count`; NULL = not readable, see failures */
-    struct merge_input *inputs;   /* of the readable ones */
-    size_t *input_batch;          /* inputs → batches */
+    bool full;                  /* more was queued than this step takes */
+    struct frame **frames;      /* `count`; NULL = not readable, see failures */
+    struct merge_input *inputs; /* of the readable ones */
+    size_t *input_batch;        /* inputs → batches */
     size_t inputs_count;
     struct batch_outcome *outcomes; /* `count`, in the arena */
     struct merge_outcome merged;
@@ -177,7 +177,8 @@ static enum err_code read_frames(struct step *step, struct err *err)
     int64_t rows_count = 0;
     for (size_t i = 0; i < step->count; i++) {
         const struct batch *batch = &step->batches[i];
-        if (batch->crashes >= MERGE_CRASHES_MAX || batch->interruptions >= MERGE_INTERRUPTIONS_MAX) {
+        if (batch->crashes >= MERGE_CRASHES_MAX ||
+            batch->interruptions >= MERGE_INTERRUPTIONS_MAX) {
             TRY(fail_batch(step, i, "poison",
                            "merging it ended the process again and again; look at the log of "
                            "those moments, correct the batch, and replay it",
@@ -233,9 +234,9 @@ static enum err_code collect_rejections(struct step *step, size_t index,
         const char *pointer = "";
         if (rejection->code == MERGE_REQUIRED) {
             int field = schema_field_index_by_id(frame->schema, rejection->field_id);
-            pointer = field >= 0 ? arena_format(&step->arena, "/%s",
-                                                frame->schema->fields[field].name)
-                                 : "";
+            pointer = field >= 0
+                          ? arena_format(&step->arena, "/%s", frame->schema->fields[field].name)
+                          : "";
         }
         errors[i] = (struct record_error){
             .line = frame->lines != NULL ? frame->lines[rejection->row] : rejection->row + 1,

@@ -29,10 +29,10 @@ struct merge_services {
 };
 
 enum {
-    MERGE_CRASHES_MAX = 2,        /* crashes of its own merge before a batch is a dead letter */
-    MERGE_INTERRUPTIONS_MAX = 10, /* ends of the process for another reason, likewise */
+    MERGE_CRASHES_MAX = 2,           /* crashes of its own merge before a batch is a dead letter */
+    MERGE_INTERRUPTIONS_MAX = 10,    /* ends of the process for another reason, likewise */
     MERGE_SUSPECT_INTERRUPTIONS = 3, /* from here on it is merged alone; a crash is enough */
-    MERGE_FAILURES_MAX = 3,       /* tries of a batch that fails alone for the same kind of reason */
+    MERGE_FAILURES_MAX = 3, /* tries of a batch that fails alone for the same kind of reason */
 };
 
 /*

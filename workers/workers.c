@@ -19,8 +19,8 @@
 #include <pthread.h>
 
 enum {
-    ROUND_INTERVAL_US = 60000000,      /* journals, pieces, dropped tables */
-    JOURNAL_KEEP_US = 600000000,       /* for re-applying after a foreign overwrite */
+    ROUND_INTERVAL_US = 60000000, /* journals, pieces, dropped tables */
+    JOURNAL_KEEP_US = 600000000,  /* for re-applying after a foreign overwrite */
     RECOVERY_ARENA_BYTES = 16 << 20,
     MAINTENANCE_THREADS = 1,
 };
@@ -31,7 +31,7 @@ struct workers {
     struct maintenance_services maintenance;
     struct lanes *merge_lanes;
     struct lanes *maintenance_lanes;
-    bool stopping; /* read by compactions while they work */
+    bool stopping;    /* read by compactions while they work */
     struct lock lock; /* guards `closing` */
     struct wake wake;
     bool closing;

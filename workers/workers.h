@@ -25,7 +25,7 @@ struct workers_options {
     workers_progress_fn *progress;
     void *progress_arg;
     int merge_threads;
-    int64_t commit_interval_us;  /* between commits of a table under load */
+    int64_t commit_interval_us; /* between commits of a table under load */
     int64_t commit_batches_max;
     int64_t commit_bytes_max;
     int64_t refresh_interval_us; /* how often foreign commits are looked for */

@@ -19,10 +19,10 @@
 #include <unistd.h>
 
 enum {
-    CHUNK_BYTES = 8 << 20,      /* of records in one batch */
-    BATCHES_MAX = 100000,       /* of one file */
+    CHUNK_BYTES = 8 << 20, /* of records in one batch */
+    BATCHES_MAX = 100000,  /* of one file */
     PATH_BYTES_MAX = 4096,
-    WAIT_SECONDS = 30,          /* of one request; repeated until the batch is indexed */
+    WAIT_SECONDS = 30, /* of one request; repeated until the batch is indexed */
     BAR_CELLS = 30,
 };
 
@@ -169,9 +169,10 @@ static void show_progress(const struct arguments *arguments, size_t done, size_t
         return;
     }
     int cells = total > 0 ? (int)(done * BAR_CELLS / total) : BAR_CELLS;
-    (void)fprintf(stderr, "\r   %-14s [%.*s%*s] %3d %% %9" PRId64 " records", arguments->table, cells,
-                  "##############################", BAR_CELLS - cells, "",
-                  total > 0 ? (int)(done * 100 / total) : 100, totals->received); /* progress only */
+    (void)fprintf(stderr, "\r   %-14s [%.*s%*s] %3d %% %9" PRId64 " records", arguments->table,
+                  cells, "##############################", BAR_CELLS - cells, "",
+                  total > 0 ? (int)(done * 100 / total) : 100,
+                  totals->received); /* progress only */
 }
 
 static void path_of(const struct arguments *arguments, struct buffer *path)
@@ -304,8 +305,8 @@ static enum err_code wait_for(struct client *client, const char *id, struct tota
         TRY(code);
         const char *state = command_text(receipt, "state");
         if (strcmp(state, "failed") == 0) {
-            return err_set(err, ERR_INVALID, "batch %s failed; see %s/errors and the dead letters", id,
-                           path);
+            return err_set(err, ERR_INVALID, "batch %s failed; see %s/errors and the dead letters",
+                           id, path);
         }
         if (strcmp(state, "indexed") == 0) {
             const struct json *records = json_get(receipt, "records");
@@ -396,6 +397,7 @@ int cli_batch(int argc, char **argv)
         return command_usage(&arguments.command);
     }
     struct err err = {0};
-    return run(&arguments, argv[optind + 1], &err) == ERR_OK ? EX_OK
-                                                             : command_fail(&arguments.command, &err);
+    return run(&arguments, argv[optind + 1], &err) == ERR_OK
+               ? EX_OK
+               : command_fail(&arguments.command, &err);
 }

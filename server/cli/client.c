@@ -155,7 +155,8 @@ static struct curl_slist *headers_of(const struct client *client,
     headers = curl_slist_append(headers, "Expect:");
     if (request->content_type != NULL) {
         char line[256];
-        (void)snprintf(line, sizeof line, "Content-Type: %s", request->content_type); /* static types */
+        (void)snprintf(line, sizeof line, "Content-Type: %s",
+                       request->content_type); /* static types */
         headers = curl_slist_append(headers, line);
     }
     for (size_t i = 0; i < CLIENT_HEADERS_MAX && request->headers[i] != NULL; i++) {

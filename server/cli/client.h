@@ -20,9 +20,10 @@ struct client;
 
 /* Where the server is and who asks; NULL = from the data directory. */
 struct client_options {
-    const char *data;       /* DIR: DIR/endpoint and DIR/admin.token; default ./data */
-    const char *url;        /* http://host:port */
-    const char *token_file; /* first line is the token; SLUICE_TOKEN goes before the data directory */
+    const char *data; /* DIR: DIR/endpoint and DIR/admin.token; default ./data */
+    const char *url;  /* http://host:port */
+    const char
+        *token_file; /* first line is the token; SLUICE_TOKEN goes before the data directory */
 };
 
 /*

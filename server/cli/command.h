@@ -17,18 +17,19 @@ int cli_batch(int argc, char **argv);
 int cli_fsck(int argc, char **argv);
 
 /* Options that every command which talks to a server takes. */
-#define COMMAND_CONNECTION_OPTIONS                 \
-    {"data", required_argument, NULL, 'D'},        \
-        {"url", required_argument, NULL, 'U'},     \
-        {"token-file", required_argument, NULL, 'T'}, \
-        {"json", no_argument, NULL, 'J'}, {"help", no_argument, NULL, 'H'}
+#define COMMAND_CONNECTION_OPTIONS                                                                 \
+    {"data", required_argument, NULL, 'D'}, {"url", required_argument, NULL, 'U'},                 \
+        {"token-file", required_argument, NULL, 'T'}, {"json", no_argument, NULL, 'J'},            \
+    {                                                                                              \
+        "help", no_argument, NULL, 'H'                                                             \
+    }
 
-#define COMMAND_CONNECTION_HELP                                                        \
-    "  --data DIR           the server's data directory, for its address and token;\n" \
-    "                       default ./data\n"                                          \
-    "  --url URL            the server's address\n"                                    \
-    "  --token-file FILE    a token; SLUICE_TOKEN in the environment works too\n"      \
-    "  --json               JSON on standard output\n"                                 \
+#define COMMAND_CONNECTION_HELP                                                                    \
+    "  --data DIR           the server's data directory, for its address and token;\n"             \
+    "                       default ./data\n"                                                      \
+    "  --url URL            the server's address\n"                                                \
+    "  --token-file FILE    a token; SLUICE_TOKEN in the environment works too\n"                  \
+    "  --json               JSON on standard output\n"                                             \
     "  --help               this text\n"
 
 /* What the connection options said. */

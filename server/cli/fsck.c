@@ -83,8 +83,8 @@ static enum err_code look_up_frame(void *arg, const struct location *location, s
     CLEANUP(mem_cleanup) char *folder = path_in(check, "journal");
     struct buffer record;
     buffer_init(&record, JOURNAL_RECORD_BYTES_MAX);
-    enum err_code code = segments_read_closed(folder, journal_magic(JOURNAL_FRAMES), location,
-                                              &record, err);
+    enum err_code code =
+        segments_read_closed(folder, journal_magic(JOURNAL_FRAMES), location, &record, err);
     buffer_deinit(&record);
     return code;
 }
@@ -95,8 +95,8 @@ static enum err_code look_up_payload(void *arg, const struct location *location,
     CLEANUP(mem_cleanup) char *folder = path_in(check, "dead-letters");
     struct buffer record;
     buffer_init(&record, JOURNAL_RECORD_BYTES_MAX);
-    enum err_code code = segments_read_closed(folder, journal_magic(JOURNAL_DEAD_LETTERS), location,
-                                              &record, err);
+    enum err_code code =
+        segments_read_closed(folder, journal_magic(JOURNAL_DEAD_LETTERS), location, &record, err);
     buffer_deinit(&record);
     return code;
 }
@@ -106,7 +106,8 @@ static void check_catalog(struct check *check)
     CLEANUP(mem_cleanup) char *folder = path_in(check, "catalog");
     struct catalog_report found = {0};
     struct err err = {0};
-    bool good = catalog_verify(folder, look_up_frame, look_up_payload, check, &found, &err) == ERR_OK;
+    bool good =
+        catalog_verify(folder, look_up_frame, look_up_payload, check, &found, &err) == ERR_OK;
     report(check, "catalog", found.batches_count, "batches", good ? NULL : err.msg);
 }
 
@@ -185,8 +186,8 @@ static enum err_code check_tables(struct check *check, struct err *err)
     enum err_code code = ERR_OK;
     while (code == ERR_OK && count == TABLES_PAGE) {
         struct catalog_table *records = NULL;
-        code = catalog_table_list(check->catalog, false, after, TABLES_PAGE, &arena, &records, &count,
-                                  err);
+        code = catalog_table_list(check->catalog, false, after, TABLES_PAGE, &arena, &records,
+                                  &count, err);
         for (size_t i = 0; code == ERR_OK && i < count; i++) {
             check_table(check, &records[i]);
         }
@@ -204,7 +205,8 @@ static enum err_code run(struct check *check, struct err *err)
     CLEANUP(mem_cleanup) char *secrets = path_in(check, "secrets");
     CLEANUP(mem_cleanup) char *key = file_join(secrets, "root.key");
     if (!file_exists(key)) {
-        return err_set(err, ERR_NOT_FOUND, "%s is no data directory: it has no %s", check->data, key);
+        return err_set(err, ERR_NOT_FOUND, "%s is no data directory: it has no %s", check->data,
+                       key);
     }
     TRY(secret_keys_open(key, &check->keys, err));
     check_catalog(check);

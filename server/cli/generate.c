@@ -36,10 +36,10 @@ enum {
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
 static const char *const first_names[] = {
-    "Olivia", "Liam",    "Emma",   "Noah",   "Amelia", "José",   "Sofía",  "Lucas",  "Mia",
-    "Ethan",  "Ava",     "Mateo",  "Zoë",    "Elijah", "Nora",   "Søren",  "Chloe",  "Daniel",
-    "Grace",  "Samuel",  "Layla",  "Henry",  "Renée",  "Owen",   "Ruth",   "Isaac",  "Priya",
-    "Omar",   "Hannah",  "Wei",    "Aisha",  "Peter",  "Ingrid", "Carlos", "Yuki",   "Fatima",
+    "Olivia", "Liam",   "Emma",  "Noah",  "Amelia", "José",   "Sofía",  "Lucas", "Mia",
+    "Ethan",  "Ava",    "Mateo", "Zoë",   "Elijah", "Nora",   "Søren",  "Chloe", "Daniel",
+    "Grace",  "Samuel", "Layla", "Henry", "Renée",  "Owen",   "Ruth",   "Isaac", "Priya",
+    "Omar",   "Hannah", "Wei",   "Aisha", "Peter",  "Ingrid", "Carlos", "Yuki",  "Fatima",
 };
 static const char *const last_names[] = {
     "Smith",  "Johnson", "Williams", "García", "Miller", "Davis",  "Nguyễn", "Martínez", "Lee",
@@ -68,17 +68,21 @@ struct drug {
     int strength_mg;
 };
 static const struct drug drugs[] = {
-    {"Lisinopril", "tablet", 10},      {"Atorvastatin", "tablet", 20},  {"Metformin", "tablet", 500},
-    {"Amlodipine", "tablet", 5},       {"Omeprazole", "capsule", 20},   {"Losartan", "tablet", 50},
-    {"Albuterol", "inhaler", 90},      {"Gabapentin", "capsule", 300},  {"Sertraline", "tablet", 50},
-    {"Levothyroxine", "tablet", 50},   {"Furosemide", "tablet", 40},    {"Pantoprazole", "tablet", 40},
-    {"Prednisone", "tablet", 10},      {"Tamsulosin", "capsule", 4},    {"Fluticasone", "spray", 50},
-    {"Montelukast", "tablet", 10},     {"Escitalopram", "tablet", 10},  {"Rosuvastatin", "tablet", 10},
-    {"Amoxicillin", "capsule", 500},   {"Hydrochlorothiazide", "tablet", 25},
-    {"Clopidogrel", "tablet", 75},     {"Insulin glargine", "pen", 100}, {"Warfarin", "tablet", 5},
-    {"Duloxetine", "capsule", 30},
+    {"Lisinopril", "tablet", 10},    {"Atorvastatin", "tablet", 20},
+    {"Metformin", "tablet", 500},    {"Amlodipine", "tablet", 5},
+    {"Omeprazole", "capsule", 20},   {"Losartan", "tablet", 50},
+    {"Albuterol", "inhaler", 90},    {"Gabapentin", "capsule", 300},
+    {"Sertraline", "tablet", 50},    {"Levothyroxine", "tablet", 50},
+    {"Furosemide", "tablet", 40},    {"Pantoprazole", "tablet", 40},
+    {"Prednisone", "tablet", 10},    {"Tamsulosin", "capsule", 4},
+    {"Fluticasone", "spray", 50},    {"Montelukast", "tablet", 10},
+    {"Escitalopram", "tablet", 10},  {"Rosuvastatin", "tablet", 10},
+    {"Amoxicillin", "capsule", 500}, {"Hydrochlorothiazide", "tablet", 25},
+    {"Clopidogrel", "tablet", 75},   {"Insulin glargine", "pen", 100},
+    {"Warfarin", "tablet", 5},       {"Duloxetine", "capsule", 30},
 };
-static const char *const plans[] = {"HMO-100", "HMO-200", "PPO-100", "PPO-300", "MAPD-01", "PDP-07"};
+static const char *const plans[] = {"HMO-100", "HMO-200", "PPO-100",
+                                    "PPO-300", "MAPD-01", "PDP-07"};
 static const char *const bins[] = {"610014", "004336", "015581", "610591"};
 static const int supplies[] = {7, 10, 14, 30, 30, 30, 60, 90};
 
@@ -187,8 +191,9 @@ static void formulary_row(const struct request *request, int64_t row, struct buf
     const struct drug *drug = drug_of(row);
     char ndc[12];
     ndc_of(row, ndc);
-    buffer_append_format(line, "{\"ndc\":\"%s\",\"drug_name\":\"%s\",\"strength\":\"%d MG\",\"form\":\"%s\"",
-                         ndc, drug->name, drug->strength_mg, drug->form);
+    buffer_append_format(
+        line, "{\"ndc\":\"%s\",\"drug_name\":\"%s\",\"strength\":\"%d MG\",\"form\":\"%s\"", ndc,
+        drug->name, drug->strength_mg, drug->form);
     buffer_append_format(line, ",\"tier\":%d", (int)(1 + random_below(&random, 6)));
     buffer_append_format(line, ",\"prior_authorization\":%s",
                          random_below(&random, 10) == 0 ? "true" : "false");
@@ -222,7 +227,8 @@ static void member_row(const struct request *request, int64_t row, struct buffer
         buffer_append_format(line, ",\"zip\":\"%05d\"",
                              place->zip_first + (int)random_below(&random, 50));
     }
-    buffer_append_format(line, ",\"phone\":\"%03d-555-%04d\"", (int)(201 + random_below(&random, 700)),
+    buffer_append_format(line, ",\"phone\":\"%03d-555-%04d\"",
+                         (int)(201 + random_below(&random, 700)),
                          (int)random_below(&random, 10000));
     append_timestamp(line, "updated_at",
                      text_days_of(2025, 1, 1) + (int32_t)random_below(&random, 300), &random);
@@ -264,9 +270,9 @@ static void prescription_row(const struct request *request, int64_t row, struct 
     char ndc[12];
     ndc_of(product, ndc);
 
-    buffer_append_format(line,
-                         "{\"prescription_id\":\"RX%010" PRId64 "\",\"member_id\":\"M%09" PRId64 "\"",
-                         row + 1, random_below(&random, request->members) + 1);
+    buffer_append_format(
+        line, "{\"prescription_id\":\"RX%010" PRId64 "\",\"member_id\":\"M%09" PRId64 "\"", row + 1,
+        random_below(&random, request->members) + 1);
     buffer_append_format(line, ",\"ndc\":\"%s\",\"drug_name\":\"%s\"", ndc, drug_of(product)->name);
     buffer_append_format(line, ",\"quantity\":%d.%03d,\"days_supply\":%d", supply,
                          random_below(&random, 8) == 0 ? 500 : 0, supply);
@@ -315,8 +321,9 @@ static void broken_row(const struct request *request, int64_t number, struct buf
         buffer_append_text(line, ",\"days_supply\":30}");
         break;
     default: { /* one value replaced: the first occurrence of the name's value */
-        static const char *const names[] = {"\"prescriber_npi\":\"", "\"ndc\":\"", "\"quantity\":",
-                                            "\"written_date\":\"", "\"member_id\":\""};
+        static const char *const names[] = {"\"prescriber_npi\":\"", "\"ndc\":\"",
+                                            "\"quantity\":", "\"written_date\":\"",
+                                            "\"member_id\":\""};
         static const char *const values[] = {"1234567890", "0002143380", "-5.000", "2025-02-30",
                                              ""};
         size_t which = (size_t)(kind - 3);
@@ -419,22 +426,21 @@ static enum err_code write_table(const struct request *request, const char *name
 
 static void print_help(FILE *file)
 {
-    (void)fputs(
-        "Usage: sluice generate --out DIR [options]\n"
-        "\n"
-        "Write a realistic pharmacy data set as NDJSON: formulary, members, eligibility,\n"
-        "prescriptions. The same options give the same bytes.\n"
-        "\n"
-        "  --out DIR            folder for <table>.ndjson, made if missing\n"
-        "  --members N          default 100000, 1 to 100000000\n"
-        "  --eligibility N      default 110000, 0 to 100000000\n"
-        "  --prescriptions N    default 500000, 0 to 100000000\n"
-        "  --formulary N        default 2000, 1 to 8000000\n"
-        "  --broken N           broken prescriptions on purpose, default 300\n"
-        "  --seed N             default 1\n"
-        "  --json               one JSON object a table on standard output\n"
-        "  --help               this text\n",
-        file); /* help text */
+    (void)fputs("Usage: sluice generate --out DIR [options]\n"
+                "\n"
+                "Write a realistic pharmacy data set as NDJSON: formulary, members, eligibility,\n"
+                "prescriptions. The same options give the same bytes.\n"
+                "\n"
+                "  --out DIR            folder for <table>.ndjson, made if missing\n"
+                "  --members N          default 100000, 1 to 100000000\n"
+                "  --eligibility N      default 110000, 0 to 100000000\n"
+                "  --prescriptions N    default 500000, 0 to 100000000\n"
+                "  --formulary N        default 2000, 1 to 8000000\n"
+                "  --broken N           broken prescriptions on purpose, default 300\n"
+                "  --seed N             default 1\n"
+                "  --json               one JSON object a table on standard output\n"
+                "  --help               this text\n",
+                file); /* help text */
 }
 
 static bool parse_count(const char *text, int64_t minimum, int64_t maximum, int64_t *count_out)
@@ -520,7 +526,9 @@ int cli_generate(int argc, char **argv)
         if (option == 'j') {
             request.json = true;
         } else if (!parse_option(&request, option, optarg)) {
-            (void)fprintf(stderr, "sluice generate: see --help for the options and their ranges\n"); /* told */
+            (void)fprintf(
+                stderr,
+                "sluice generate: see --help for the options and their ranges\n"); /* told */
             return EX_USAGE;
         }
     }

@@ -102,7 +102,8 @@ static bool is_folder(const char *name)
 static void print_count(const struct command *command, int64_t count, int64_t version)
 {
     if (command->json) {
-        (void)printf("{\"version\":%" PRId64 ",\"count\":%" PRId64 "}\n", version, count); /* output */
+        (void)printf("{\"version\":%" PRId64 ",\"count\":%" PRId64 "}\n", version,
+                     count); /* output */
     } else {
         (void)printf("%" PRId64 "\n", count); /* output */
     }
@@ -189,8 +190,9 @@ static void print_version(const struct command *command, int64_t version, int64_
     if (command->json) {
         struct buffer text;
         buffer_init(&text, PATH_BYTES_MAX);
-        buffer_append_format(&text, "{\"version\":%" PRId64 ",\"timestamp\":\"%.*s\",\"operation\":",
-                             version, (int)size, moment);
+        buffer_append_format(
+            &text, "{\"version\":%" PRId64 ",\"timestamp\":\"%.*s\",\"operation\":", version,
+            (int)size, moment);
         json_write_string(&text, span_of_text(operation));
         buffer_append_text(&text, ",\"engine\":");
         json_write_string(&text, span_of_text(engine));
@@ -316,7 +318,8 @@ static bool print_entry(const struct arguments *arguments, const struct json *it
 {
     int64_t *count = arg;
     int64_t timestamp_us = 0;
-    (void)text_parse_timestamp(span_of_text(command_text(item, "timestamp")), &timestamp_us); /* 0 then */
+    (void)text_parse_timestamp(span_of_text(command_text(item, "timestamp")),
+                               &timestamp_us); /* 0 then */
     print_version(&arguments->command, command_integer(item, "version"), timestamp_us,
                   command_text(item, "operation"), command_text(item, "engine"),
                   command_integer(item, "rows_added"));
@@ -343,8 +346,8 @@ static enum err_code server_rows(const struct arguments *arguments, struct clien
     }
     buffer_append_byte(&path, '\0');
     int64_t count = 0;
-    enum err_code code = walk_pages(arguments, client, (const char *)path.data, "rows", print_row,
-                                    &count, err);
+    enum err_code code =
+        walk_pages(arguments, client, (const char *)path.data, "rows", print_row, &count, err);
     buffer_deinit(&path);
     TRY(code);
     if (arguments->count) {

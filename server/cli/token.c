@@ -14,7 +14,8 @@
 enum { BODY_BYTES_MAX = 65536, ROLES_MAX = 32, SECONDS_A_DAY = 86400, DAYS_MAX = 365 };
 
 static const char help[] =
-    "Usage: sluice token create --principal NAME [--role ROLE[:TABLE]]… [--days N] [--description TEXT]\n"
+    "Usage: sluice token create --principal NAME [--role ROLE[:TABLE]]… [--days N] [--description "
+    "TEXT]\n"
     "       sluice token list [--principal NAME]\n"
     "       sluice token revoke ID\n"
     "\n"
@@ -94,8 +95,8 @@ static enum err_code ensure_principal(const struct arguments *arguments, struct 
     struct json *roles = json_new_array();
     for (size_t i = 0; i < arguments->roles_count; i++) {
         const char *colon = strchr(arguments->roles[i], ':');
-        size_t size = colon != NULL ? (size_t)(colon - arguments->roles[i])
-                                    : strlen(arguments->roles[i]);
+        size_t size =
+            colon != NULL ? (size_t)(colon - arguments->roles[i]) : strlen(arguments->roles[i]);
         struct json *role = json_new_object();
         json_set(role, "role", json_new_string(span_of(arguments->roles[i], size)));
         json_set_text(role, "table", colon != NULL ? colon + 1 : "*");
@@ -233,7 +234,8 @@ int cli_token(int argc, char **argv)
         return command_usage(&arguments.command);
     }
     const char *verb = argv[optind];
-    bool is_create = strcmp(verb, "create") == 0 && argc == optind + 1 && arguments.principal != NULL;
+    bool is_create =
+        strcmp(verb, "create") == 0 && argc == optind + 1 && arguments.principal != NULL;
     bool is_list = strcmp(verb, "list") == 0 && argc == optind + 1;
     bool is_revoke = strcmp(verb, "revoke") == 0 && argc == optind + 2;
     if (!is_create && !is_list && !is_revoke) {

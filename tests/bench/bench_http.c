@@ -81,8 +81,7 @@ static void report(const char *what, struct worker *workers, int count, double s
     int32_t *all = mem_zeroed((size_t)samples_count + 1, sizeof *all);
     int64_t at = 0;
     for (int i = 0; i < count; i++) {
-        memcpy(all + at, workers[i].samples_us,
-               (size_t)workers[i].samples_count * sizeof *all);
+        memcpy(all + at, workers[i].samples_us, (size_t)workers[i].samples_count * sizeof *all);
         at += workers[i].samples_count;
     }
     qsort(all, (size_t)samples_count, sizeof *all, compare);
@@ -105,7 +104,8 @@ static void *get_main(void *arg)
                        (int)(random_next(&worker->random) % (uint64_t)worker->count)); /* fits */
         struct http_answer answer;
         int64_t started_us = clock_monotonic_us();
-        bool good = http_client_call(&client, "GET", path, "", "", 0, &answer) && answer.status == 200;
+        bool good =
+            http_client_call(&client, "GET", path, "", "", 0, &answer) && answer.status == 200;
         http_answer_deinit(&answer);
         worker->failed += !good;
         worker->done++;
@@ -117,11 +117,12 @@ static void *get_main(void *arg)
 
 static void append_row(struct buffer *body, int64_t key, uint64_t random)
 {
-    buffer_append_format(body,
-                         "{\"id\":\"k%" PRId64 "\",\"n\":%d,\"name\":\"name %d\",\"amount\":%d.%02d,"
-                         "\"day\":\"2025-%02d-%02d\",\"note\":\"%016" PRIx64 "\"}\n",
-                         key, (int)(random % 100000), (int)(random % 977), (int)(random % 1000),
-                         (int)(random % 100), (int)(1 + random % 12), (int)(1 + random % 28), random);
+    buffer_append_format(
+        body,
+        "{\"id\":\"k%" PRId64 "\",\"n\":%d,\"name\":\"name %d\",\"amount\":%d.%02d,"
+        "\"day\":\"2025-%02d-%02d\",\"note\":\"%016" PRIx64 "\"}\n",
+        key, (int)(random % 100000), (int)(random % 977), (int)(random % 1000), (int)(random % 100),
+        (int)(1 + random % 12), (int)(1 + random % 28), random);
 }
 
 /* Post one batch; true when it was answered with `wanted`. */
@@ -129,7 +130,8 @@ static bool post(struct http_client *client, const struct buffer *body, const ch
                  int wanted, char batch_out[64])
 {
     char extra[256];
-    (void)snprintf(extra, sizeof extra, "Content-Type: application/x-ndjson\r\n%s", prefer); /* fits */
+    (void)snprintf(extra, sizeof extra, "Content-Type: application/x-ndjson\r\n%s",
+                   prefer); /* fits */
     struct http_answer answer;
     bool good = http_client_call(client, "POST", "/v1/tables/bench/batches", extra,
                                  (const char *)body->data, body->size, &answer) &&
@@ -226,7 +228,8 @@ static void upsert(int64_t batches, int64_t rows, int64_t keys)
         for (int64_t i = 0; i < rows; i++) {
             uint64_t random = random_next(&worker.random);
             bool hit = random % 10 != 0;
-            append_row(&body, hit ? (int64_t)(random / 16 % (uint64_t)keys) : keys + b * rows + i, random);
+            append_row(&body, hit ? (int64_t)(random / 16 % (uint64_t)keys) : keys + b * rows + i,
+                       random);
         }
         int64_t started_us = clock_monotonic_us();
         worker.failed += !post(&client, &body, "Prefer: wait=30\r\n", 200, NULL);

@@ -47,7 +47,8 @@ static void upsert(sqlite3 *db, sqlite3_stmt *statement, int64_t key, uint64_t r
     int size = snprintf(text, sizeof text, "name %d", (int)(random % 977));
     (void)sqlite3_bind_text(statement, 3, text, size, SQLITE_TRANSIENT);
     (void)sqlite3_bind_int(statement, 4, (int)(random % 100000));
-    size = snprintf(text, sizeof text, "2025-%02d-%02d", (int)(1 + random % 12), (int)(1 + random % 28));
+    size = snprintf(text, sizeof text, "2025-%02d-%02d", (int)(1 + random % 12),
+                    (int)(1 + random % 28));
     (void)sqlite3_bind_text(statement, 5, text, size, SQLITE_TRANSIENT);
     size = snprintf(text, sizeof text, "%016" PRIx64, random);
     (void)sqlite3_bind_text(statement, 6, text, size, SQLITE_TRANSIENT);
@@ -78,12 +79,14 @@ int main(int argc, char **argv)
         return 1;
     }
     run(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
-            "CREATE TABLE bench(id TEXT PRIMARY KEY, n INT, name TEXT, amount INT, day TEXT, note TEXT)");
+            "CREATE TABLE bench(id TEXT PRIMARY KEY, n INT, name TEXT, amount INT, day TEXT, note "
+            "TEXT)");
     sqlite3_stmt *statement = NULL;
-    if (sqlite3_prepare_v2(db,
-                           "INSERT INTO bench VALUES(?,?,?,?,?,?) ON CONFLICT(id) DO UPDATE SET n=excluded.n,"
-                           "name=excluded.name,amount=excluded.amount,day=excluded.day,note=excluded.note",
-                           -1, &statement, NULL) != SQLITE_OK) {
+    if (sqlite3_prepare_v2(
+            db,
+            "INSERT INTO bench VALUES(?,?,?,?,?,?) ON CONFLICT(id) DO UPDATE SET n=excluded.n,"
+            "name=excluded.name,amount=excluded.amount,day=excluded.day,note=excluded.note",
+            -1, &statement, NULL) != SQLITE_OK) {
         return 1;
     }
     int64_t begun = now_us();
@@ -103,7 +106,8 @@ int main(int argc, char **argv)
         for (int64_t i = 0; i < rows; i++) {
             uint64_t random = random_next();
             upsert(db, statement,
-                   random % 10 != 0 ? (int64_t)(random / 16 % (uint64_t)keys) : keys + b * rows + i, random);
+                   random % 10 != 0 ? (int64_t)(random / 16 % (uint64_t)keys) : keys + b * rows + i,
+                   random);
         }
         run(db, "COMMIT");
         samples[b] = now_us() - started;

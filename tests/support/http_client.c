@@ -178,5 +178,6 @@ bool http_json_text(const char *json, const char *name, char *text_out, size_t s
 bool http_json_integer(const char *json, const char *name, int64_t *integer_out)
 {
     const char *value = find_member(json, name);
-    return value != NULL && text_parse_int64(span_of(value, strspn(value, "-0123456789")), integer_out);
+    return value != NULL &&
+           text_parse_int64(span_of(value, strspn(value, "-0123456789")), integer_out);
 }

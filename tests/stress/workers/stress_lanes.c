@@ -15,8 +15,8 @@ static _Atomic int running[LANES];
 static _Atomic int64_t steps;
 static struct lanes *lanes;
 
-static enum err_code step(void *arg, const struct id *lane, int attempt,
-                          enum lane_rest *rest_out, struct err *err)
+static enum err_code step(void *arg, const struct id *lane, int attempt, enum lane_rest *rest_out,
+                          struct err *err)
 {
     (void)arg;
     (void)attempt;
@@ -43,7 +43,8 @@ static void *wake(void *arg)
 int main(void)
 {
     for (int round = 0; round < ROUNDS; round++) {
-        lanes = lanes_open(&(struct lanes_options){.name = "stress", .threads_count = 4, .step = step});
+        lanes =
+            lanes_open(&(struct lanes_options){.name = "stress", .threads_count = 4, .step = step});
         pthread_t wakers[WAKERS];
         for (int i = 0; i < WAKERS; i++) {
             if (pthread_create(&wakers[i], NULL, wake, NULL) != 0) {

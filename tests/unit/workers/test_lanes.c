@@ -37,8 +37,8 @@ static struct id lane_id(int number)
     return id;
 }
 
-static enum err_code step(void *arg, const struct id *lane, int attempt,
-                          enum lane_rest *rest_out, struct err *err)
+static enum err_code step(void *arg, const struct id *lane, int attempt, enum lane_rest *rest_out,
+                          struct err *err)
 {
     struct stage *stage = arg;
     int number = lane_number(lane);
