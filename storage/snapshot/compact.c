@@ -15,8 +15,8 @@
 #include <assert.h>
 
 enum {
-    TIER_RATIO = 2,          /* the next larger file joins when it is not larger than this times the sum */
-    PURGE_ROWS_MIN = 1024,   /* fewer dead rows are not worth a rewrite */
+    TIER_RATIO = 2, /* the next larger file joins when it is not larger than this times the sum */
+    PURGE_ROWS_MIN = 1024, /* fewer dead rows are not worth a rewrite */
 };
 
 void compact_plan_deinit(struct compact_plan *plan)
@@ -41,8 +41,8 @@ static int compare_partitions(const struct delta_file *a, const struct delta_fil
         bool found = false;
         const char *left = a->partition_values[i].value;
         const char *right = delta_file_partition_value(b, a->partition_values[i].name, &found);
-        int order = left == NULL || right == NULL ? (left != NULL) - (right != NULL)
-                                                  : strcmp(left, right);
+        int order =
+            left == NULL || right == NULL ? (left != NULL) - (right != NULL) : strcmp(left, right);
         if (order != 0) {
             return order;
         }

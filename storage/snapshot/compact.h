@@ -17,11 +17,11 @@ struct snapshot;
 struct table;
 
 enum {
-    COMPACT_SMALL_FILES_MAX = 16,  /* per partition; more are merged */
-    COMPACT_BASE_FILES_MAX = 16,   /* per partition, about */
-    COMPACT_INPUTS_MAX = 64,       /* files of one run */
-    COMPACT_DEAD_PERCENT = 25,     /* a file with a larger share of dead rows is purged */
-    COMPACT_ROWS_MAX = 8 << 20,    /* live rows of one output */
+    COMPACT_SMALL_FILES_MAX = 16,     /* per partition; more are merged */
+    COMPACT_BASE_FILES_MAX = 16,      /* per partition, about */
+    COMPACT_INPUTS_MAX = 64,          /* files of one run */
+    COMPACT_DEAD_PERCENT = 25,        /* a file with a larger share of dead rows is purged */
+    COMPACT_ROWS_MAX = 8 << 20,       /* live rows of one output */
     COMPACT_FILE_BYTES_MAX = 1 << 30, /* sum of the inputs of one run, unless one file alone */
 };
 
@@ -38,7 +38,7 @@ void compact_plan_deinit(struct compact_plan *plan);
 void compact_plan(struct table *table, struct compact_plan *plan_out);
 
 struct compact_result {
-    bool committed;        /* false: an input was rewritten by somebody meanwhile; plan again */
+    bool committed; /* false: an input was rewritten by somebody meanwhile; plan again */
     int64_t version;
     int64_t files_removed;
     int64_t rows_written;

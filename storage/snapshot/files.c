@@ -194,7 +194,8 @@ void file_list_set_vector(struct file_list *list, uint32_t number, const struct 
 
 /* ---- snapshots --------------------------------------------------------------------- */
 
-/* While it is published a snapshot's own count is this much higher, so that it cannot reach zero. */
+/* While it is published a snapshot's own count is this much higher, so that it cannot reach zero.
+ */
 #define PUBLISHED_BIAS ((int64_t)1 << 40)
 
 struct snapshot *snapshot_new(const struct snapshot_parts *parts)
@@ -239,7 +240,7 @@ static void add_references(struct snapshot *snapshot, int64_t count)
 
 const struct snapshot *snapshot_acquire(const struct snapshot *snapshot)
 {
-    struct snapshot *shared = (struct snapshot *)(uintptr_t)snapshot; /* only the count changes */
+    struct snapshot *shared = (struct snapshot *)(uintptr_t)snapshot;   /* only the count changes */
     (void)__atomic_fetch_add(&shared->references, 1, __ATOMIC_RELAXED); /* the caller holds one */
     return snapshot;
 }

@@ -225,8 +225,9 @@ enum err_code table_follow(struct table *table, const struct schema *schema,
     TRY(match_all(table, old, state, &files, err));
     CLEANUP(index_view_release) struct index_view *view = NULL;
     if (index_is_needed(schema)) {
-        view = old == NULL || old->index == NULL ? index_view_new(1 + schema->lookup_count, table->hash_key)
-                                                 : index_view_copy(old->index);
+        view = old == NULL || old->index == NULL
+                   ? index_view_new(1 + schema->lookup_count, table->hash_key)
+                   : index_view_copy(old->index);
     }
     CLEANUP(file_list_deinit) struct file_list list = {0};
     TRY(build_list(table, schema, files.items, files.count, &list, view, err));

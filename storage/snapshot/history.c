@@ -36,8 +36,8 @@ static int64_t metric(const struct json *info, const char *const names[])
 static void copy_batches(const struct json *extension, struct history_entry *entry)
 {
     const struct json *batches = json_get(extension, "batches");
-    size_t count = json_count(batches) < HISTORY_BATCHES_MAX ? json_count(batches)
-                                                             : HISTORY_BATCHES_MAX;
+    size_t count =
+        json_count(batches) < HISTORY_BATCHES_MAX ? json_count(batches) : HISTORY_BATCHES_MAX;
     entry->batches = mem_zeroed(count + 1, sizeof *entry->batches);
     for (size_t i = 0; i < count; i++) {
         struct span text;

@@ -17,9 +17,9 @@ enum { HISTORY_LIMIT_MAX = 1000, HISTORY_BATCHES_MAX = 1024 };
 struct history_entry {
     int64_t version;
     int64_t timestamp_ms;
-    char *operation;    /* "MERGE", "WRITE", "OPTIMIZE", …; "" = the writer did not say */
-    char *engine;       /* "sluice/…", "Apache-Spark/…"; "" = unknown */
-    bool ours;          /* written by a Sluice */
+    char *operation;       /* "MERGE", "WRITE", "OPTIMIZE", …; "" = the writer did not say */
+    char *engine;          /* "sluice/…", "Apache-Spark/…"; "" = unknown */
+    bool ours;             /* written by a Sluice */
     int64_t position_from; /* of the lane; -1 = no batch in it */
     int64_t position_to;
     struct id *batches; /* ids of the batches it holds; none for foreign versions */

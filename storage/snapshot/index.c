@@ -24,7 +24,8 @@ struct index_view *index_view_copy(const struct index_view *view)
     for (size_t kind = 0; kind < view->kinds_count; kind++) {
         copy->kinds[kind] = view->kinds[kind];
         for (size_t i = 0; i < view->kinds[kind].count; i++) {
-            (void)index_run_acquire(view->kinds[kind].runs[i]); /* the same pointer, one more owner */
+            (void)index_run_acquire(
+                view->kinds[kind].runs[i]); /* the same pointer, one more owner */
         }
     }
     return copy;

@@ -169,7 +169,8 @@ bool index_run_may_contain(const struct index_run *run, uint64_t hash)
         return false;
     }
     uint64_t mixed = filter_mix(hash);
-    const uint8_t *block = run->filter + filter_block(mixed, run->filter_blocks) * FILTER_BLOCK_BYTES;
+    const uint8_t *block =
+        run->filter + filter_block(mixed, run->filter_blocks) * FILTER_BLOCK_BYTES;
     for (unsigned i = 0; i < FILTER_PROBES; i++) {
         unsigned bit = filter_bit(mixed, i);
         if ((block[bit >> 3] >> (bit & 7) & 1) == 0) {

@@ -90,7 +90,8 @@ enum err_code index_run_build(const char *folder, struct object_store *store, ui
                               uint64_t id, const struct index_entry *entries, size_t count,
                               struct index_run **run_out, struct err *err) MUST_USE;
 
-/* Open a stored run; order, directory and checksum are checked. Errors: ERR_NOT_FOUND, ERR_CORRUPT. */
+/* Open a stored run; order, directory and checksum are checked. Errors: ERR_NOT_FOUND, ERR_CORRUPT.
+ */
 enum err_code index_run_open(const char *folder, uint32_t kind, uint64_t id,
                              struct index_run **run_out, struct err *err) MUST_USE;
 

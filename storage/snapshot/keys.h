@@ -19,8 +19,8 @@ enum { INDEX_KINDS_MAX = 1 + SCHEMA_LOOKUP_MAX };
 
 /* Kinds of index runs a table has: kind 0 is the key, kind 1 + i is lookup column i. */
 struct index_kinds {
-    bool used[INDEX_KINDS_MAX];   /* a lookup that is the key alone has no runs of its own */
-    size_t count;                 /* 1 + lookup_count; slots of `used` that mean something */
+    bool used[INDEX_KINDS_MAX]; /* a lookup that is the key alone has no runs of its own */
+    size_t count;               /* 1 + lookup_count; slots of `used` that mean something */
 };
 struct index_kinds index_kinds_of(const struct schema *schema);
 

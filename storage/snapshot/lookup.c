@@ -192,7 +192,7 @@ static enum err_code scan_keys(struct finder *finder, const struct frame *keys, 
             assert(valid);
         }
         filters[i] = (struct scan_filter){.column = schema->key[i],
-                                          .operator = SCAN_IN,
+                                          .operator= SCAN_IN,
                                           .values = column_values,
                                           .values_count = (size_t)keys->rows_count};
     }
@@ -272,7 +272,8 @@ enum err_code lookup_keys(const struct snapshot *snapshot, const struct frame *k
     return ERR_OK;
 }
 
-/* ---- by lookup value -------------------------------------------------------------------------- */
+/* ---- by lookup value --------------------------------------------------------------------------
+ */
 
 static enum err_code is_value_of(const struct snapshot *snapshot, size_t column,
                                  const struct row_value *value, struct span image, bool *equal_out,
@@ -303,9 +304,8 @@ static void place_by_row(struct finder *finder, const struct index_entry *entry,
     buffer_append(&finder->storage, &row, sizeof row);
 }
 
-static enum err_code take_entry(struct finder *finder, size_t column,
-                                const struct row_value *value, const struct index_entry *entry,
-                                struct err *err)
+static enum err_code take_entry(struct finder *finder, size_t column, const struct row_value *value,
+                                const struct index_entry *entry, struct err *err)
 {
     const struct snapshot_file *file = NULL;
     if (!snapshot_entry_is_alive(finder->snapshot, entry, &file)) {
@@ -367,15 +367,14 @@ static enum err_code probe_value(struct finder *finder, size_t lookup,
     return buffer_check(&finder->storage, "rows of a lookup", err);
 }
 
-static enum err_code scan_value(struct finder *finder, size_t lookup,
-                                const struct row_value *value, struct err *err)
+static enum err_code scan_value(struct finder *finder, size_t lookup, const struct row_value *value,
+                                struct err *err)
 {
     struct scan_filter filter = {.column = finder->snapshot->schema->lookup[lookup].column,
-                                 .operator = SCAN_EQUAL,
+                                 .operator= SCAN_EQUAL,
                                  .values = value,
                                  .values_count = 1};
-    struct scan_request request = {
-        .filters = &filter, .filters_count = 1, .limit = SCAN_ROWS_MAX};
+    struct scan_request request = {.filters = &filter, .filters_count = 1, .limit = SCAN_ROWS_MAX};
     for (bool done = false; !done;) {
         CLEANUP(scan_result_deinit) struct scan_result page = {0};
         TRY(scan_run(finder->snapshot, &request, &page, err));

@@ -19,8 +19,8 @@
 #include <stdint.h>
 
 enum {
-    LOOKUP_KEYS_MAX = 1000,      /* in one call */
-    LOOKUP_ROWS_MAX = 100000,    /* live rows of one lookup value; more is ERR_TOO_LARGE */
+    LOOKUP_KEYS_MAX = 1000,   /* in one call */
+    LOOKUP_ROWS_MAX = 100000, /* live rows of one lookup value; more is ERR_TOO_LARGE */
 };
 
 struct lookup_row {
@@ -34,7 +34,7 @@ struct lookup_row {
 struct lookup_result {
     struct lookup_row *rows;
     size_t count;
-    bool more; /* lookup_value: rows remain behind the last one */
+    bool more;             /* lookup_value: rows remain behind the last one */
     struct buffer storage; /* private: images and places that the snapshot does not hold */
     size_t capacity;       /* private */
 };

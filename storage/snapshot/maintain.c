@@ -198,8 +198,7 @@ enum err_code table_clean_index(struct table *table, const struct snapshot *snap
         int64_t size = 0;
         int64_t modified_ms = 0;
         struct err gone = {0};
-        if (file_stat(path, &size, &modified_ms, &gone) == ERR_OK &&
-            modified_ms < before_ms) {
+        if (file_stat(path, &size, &modified_ms, &gone) == ERR_OK && modified_ms < before_ms) {
             TRY(file_remove(path, err));
         }
     }
@@ -227,9 +226,8 @@ static struct tombstone_file *copy_tombstone_files(struct table *table, int64_t 
  * Outcome files are read after a crash only; those of the log's retention are
  * kept, because their commits name them.
  */
-static bool is_private_file_used(const struct object_info *info,
-                                 const struct tombstone_file *files, size_t count, int64_t now_us,
-                                 int64_t retention_ms)
+static bool is_private_file_used(const struct object_info *info, const struct tombstone_file *files,
+                                 size_t count, int64_t now_us, int64_t retention_ms)
 {
     bool tombstones = strncmp(info->name, TABLE_PRIVATE_FOLDER "/tombstones-",
                               sizeof TABLE_PRIVATE_FOLDER "/tombstones-" - 1) == 0;

@@ -38,7 +38,7 @@ struct manifest_run {
 /* A commit of ours, to be found again as it was. */
 struct own_commit {
     int64_t version;
-    uint64_t hash; /* of the commit file's bytes */
+    uint64_t hash;         /* of the commit file's bytes */
     int64_t position_from; /* smallest lane position in it, -1 = none (compaction) */
 };
 

@@ -161,8 +161,8 @@ static enum err_code after_commit(const struct merge *merge, struct merge_work *
                                   const struct delta_commit_result *result, struct err *err)
 {
     struct table *table = merge->table;
-    tombstones_apply(&table->tombstones, change, work->plan.tombstones,
-                     work->plan.tombstone_hashes, work->plan.tombstones_count);
+    tombstones_apply(&table->tombstones, change, work->plan.tombstones, work->plan.tombstone_hashes,
+                     work->plan.tombstones_count);
     table_remember(table, result->version, result->hash, merge->inputs[0].position);
     (void)__atomic_fetch_add(&table->duplicates, work->plan.duplicates_count,
                              __ATOMIC_RELAXED); /* a counter */

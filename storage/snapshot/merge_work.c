@@ -19,10 +19,8 @@ enum { SCRATCH_BYTES_MAX = 1 << 26 };
 void merge_work_init(struct merge_work *work, struct table *table, const struct snapshot *snapshot,
                      const struct merge_input *inputs, size_t inputs_count)
 {
-    *work = (struct merge_work){.table = table,
-                                .snapshot = snapshot,
-                                .inputs = inputs,
-                                .inputs_count = inputs_count};
+    *work = (struct merge_work){
+        .table = table, .snapshot = snapshot, .inputs = inputs, .inputs_count = inputs_count};
     buffer_init(&work->sort_bytes, SORT_BYTES_MAX);
     deletion_vector_batch_init(&work->vectors);
     entry_lists_init(&work->lists, snapshot->schema);
@@ -178,7 +176,8 @@ static enum err_code order_rows(struct merge_work *work, struct err *err)
     return ERR_OK;
 }
 
-/* ---- outputs ---------------------------------------------------------------------------------- */
+/* ---- outputs ----------------------------------------------------------------------------------
+ */
 
 static struct output *new_output(struct merge_work *work)
 {
@@ -247,7 +246,8 @@ static enum err_code write_rows(struct merge_work *work, struct err *err)
     return ERR_OK;
 }
 
-/* ---- marks -------------------------------------------------------------------------------------- */
+/* ---- marks --------------------------------------------------------------------------------------
+ */
 
 /* The rows of one touched file: marks [start, end) of the plan. */
 static void touch_file(struct merge_work *work, size_t start, size_t end)
@@ -295,7 +295,8 @@ static enum err_code write_vectors(struct merge_work *work, struct err *err)
     return deletion_vector_batch_write(&work->vectors, work->table->store, err);
 }
 
-/* ---- copy-on-write --------------------------------------------------------------------------------- */
+/* ---- copy-on-write
+ * --------------------------------------------------------------------------------- */
 
 /* The new rows [start, end) of the order in the form that rewriting takes. */
 static void new_rows(const struct merge_work *work, size_t start, size_t end,
@@ -346,8 +347,8 @@ static bool same_values(const struct output *output, const struct delta_file *fi
 }
 
 /* One output: the files of its partition that lose rows, and new rows [start, end). */
-static enum err_code rewrite_partition(struct merge_work *work, struct output *output,
-                                       bool *taken, size_t start, size_t end, struct err *err)
+static enum err_code rewrite_partition(struct merge_work *work, struct output *output, bool *taken,
+                                       size_t start, size_t end, struct err *err)
 {
     CLEANUP(mem_cleanup)
     struct rewrite_input *inputs = mem_zeroed(work->touched_count + 1, sizeof *inputs);
@@ -371,8 +372,8 @@ static enum err_code rewrite_partition(struct merge_work *work, struct output *o
         .extra = &extra,
         .tight = work->snapshot->schema->merge == TABLE_DELETION_VECTORS,
     };
-    return rewrite_run(&request, output, index_is_needed(work->snapshot->schema) ? &work->lists : NULL,
-                       err);
+    return rewrite_run(&request, output,
+                       index_is_needed(work->snapshot->schema) ? &work->lists : NULL, err);
 }
 
 /* Files that lose rows in partitions without new rows. */
@@ -406,7 +407,8 @@ static enum err_code rewrite_files(struct merge_work *work, struct err *err)
     return rewrite_others(work, taken, err);
 }
 
-/* ---- all together ---------------------------------------------------------------------------------- */
+/* ---- all together
+ * ---------------------------------------------------------------------------------- */
 
 enum err_code merge_work_write(struct merge_work *work, struct err *err)
 {
@@ -423,8 +425,8 @@ enum err_code merge_work_write(struct merge_work *work, struct err *err)
     return ERR_OK;
 }
 
-enum err_code merge_work_stage(const struct merge_work *work,
-                               struct delta_transaction *transaction, struct err *err)
+enum err_code merge_work_stage(const struct merge_work *work, struct delta_transaction *transaction,
+                               struct err *err)
 {
     for (size_t i = 0; i < work->touched_count; i++) {
         const struct touched *touched = &work->touched[i];
@@ -443,7 +445,8 @@ enum err_code merge_work_stage(const struct merge_work *work,
     return ERR_OK;
 }
 
-/* ---- index -------------------------------------------------------------------------------------------- */
+/* ---- index
+ * -------------------------------------------------------------------------------------------- */
 
 static enum err_code write_images(struct merge_work *work, struct output *output, size_t start,
                                   size_t end, const char *folder, struct err *err)
@@ -467,9 +470,8 @@ static void add_entries(struct merge_work *work, const struct output *output, si
     for (size_t i = start; i < end; i++) {
         uint32_t index = work->order[i];
         const struct plan_put *put = &work->plan.puts[index];
-        struct index_entry place = {.sequence = put->sequence,
-                                    .file = output->number,
-                                    .row = (uint32_t)(i - start)};
+        struct index_entry place = {
+            .sequence = put->sequence, .file = output->number, .row = (uint32_t)(i - start)};
         entry_lists_add_row(&work->lists, work->table, work->frame, work->rows[index], put->hash,
                             has_key, &place, &scratch);
     }

@@ -36,11 +36,11 @@ struct merge_work {
 
     const struct frame *frame; /* rows to be written: an input's or `gathered` */
     struct frame *gathered;
-    int64_t *rows;             /* of each put, in `frame` */
-    uint32_t *order;           /* puts by (partition, key) */
-    struct span *sort_keys;    /* of each put */
-    struct buffer sort_bytes;  /* storage of sort keys of partitioned tables */
-    size_t *partition_sizes;   /* of each put: leading bytes of its sort key that are the partition */
+    int64_t *rows;            /* of each put, in `frame` */
+    uint32_t *order;          /* puts by (partition, key) */
+    struct span *sort_keys;   /* of each put */
+    struct buffer sort_bytes; /* storage of sort keys of partitioned tables */
+    size_t *partition_sizes; /* of each put: leading bytes of its sort key that are the partition */
 
     struct output *outputs; /* in order of number */
     size_t *output_ends;    /* puts of `order` up to which an output reaches */
@@ -60,8 +60,8 @@ void merge_work_deinit(struct merge_work *work);
 enum err_code merge_work_write(struct merge_work *work, struct err *err) MUST_USE;
 
 /* Put the actions of the files into a transaction. */
-enum err_code merge_work_stage(const struct merge_work *work,
-                               struct delta_transaction *transaction, struct err *err) MUST_USE;
+enum err_code merge_work_stage(const struct merge_work *work, struct delta_transaction *transaction,
+                               struct err *err) MUST_USE;
 
 /* Images and entries of the rows that were written. Cannot fail for lack of space. */
 enum err_code merge_work_index(struct merge_work *work, struct err *err) MUST_USE;

@@ -61,8 +61,8 @@ static struct json *encode_batch(const struct merge_input *input,
 
 /* The batches go into the extension, or into a file when they are large. */
 static enum err_code place_batches(struct object_store *store, const char *txn_id,
-                                   struct json **batches, struct json *extension,
-                                   bool *written_out, struct err *err)
+                                   struct json **batches, struct json *extension, bool *written_out,
+                                   struct err *err)
 {
     CLEANUP(buffer_deinit) struct buffer text;
     buffer_init(&text, OUTCOME_BYTES_MAX);

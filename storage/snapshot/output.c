@@ -88,7 +88,8 @@ void output_init_like(struct output *output, uint32_t number, const struct delta
         mem_zeroed(file->partition_values_count + 1, sizeof *output->partition_values);
     output->partition_values_count = file->partition_values_count;
     for (size_t i = 0; i < file->partition_values_count; i++) {
-        output->partition_values[i] = file->partition_values[i]; /* borrowed: the file outlives us */
+        output->partition_values[i] =
+            file->partition_values[i]; /* borrowed: the file outlives us */
     }
     make_names(output);
 }
@@ -126,10 +127,8 @@ enum err_code output_write(struct output *output, struct object_store *store,
     CLEANUP(mem_cleanup) bool *columns = NULL;
     CLEANUP(mem_cleanup) bool *statistics = NULL;
     output_masks(frame->schema, &columns, &statistics);
-    struct parquet_write_options options = {.row_order = rows,
-                                            .row_order_count = count,
-                                            .columns = columns,
-                                            .statistics = statistics};
+    struct parquet_write_options options = {
+        .row_order = rows, .row_order_count = count, .columns = columns, .statistics = statistics};
     CLEANUP(buffer_deinit) struct buffer bytes;
     buffer_init(&bytes, OUTPUT_BYTES_MAX);
     struct parquet_sink sink = parquet_sink_to_buffer(&bytes);

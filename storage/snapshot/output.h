@@ -23,10 +23,10 @@ enum { OUTPUT_BYTES_MAX = INT32_MAX, OUTPUT_TEXT_BYTES_MAX = 64 << 20 };
 
 /* Owned by whoever makes the commit; deinit accepts a zeroed struct. */
 struct output {
-    uint32_t number;    /* in the index */
-    char *name;         /* object name */
-    char *path;         /* as add.path spells it */
-    char *folder;       /* object folder, "" = the root; to be synced before the commit */
+    uint32_t number; /* in the index */
+    char *name;      /* object name */
+    char *path;      /* as add.path spells it */
+    char *folder;    /* object folder, "" = the root; to be synced before the commit */
     struct delta_pair *partition_values;
     size_t partition_values_count;
     char *partition_texts; /* storage of the values */

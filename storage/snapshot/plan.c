@@ -44,7 +44,7 @@ struct planner {
     size_t slots_count;
     struct probe_key *keys; /* of groups */
     struct probe_result stored;
-    struct frame *scratch; /* the row a patch starts from */
+    struct frame *scratch;       /* the row a patch starts from */
     size_t *rejections_capacity; /* per input */
 };
 
@@ -90,10 +90,8 @@ static struct group *group_of(struct planner *planner, uint64_t hash, size_t key
     for (size_t at = (size_t)hash & mask;; at = (at + 1) & mask) {
         if (planner->slots[at] == 0) {
             struct group *group = &planner->groups[planner->groups_count++];
-            *group = (struct group){.hash = hash,
-                                    .key_at = key_at,
-                                    .key_size = (uint32_t)key.size,
-                                    .first = NO_RECORD};
+            *group = (struct group){
+                .hash = hash, .key_at = key_at, .key_size = (uint32_t)key.size, .first = NO_RECORD};
             planner->slots[at] = planner->groups_count;
             return group;
         }
@@ -179,12 +177,12 @@ static enum err_code find_stored(struct planner *planner, struct err *err)
 /* What the key holds while its records are gone through. */
 struct standing {
     enum { STANDING_NOTHING, STANDING_STORED, STANDING_NEW, STANDING_DELETED } kind;
-    bool changed;     /* some record won */
-    int64_t sequence; /* not for NOTHING */
-    int64_t position; /* order position, for ties with replays */
+    bool changed;                     /* some record won */
+    int64_t sequence;                 /* not for NOTHING */
+    int64_t position;                 /* order position, for ties with replays */
     const struct merge_input *winner; /* of the record that won last, NULL = none did */
-    const struct probe_hit *stored; /* STORED: the newest of the key's rows */
-    uint32_t source;                /* NEW: as in plan_put */
+    const struct probe_hit *stored;   /* STORED: the newest of the key's rows */
+    uint32_t source;                  /* NEW: as in plan_put */
     int64_t row;
     int64_t deleted_us; /* DELETED */
 };
@@ -243,8 +241,7 @@ static bool wins(const struct turn *turn, const struct standing *standing)
         return turn->sequence > standing->sequence;
     }
     /* Records of one batch keep their order also when the batch is applied again. */
-    return !turn->replay || standing->winner == turn->input ||
-           turn->order > standing->position;
+    return !turn->replay || standing->winner == turn->input || turn->order > standing->position;
 }
 
 static void reject(struct planner *planner, const struct turn *turn, enum merge_code code,
@@ -254,7 +251,8 @@ static void reject(struct planner *planner, const struct turn *turn, enum merge_
     size_t *capacity = &planner->rejections_capacity[turn->input_index];
     if (outcome->rejections_count == *capacity) {
         *capacity = *capacity == 0 ? 16 : *capacity * 2;
-        outcome->rejections = mem_resize(outcome->rejections, *capacity, sizeof *outcome->rejections);
+        outcome->rejections =
+            mem_resize(outcome->rejections, *capacity, sizeof *outcome->rejections);
     }
     outcome->rejections[outcome->rejections_count++] =
         (struct merge_rejection){.row = turn->row, .code = code, .field_id = field_id};

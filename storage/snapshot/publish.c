@@ -45,8 +45,8 @@ static enum err_code fold_once(struct table *table, const struct snapshot *snaps
     struct index_run *run = NULL;
     struct err unstored = {0};
     if (index_runs_merge(table->index_folder, table->index_store, table_new_run_id(table),
-                         choice->runs, choice->count, is_alive, alive_self, &run, &unstored) !=
-        ERR_OK) {
+                         choice->runs, choice->count, is_alive, alive_self, &run,
+                         &unstored) != ERR_OK) {
         TRY(index_runs_merge(NULL, NULL, table_new_run_id(table), choice->runs, choice->count,
                              is_alive, alive_self, &run, err));
     }

@@ -23,17 +23,17 @@ enum {
 
 /* Where one input stands. */
 struct source {
-    struct rewrite_input *input;      /* NULL: the extra rows */
+    struct rewrite_input *input; /* NULL: the extra rows */
     const struct rewrite_rows *extra;
     struct stored stored;
-    struct frame *frame;  /* the chunk */
+    struct frame *frame;      /* the chunk */
     int64_t rows[CHUNK_ROWS]; /* of the file, of each row of the chunk */
     int64_t chunk_count;
-    int64_t next;         /* row of the chunk, or of `extra` */
-    int64_t file_next;    /* first row of the file not yet read */
-    struct buffer keys;   /* of the chunk */
+    int64_t next;       /* row of the chunk, or of `extra` */
+    int64_t file_next;  /* first row of the file not yet read */
+    struct buffer keys; /* of the chunk */
     size_t key_ends[CHUNK_ROWS];
-    struct span key;      /* of the row that stands next */
+    struct span key; /* of the row that stands next */
 };
 
 struct rewriter {
@@ -75,8 +75,7 @@ static void stand_on(struct source *source)
         return;
     }
     size_t start = source->next == 0 ? 0 : source->key_ends[source->next - 1];
-    source->key =
-        span_of(source->keys.data + start, source->key_ends[source->next] - start);
+    source->key = span_of(source->keys.data + start, source->key_ends[source->next] - start);
 }
 
 /* Read on until there is a live row or the file ends (chunk_count 0). */
@@ -352,10 +351,8 @@ enum err_code rewrite_run(const struct rewrite_request *request, struct output *
                           struct entry_lists *lists, struct err *err)
 {
     CLEANUP(rewriter_deinit)
-    struct rewriter rewriter = {.request = request,
-                                .schema = request->snapshot->schema,
-                                .output = output,
-                                .lists = lists};
+    struct rewriter rewriter = {
+        .request = request, .schema = request->snapshot->schema, .output = output, .lists = lists};
     rewriter.staged = frame_new(rewriter.schema);
     buffer_init(&rewriter.scratch, KEYS_BYTES_MAX);
     for (size_t i = 0; i < request->inputs_count; i++) {

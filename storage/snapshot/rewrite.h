@@ -22,8 +22,8 @@ enum { REWRITE_INPUTS_MAX = 4096 };
 struct rewrite_input {
     const struct snapshot_file *file;
     const struct deletion_vector *dead; /* rows left out; NULL = none */
-    uint32_t *new_rows; /* rows_count slots, filled with the row of the output or
-                           REWRITE_DROPPED; NULL = not wanted */
+    uint32_t *new_rows;                 /* rows_count slots, filled with the row of the output or
+                                           REWRITE_DROPPED; NULL = not wanted */
 };
 
 /* New rows, ascending by key; arrays of `count`. */
@@ -42,8 +42,8 @@ struct rewrite_request {
     struct rewrite_input *inputs;
     size_t inputs_count;
     const struct rewrite_rows *extra; /* NULL = none */
-    bool tight;       /* the table uses deletion vectors */
-    const bool *stop; /* NULL, or read between chunks: ERR_CANCELLED */
+    bool tight;                       /* the table uses deletion vectors */
+    const bool *stop;                 /* NULL, or read between chunks: ERR_CANCELLED */
 };
 
 /*

@@ -21,9 +21,9 @@ void scan_result_deinit(struct scan_result *result)
 struct scanner {
     const struct snapshot *snapshot;
     const struct scan_request *request;
-    bool *filter_columns; /* per field: some filter looks at it */
-    struct frame *probe;  /* filter columns of a chunk */
-    struct frame *rows;   /* the page */
+    bool *filter_columns;           /* per field: some filter looks at it */
+    struct frame *probe;            /* filter columns of a chunk */
+    struct frame *rows;             /* the page */
     int64_t chunk[SCAN_CHUNK_ROWS]; /* live rows of the chunk, then those that match */
     int64_t chunk_count;
     struct scan_position at;
@@ -147,7 +147,8 @@ static enum err_code scan_row_group(struct scanner *scanner, struct stored *stor
                                     size_t row_group, const struct deletion_vector *dv,
                                     struct err *err)
 {
-    int64_t end = stored_row_group_start(stored, row_group) + stored_row_group_rows(stored, row_group);
+    int64_t end =
+        stored_row_group_start(stored, row_group) + stored_row_group_rows(stored, row_group);
     if (scanner->at.row >= end) {
         return ERR_OK;
     }

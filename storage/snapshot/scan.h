@@ -37,7 +37,8 @@ enum scan_operator {
     SCAN_IS_NULL,
     SCAN_IS_NOT_NULL,
 };
-const char *scan_operator_name(enum scan_operator operator); /* eq ne lt le gt ge in is_null not_null */
+const char *
+    scan_operator_name(enum scan_operator operator); /* eq ne lt le gt ge in is_null not_null */
 bool scan_operator_parse(struct span name, enum scan_operator *operator_out);
 
 /* A null never matches a comparison (not even ne); strings and binaries compare by bytes. */
@@ -74,10 +75,10 @@ struct scan_request {
     const bool *columns; /* per schema field: wanted? NULL = all; others are null in the frame */
     const struct scan_filter *filters; /* all must hold */
     size_t filters_count;
-    int64_t limit; /* rows, 1…SCAN_ROWS_MAX */
+    int64_t limit;              /* rows, 1…SCAN_ROWS_MAX */
     struct scan_position start; /* zero = the beginning */
-    int64_t visit_rows_max; /* stop after looking at so many rows, 0 = no such limit: bounds the
-                               time of a page whose filter matches little */
+    int64_t visit_rows_max;     /* stop after looking at so many rows, 0 = no such limit: bounds the
+                                   time of a page whose filter matches little */
 };
 
 struct scan_result {

@@ -10,17 +10,21 @@
 #include <assert.h>
 
 static const char *const operator_names[] = {
-    [SCAN_EQUAL] = "eq",          [SCAN_NOT_EQUAL] = "ne",
-    [SCAN_LESS] = "lt",           [SCAN_LESS_OR_EQUAL] = "le",
-    [SCAN_GREATER] = "gt",        [SCAN_GREATER_OR_EQUAL] = "ge",
-    [SCAN_IN] = "in",             [SCAN_IS_NULL] = "is_null",
+    [SCAN_EQUAL] = "eq",
+    [SCAN_NOT_EQUAL] = "ne",
+    [SCAN_LESS] = "lt",
+    [SCAN_LESS_OR_EQUAL] = "le",
+    [SCAN_GREATER] = "gt",
+    [SCAN_GREATER_OR_EQUAL] = "ge",
+    [SCAN_IN] = "in",
+    [SCAN_IS_NULL] = "is_null",
     [SCAN_IS_NOT_NULL] = "not_null",
 };
 enum { OPERATOR_COUNT = sizeof operator_names / sizeof operator_names[0] };
 
 const char *scan_operator_name(enum scan_operator operator)
 {
-    assert((unsigned)operator < OPERATOR_COUNT);
+    assert((unsigned)operator<OPERATOR_COUNT);
     return operator_names[operator];
 }
 
@@ -141,9 +145,9 @@ enum err_code scan_value_parse(const struct field *field, struct span text, stru
 
 static enum err_code check_count(const struct scan_filter *filter, size_t index, struct err *err)
 {
-    bool none = filter->operator == SCAN_IS_NULL || filter->operator == SCAN_IS_NOT_NULL;
+    bool none = filter->operator== SCAN_IS_NULL || filter->operator== SCAN_IS_NOT_NULL;
     size_t min = none ? 0 : 1;
-    size_t max = none ? 0 : filter->operator == SCAN_IN ? SCAN_VALUES_MAX : 1;
+    size_t max = none ? 0 : filter->operator== SCAN_IN ? SCAN_VALUES_MAX : 1;
     if (filter->values_count < min || filter->values_count > max) {
         return err_set(err, ERR_INVALID, "filter %zu: %s takes %zu to %zu values, not %zu", index,
                        scan_operator_name(filter->operator), min, max, filter->values_count);
@@ -153,8 +157,8 @@ static enum err_code check_count(const struct scan_filter *filter, size_t index,
 
 static bool is_ordering(enum scan_operator operator)
 {
-    return operator == SCAN_LESS || operator == SCAN_LESS_OR_EQUAL || operator == SCAN_GREATER ||
-           operator == SCAN_GREATER_OR_EQUAL;
+    return operator== SCAN_LESS || operator== SCAN_LESS_OR_EQUAL || operator== SCAN_GREATER ||
+    operator== SCAN_GREATER_OR_EQUAL;
 }
 
 enum err_code scan_filters_check(const struct schema *schema, const struct scan_filter *filters,
@@ -165,7 +169,7 @@ enum err_code scan_filters_check(const struct schema *schema, const struct scan_
     }
     for (size_t i = 0; i < count; i++) {
         const struct scan_filter *filter = &filters[i];
-        if (filter->column >= schema->fields_count || (unsigned)filter->operator >= OPERATOR_COUNT) {
+        if (filter->column >= schema->fields_count || (unsigned)filter->operator>= OPERATOR_COUNT) {
             return err_set(err, ERR_INVALID, "filter %zu: no such column or operator", i);
         }
         TRY(check_count(filter, i, err));
@@ -187,7 +191,7 @@ enum err_code scan_filters_check(const struct schema *schema, const struct scan_
 
 static bool value_matches(const struct scan_filter *filter, const struct row_value *value)
 {
-    if (filter->operator == SCAN_IN) {
+    if (filter->operator== SCAN_IN) {
         for (size_t i = 0; i < filter->values_count; i++) {
             if (row_value_compare(value, &filter->values[i]) == 0) {
                 return true;
@@ -218,16 +222,17 @@ static bool value_matches(const struct scan_filter *filter, const struct row_val
     return false;
 }
 
-bool scan_filters_match(const struct scan_filter *filters, size_t count,
-                        const struct frame *frame, int64_t row)
+bool scan_filters_match(const struct scan_filter *filters, size_t count, const struct frame *frame,
+                        int64_t row)
 {
     for (size_t i = 0; i < count; i++) {
         const struct scan_filter *filter = &filters[i];
         struct row_value value;
         bool present = row_value_of(frame, filter->column, row, &value);
-        bool passes = filter->operator == SCAN_IS_NULL       ? !present
-                      : filter->operator == SCAN_IS_NOT_NULL ? present
-                                                             : present && value_matches(filter, &value);
+        bool passes = filter->operator== SCAN_IS_NULL ? !present
+                      : filter->operator== SCAN_IS_NOT_NULL
+                          ? present
+                          : present && value_matches(filter, &value);
         if (!passes) {
             return false;
         }
@@ -310,7 +315,7 @@ static bool is_nan(const struct row_value *value)
     return is_real(value->type) && value->real != value->real;
 }
 
-static bool one_may_match(enum scan_operator operator, const struct row_value *value,
+static bool one_may_match(enum scan_operator operator, const struct row_value * value,
                           const struct value_range *range)
 {
     /* NaN is not in the range and stands above everything. */
@@ -336,13 +341,13 @@ static bool one_may_match(enum scan_operator operator, const struct row_value *v
 
 bool scan_filter_may_match(const struct scan_filter *filter, const struct value_range *range)
 {
-    if (filter->operator == SCAN_IS_NULL) {
+    if (filter->operator== SCAN_IS_NULL) {
         return !range->no_nulls;
     }
     if (range->all_nulls) {
         return false;
     }
-    if (filter->operator == SCAN_IN) {
+    if (filter->operator== SCAN_IN) {
         for (size_t i = 0; i < filter->values_count; i++) {
             if (one_may_match(SCAN_EQUAL, &filter->values[i], range)) {
                 return true;
@@ -350,5 +355,5 @@ bool scan_filter_may_match(const struct scan_filter *filter, const struct value_
         }
         return false;
     }
-    return filter->values_count == 0 || one_may_match(filter->operator, &filter->values[0], range);
+    return filter->values_count == 0 || one_may_match(filter->operator, & filter->values[0], range);
 }

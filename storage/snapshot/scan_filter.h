@@ -33,5 +33,5 @@ struct value_range value_range_of_footer(const struct field *field,
 bool scan_filter_may_match(const struct scan_filter *filter, const struct value_range *range);
 
 /* Does row `row` of a frame pass all filters? */
-bool scan_filters_match(const struct scan_filter *filters, size_t count,
-                        const struct frame *frame, int64_t row);
+bool scan_filters_match(const struct scan_filter *filters, size_t count, const struct frame *frame,
+                        int64_t row);

@@ -20,16 +20,16 @@
 #include <stdint.h>
 
 struct deletion_vector;
-struct images;       /* storage/snapshot/images.h */
-struct index_view;   /* storage/snapshot/index.h */
+struct images;     /* storage/snapshot/images.h */
+struct index_view; /* storage/snapshot/index.h */
 struct object_store;
 struct shared_vector; /* storage/snapshot/files.h */
 struct store_owner;   /* storage/snapshot/files.h */
 
 /* One live data file. Owned by its snapshot. */
 struct snapshot_file {
-    uint32_t number;              /* the index's name for it, unique per table, from 1; 0 in a
-                                     snapshot of an older version */
+    uint32_t number; /* the index's name for it, unique per table, from 1; 0 in a
+                        snapshot of an older version */
     const struct delta_file *file;
     const struct deletion_vector *dv; /* NULL = no row is deleted */
     const struct images *images;      /* NULL = none: rows are read from the data file */
@@ -45,11 +45,11 @@ struct snapshot {
     int64_t timestamp_ms; /* of the version's commit */
     const struct schema *schema;
     const struct delta_state *state;
-    struct object_store *store;        /* the table's; outlives the snapshot */
+    struct object_store *store; /* the table's; outlives the snapshot */
     size_t files_count;
     const struct snapshot_file *files; /* ascending number (newest version), else log order */
-    const struct index_view *index;    /* NULL: an older version, or a table without key and lookup */
-    int64_t references; /* atomic; private, like what follows */
+    const struct index_view *index; /* NULL: an older version, or a table without key and lookup */
+    int64_t references;             /* atomic; private, like what follows */
     struct store_owner *owner;
 };
 

@@ -35,9 +35,8 @@ static enum err_code open_file(struct stored *stored, struct object_store *store
     CLEANUP(mem_cleanup) char *name = NULL;
     TRY(delta_path_decode(store, stored->file->path, &name, err));
     TRY(object_open(store, name, &stored->object, err));
-    struct parquet_source source = {.read_at = object_read_at,
-                                    .self = stored->object,
-                                    .size = object_size(stored->object)};
+    struct parquet_source source = {
+        .read_at = object_read_at, .self = stored->object, .size = object_size(stored->object)};
     TRY(parquet_reader_open(&source, &stored->reader, err));
     stored->rows_count = parquet_reader_rows_count(stored->reader);
     if (stored->file->rows_count >= 0 && stored->file->rows_count != stored->rows_count) {

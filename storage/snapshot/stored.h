@@ -21,7 +21,7 @@ struct parquet_reader;
 
 /* One open data file; one thread at a time. */
 struct stored {
-    const struct schema *schema;   /* borrowed, like `file` */
+    const struct schema *schema; /* borrowed, like `file` */
     const struct delta_file *file;
     struct object *object;
     struct parquet_reader *reader;

@@ -17,9 +17,9 @@
 #include <assert.h>
 
 enum {
-    CHECKPOINT_COMMITS = 100,             /* since the last one */
+    CHECKPOINT_COMMITS = 100, /* since the last one */
     CHECKPOINT_LOG_BYTES = 16 << 20,
-    CHECKPOINT_AGE_MS = 10 * 60 * 1000,   /* when there was any commit since */
+    CHECKPOINT_AGE_MS = 10 * 60 * 1000, /* when there was any commit since */
     SCHEMA_TEXT_BYTES_MAX = 16 << 20,
 };
 

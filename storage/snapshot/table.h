@@ -62,9 +62,9 @@ enum err_code table_snapshot_at_time(struct table *table, int64_t timestamp_ms,
 /* ---- merging ---- */
 
 enum {
-    MERGE_BATCHES_MAX = 1024,      /* in one commit */
-    MERGE_ROWS_MAX = 4 << 20,      /* of all batches of one commit */
-    MERGE_ATTEMPTS_MAX = 20,       /* re-plans after foreign commits before ERR_BUSY */
+    MERGE_BATCHES_MAX = 1024,              /* in one commit */
+    MERGE_ROWS_MAX = 4 << 20,              /* of all batches of one commit */
+    MERGE_ATTEMPTS_MAX = 20,               /* re-plans after foreign commits before ERR_BUSY */
     MERGE_OUTCOME_INLINE_BYTES = 16 << 10, /* larger outcomes get a file of their own */
 };
 
@@ -93,10 +93,10 @@ struct merge_rejection {
 /* What became of one batch: applied + superseded + rejections_count = rows of its frame. */
 struct merge_batch_outcome {
     int64_t position;
-    bool already;       /* its position was in the table before: nothing was done now */
-    bool counts_known;  /* false only with `already`, when the log no longer tells */
-    int64_t version;    /* that holds it; -1 = not known any more */
-    int64_t applied;    /* won in their turn, also when a later record of the commit won over them */
+    bool already;      /* its position was in the table before: nothing was done now */
+    bool counts_known; /* false only with `already`, when the log no longer tells */
+    int64_t version;   /* that holds it; -1 = not known any more */
+    int64_t applied;   /* won in their turn, also when a later record of the commit won over them */
     int64_t superseded; /* lost against a newer row, tombstone or record */
     struct merge_rejection *rejections;
     size_t rejections_count;
@@ -104,13 +104,13 @@ struct merge_batch_outcome {
 
 /* Owned by the caller; merge_outcome_deinit. */
 struct merge_outcome {
-    int64_t version;          /* of the commit; the table's version when nothing was committed */
-    bool committed;           /* false: every batch was there already */
-    int64_t rows_added;       /* rows of new files that stand for records */
-    int64_t rows_removed;     /* stored rows that were marked or left out */
+    int64_t version;      /* of the commit; the table's version when nothing was committed */
+    bool committed;       /* false: every batch was there already */
+    int64_t rows_added;   /* rows of new files that stand for records */
+    int64_t rows_removed; /* stored rows that were marked or left out */
     int64_t files_touched;
     int64_t plan_us, write_us, commit_us, publish_us;
-    size_t batches_count;     /* = inputs */
+    size_t batches_count;                /* = inputs */
     struct merge_batch_outcome *batches; /* in the order of the inputs */
 };
 void merge_outcome_deinit(struct merge_outcome *outcome);
@@ -152,8 +152,9 @@ void merge_outcome_deinit(struct merge_outcome *outcome);
  * Thread:  one caller at a time per table; holds the commit lock.
  * Durable: the version, when ERR_OK. Index and images are derived.
  */
-enum err_code table_merge(struct table *table, const struct merge_input *inputs, size_t inputs_count,
-                          struct merge_outcome *outcome_out, struct err *err) MUST_USE;
+enum err_code table_merge(struct table *table, const struct merge_input *inputs,
+                          size_t inputs_count, struct merge_outcome *outcome_out,
+                          struct err *err) MUST_USE;
 
 /* The highest position that is in the table (its txn version), 0 = none. Any thread. */
 int64_t table_applied_position(struct table *table);
@@ -165,17 +166,16 @@ int64_t table_applied_position(struct table *table);
  *   found_out  false when the position is above table_applied_position
  */
 enum err_code table_outcome_read(struct table *table, int64_t position, bool *found_out,
-                                 struct merge_batch_outcome *outcome_out,
-                                 struct err *err) MUST_USE;
+                                 struct merge_batch_outcome *outcome_out, struct err *err) MUST_USE;
 void merge_batch_outcome_deinit(struct merge_batch_outcome *outcome);
 
 /* ---- following the log ---- */
 
 struct table_refresh_result {
-    bool changed;                   /* a newer version was published */
-    int64_t overwritten_from;       /* first version of ours that another engine replaced; -1 = none */
-    int64_t overwritten_position;   /* smallest position such versions held; batches from there on
-                                       are to be merged again as re-applications; -1 = none */
+    bool changed;             /* a newer version was published */
+    int64_t overwritten_from; /* first version of ours that another engine replaced; -1 = none */
+    int64_t overwritten_position; /* smallest position such versions held; batches from there on
+                                     are to be merged again as re-applications; -1 = none */
 };
 
 /*
@@ -224,16 +224,16 @@ enum err_code table_checkpoint(struct table *table, int64_t now_ms,
 /* For metrics and readiness. Any thread, no lock. */
 struct table_statistics {
     int64_t version;
-    int64_t rows_count;        /* live; -1 = a foreign file does not say */
-    int64_t dead_rows_count;   /* marked in deletion vectors */
+    int64_t rows_count;      /* live; -1 = a foreign file does not say */
+    int64_t dead_rows_count; /* marked in deletion vectors */
     int64_t files_count;
     int64_t files_bytes;
-    int64_t tombstones_count;  /* keys deleted and still remembered */
-    int64_t index_runs_count;  /* of the kind that has most */
+    int64_t tombstones_count;    /* keys deleted and still remembered */
+    int64_t index_runs_count;    /* of the kind that has most */
     int64_t index_entries_count; /* dead ones included, all kinds */
     int64_t index_bytes;
     int64_t images_bytes;
-    int64_t duplicates_count;  /* keys met with several live rows since open */
-    int64_t log_bytes;         /* since the last checkpoint */
+    int64_t duplicates_count; /* keys met with several live rows since open */
+    int64_t log_bytes;        /* since the last checkpoint */
 };
 void table_statistics_get(struct table *table, struct table_statistics *statistics_out);

@@ -47,19 +47,19 @@ struct table {
     struct tombstones tombstones;
     struct own_commit commits[MANIFEST_COMMITS_MAX]; /* oldest first */
     size_t commits_count;
-    int64_t overwritten_from;     /* found, not yet reported by table_refresh; -1 = none */
+    int64_t overwritten_from; /* found, not yet reported by table_refresh; -1 = none */
     int64_t overwritten_position;
     struct parquet_writer_context *writer;
     const struct index_run *busy[INDEX_SET_MAX]; /* being merged by table_index_maintain */
     size_t busy_count;
 
-    uint32_t next_file; /* atomic */
-    uint64_t next_run;  /* atomic */
-    int64_t duplicates; /* atomic */
+    uint32_t next_file;       /* atomic */
+    uint64_t next_run;        /* atomic */
+    int64_t duplicates;       /* atomic */
     int64_t checkpoint_at_ms; /* atomic; of the last checkpoint, or of the open */
-    int64_t tombstones_seen; /* atomic copy of the set's count, for statistics */
+    int64_t tombstones_seen;  /* atomic copy of the set's count, for statistics */
 
-    struct lock historic_lock; /* LOCK_RANK_CACHE */
+    struct lock historic_lock;                           /* LOCK_RANK_CACHE */
     const struct snapshot *historic[TABLE_HISTORIC_MAX]; /* newest used first */
 };
 

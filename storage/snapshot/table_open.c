@@ -42,7 +42,8 @@ static enum err_code check_partitions(const struct schema *schema, const struct 
                       stored->fields[stored->partition[i]].name) == 0;
     }
     return same ? ERR_OK
-                : err_set(err, ERR_CONFLICT, "the log has other partition columns than the definition");
+                : err_set(err, ERR_CONFLICT,
+                          "the log has other partition columns than the definition");
 }
 
 enum err_code table_check_columns(const struct schema *schema,
@@ -182,7 +183,8 @@ static enum err_code restore_images(struct table *table, const struct schema *sc
     /* The entries exist already; those made on the way are thrown away. */
     CLEANUP(entry_lists_deinit) struct entry_lists lists;
     entry_lists_init(&lists, schema);
-    CLEANUP(index_view_release) struct index_view *view = index_view_new(1 + schema->lookup_count, table->hash_key);
+    CLEANUP(index_view_release)
+    struct index_view *view = index_view_new(1 + schema->lookup_count, table->hash_key);
     return table_ingest(table, schema, file, vector == NULL ? NULL : vector->vector, number, &lists,
                         view, images_out, err);
 }
@@ -237,8 +239,8 @@ static enum err_code restore_list(struct table *table, const struct schema *sche
         struct shared_vector *vector = NULL;
         struct images *images = NULL;
         TRY(table_load_vector(table->store, file, &vector, err));
-        enum err_code code = restore_images(table, schema, file, vector, restored[i].number, whole,
-                                            &images, err);
+        enum err_code code =
+            restore_images(table, schema, file, vector, restored[i].number, whole, &images, err);
         if (code != ERR_OK) {
             shared_vector_release(&vector);
             return code;
@@ -286,7 +288,8 @@ static enum err_code restore(struct table *table, const struct schema *schema,
     CLEANUP(mem_cleanup)
     struct restored *restored = mem_zeroed((size_t)state->files_count + 1, sizeof *restored);
     TRY(match_files(&manifest, state, restored, err));
-    CLEANUP(index_view_release) struct index_view *view = index_view_new(1 + schema->lookup_count, table->hash_key);
+    CLEANUP(index_view_release)
+    struct index_view *view = index_view_new(1 + schema->lookup_count, table->hash_key);
     TRY(restore_runs(table, &manifest, schema, view, err));
     bool whole = manifest.boot[0] == '\0' || strcmp(manifest.boot, table->boot) != 0;
     CLEANUP(file_list_deinit) struct file_list list = {0};

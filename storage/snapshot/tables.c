@@ -23,8 +23,8 @@ struct tables {
     char *index_root;
     struct id instance;
     uint8_t index_key[HASH_KEY_BYTES];
-    struct lock lock;    /* LOCK_RANK_TABLES; guards the list */
-    struct lock publish; /* LOCK_RANK_SNAPSHOT; guards every published pointer against sets */
+    struct lock lock;     /* LOCK_RANK_TABLES; guards the list */
+    struct lock publish;  /* LOCK_RANK_SNAPSHOT; guards every published pointer against sets */
     struct table **items; /* in order of name */
     size_t count;
     size_t capacity;
@@ -232,8 +232,8 @@ static enum err_code clear_leftover(struct tables *tables, const char *name, con
     TRY(code);
     const struct delta_commit *commit = NULL;
     TRY(delta_commit_read(store, 0, &commit, err));
-    bool ours = state->version == 0 && state->files_count == 0 &&
-                outcome_extension(commit->info) != NULL;
+    bool ours =
+        state->version == 0 && state->files_count == 0 && outcome_extension(commit->info) != NULL;
     delta_commit_release(&commit);
     if (!ours) {
         return err_set(err, ERR_EXISTS,
@@ -332,9 +332,8 @@ static bool parse_dropped(const char *name, struct id *uuid_out)
     return id_parse(span_of_text(text), uuid_out);
 }
 
-static enum err_code remove_when_old(struct tables *tables, const char *name,
-                                     const struct id *uuid, int64_t before_us, bool *removed_out,
-                                     struct err *err)
+static enum err_code remove_when_old(struct tables *tables, const char *name, const struct id *uuid,
+                                     int64_t before_us, bool *removed_out, struct err *err)
 {
     CLEANUP(mem_cleanup) char *folder = file_join(tables->root, name);
     CLEANUP(mem_cleanup) char *mark = file_join(folder, DROPPED_MARK);

@@ -24,14 +24,14 @@ struct table;
 struct tables; /* heap handle; one per process */
 
 enum {
-    TABLES_SET_MAX = 64,             /* tables in one consistent set of snapshots */
-    TABLES_NAME_BYTES_MAX = 128,     /* [A-Za-z][A-Za-z0-9_]* */
+    TABLES_SET_MAX = 64,         /* tables in one consistent set of snapshots */
+    TABLES_NAME_BYTES_MAX = 128, /* [A-Za-z][A-Za-z0-9_]* */
 };
 
 struct tables_options {
-    const char *root;       /* folder of the tables, made when absent */
-    const char *index_root; /* folder of the derived indexes */
-    struct id instance;     /* part of the txn appId */
+    const char *root;                  /* folder of the tables, made when absent */
+    const char *index_root;            /* folder of the derived indexes */
+    struct id instance;                /* part of the txn appId */
     uint8_t index_key[HASH_KEY_BYTES]; /* of the keyed hash; a change rebuilds every index */
 };
 

@@ -62,8 +62,7 @@ static struct tombstone_slot *slot_for(const struct tombstones *tombstones, uint
     size_t mask = tombstones->slots_count - 1;
     for (size_t at = (size_t)hash & mask;; at = (at + 1) & mask) {
         struct tombstone_slot *slot = &tombstones->slots[at];
-        if (!slot->used ||
-            (slot->hash == hash && span_equal(slot_key(tombstones, slot), key))) {
+        if (!slot->used || (slot->hash == hash && span_equal(slot_key(tombstones, slot), key))) {
             return slot;
         }
     }
@@ -106,8 +105,7 @@ static void grow(struct tombstones *tombstones)
     mem_free(old);
 }
 
-void tombstones_put(struct tombstones *tombstones, uint64_t hash,
-                    const struct tombstone *tombstone)
+void tombstones_put(struct tombstones *tombstones, uint64_t hash, const struct tombstone *tombstone)
 {
     if (tombstones->used * 2 >= tombstones->slots_count) {
         grow(tombstones);
@@ -254,8 +252,8 @@ static void fold_record(void *self, const struct tombstone *tombstone)
     }
 }
 
-static enum err_code fold_file(struct folder_in *fold, struct object_store *store,
-                               const char *name, struct err *err)
+static enum err_code fold_file(struct folder_in *fold, struct object_store *store, const char *name,
+                               struct err *err)
 {
     CLEANUP(buffer_deinit) struct buffer contents;
     buffer_init(&contents, TOMBSTONE_FILE_BYTES_MAX);

@@ -23,9 +23,9 @@
 struct object_store;
 
 enum {
-    TOMBSTONE_FILES_MAX = 256,            /* live ones of a table; folding keeps them near 30 */
+    TOMBSTONE_FILES_MAX = 256, /* live ones of a table; folding keeps them near 30 */
     TOMBSTONE_FILE_BYTES_MAX = 512 << 20,
-    TOMBSTONE_NAME_BYTES = 64,            /* "_sluice/tombstones-<uuid>.bin" */
+    TOMBSTONE_NAME_BYTES = 64, /* "_sluice/tombstones-<uuid>.bin" */
 };
 #define TABLE_PRIVATE_FOLDER "_sluice"
 
@@ -90,9 +90,9 @@ void tombstones_change_deinit(struct tombstones_change *change);
  *          needed when *written_out.
  */
 enum err_code tombstones_write(const struct tombstones *tombstones, struct object_store *store,
-                               const struct tombstone *added, size_t added_count,
-                               int64_t before_us, struct tombstones_change *change_out,
-                               bool *written_out, struct err *err) MUST_USE;
+                               const struct tombstone *added, size_t added_count, int64_t before_us,
+                               struct tombstones_change *change_out, bool *written_out,
+                               struct err *err) MUST_USE;
 
 /* After the commit: the added ones join the set, the list is replaced. Takes `change`. */
 void tombstones_apply(struct tombstones *tombstones, struct tombstones_change *change,

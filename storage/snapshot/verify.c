@@ -132,12 +132,11 @@ static size_t count_same_key(const struct verifier *verifier, uint64_t hash, str
             const struct snapshot_file *file = NULL;
             struct span stored_key;
             struct span image;
-            count += snapshot_entry_is_alive(verifier->snapshot, &ranges.items[i].entries[j],
-                                             &file) &&
-                     file->images != NULL &&
-                     images_row(file->images, ranges.items[i].entries[j].row, &stored_key,
-                                &image) &&
-                     span_equal(stored_key, key);
+            count +=
+                snapshot_entry_is_alive(verifier->snapshot, &ranges.items[i].entries[j], &file) &&
+                file->images != NULL &&
+                images_row(file->images, ranges.items[i].entries[j].row, &stored_key, &image) &&
+                span_equal(stored_key, key);
         }
     }
     return count;
@@ -164,8 +163,8 @@ static void check_key(struct verifier *verifier, const struct snapshot_file *fil
                 file->file->path);
     }
     if (count_same_key(verifier, hash, buffer_span(&verifier->bytes)) > 1) {
-        problem(verifier, "row %lld of %s: another live row has the same key",
-                (long long)file_row, file->file->path);
+        problem(verifier, "row %lld of %s: another live row has the same key", (long long)file_row,
+                file->file->path);
     }
 }
 

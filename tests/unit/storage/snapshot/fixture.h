@@ -24,7 +24,7 @@ struct fixture_options {
     bool sequence;
     bool partition;
     bool lookup;
-    bool root; /* lookup column is the key */
+    bool root;                 /* lookup column is the key */
     int64_t retention_seconds; /* 0 = a week */
 };
 
@@ -36,7 +36,7 @@ struct fixture {
     struct schema *schema;
     struct id instance;
     struct id uuid;
-    int64_t position; /* last one given out */
+    int64_t position;                                 /* last one given out */
     size_t id, updated, amount, note, region, member; /* columns; SIZE_MAX = absent */
 };
 

@@ -257,7 +257,8 @@ Test(derived, refuses_damaged_tombstones)
     buffer_deinit(&bytes);
 }
 
-/* ---- the tombstone set ------------------------------------------------------------------------ */
+/* ---- the tombstone set ------------------------------------------------------------------------
+ */
 
 Test(derived, tombstone_files_fold_and_load)
 {

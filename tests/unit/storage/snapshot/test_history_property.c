@@ -17,7 +17,14 @@
 
 TestSuite(histories, .timeout = 900);
 
-enum { KEYS = 12, TEXT_BYTES = 16, STEPS_MAX = 14, RECORDS_MAX = 9, BATCHES_MAX = 3, NAME_BYTES = 64 };
+enum {
+    KEYS = 12,
+    TEXT_BYTES = 16,
+    STEPS_MAX = 14,
+    RECORDS_MAX = 9,
+    BATCHES_MAX = 3,
+    NAME_BYTES = 64
+};
 
 /* ---- randomness -------------------------------------------------------------------- */
 
@@ -46,7 +53,7 @@ struct model_row {
     int64_t sequence;
     int64_t winner; /* position of the batch that won last */
     int64_t updated;
-    int32_t amount; /* INT32_MAX = null */
+    int32_t amount;                                                /* INT32_MAX = null */
     char note[TEXT_BYTES], region[TEXT_BYTES], member[TEXT_BYTES]; /* "" = null */
 };
 
@@ -74,7 +81,7 @@ static void model_apply(struct model_row *row, const struct model_record *record
                         const struct merge_input *input, struct model_counts *counts)
 {
     bool replay = input->order_position != input->position;
-    int64_t sequence = sequenced        ? record->updated
+    int64_t sequence = sequenced       ? record->updated
                        : input->forced ? input->position
                                        : input->order_position;
     bool live = row->state == MODEL_LIVE;
@@ -145,8 +152,8 @@ struct history {
     struct fixture fixture;
     struct model_row rows[KEYS];
     bool sequenced;
-    bool replays;  /* some inputs carry an older order position */
-    int64_t unique; /* source of sequences that no other record has */
+    bool replays;             /* some inputs carry an older order position */
+    int64_t unique;           /* source of sequences that no other record has */
     struct compact_plan plan; /* made some steps ago */
     bool has_plan;
 };
@@ -209,14 +216,13 @@ static void expect_counts(const struct history *history, const struct merge_batc
                           const struct model_counts *counts)
 {
     cr_assert(outcome->counts_known);
-    cr_assert(outcome->applied == counts->applied &&
-                  outcome->superseded == counts->superseded &&
-                  (int64_t)outcome->rejections_count == counts->rejected,
-              "seed %llu: applied %lld, superseded %lld, rejected %zu; the model says %lld, %lld, %lld",
-              (unsigned long long)history->seed, (long long)outcome->applied,
-              (long long)outcome->superseded, outcome->rejections_count,
-              (long long)counts->applied, (long long)counts->superseded,
-              (long long)counts->rejected);
+    cr_assert(
+        outcome->applied == counts->applied && outcome->superseded == counts->superseded &&
+            (int64_t)outcome->rejections_count == counts->rejected,
+        "seed %llu: applied %lld, superseded %lld, rejected %zu; the model says %lld, %lld, %lld",
+        (unsigned long long)history->seed, (long long)outcome->applied,
+        (long long)outcome->superseded, outcome->rejections_count, (long long)counts->applied,
+        (long long)counts->superseded, (long long)counts->rejected);
 }
 
 static void step_merge(struct history *history)
@@ -226,7 +232,8 @@ static void step_merge(struct history *history)
     struct frame *frames[BATCHES_MAX];
     struct model_counts counts[BATCHES_MAX] = {0};
     for (size_t i = 0; i < batches; i++) {
-        bool replay = history->replays && history->fixture.position > 3 && chance(&history->dice, 25);
+        bool replay =
+            history->replays && history->fixture.position > 3 && chance(&history->dice, 25);
         struct model_record records[RECORDS_MAX];
         size_t count = roll(&history->dice, RECORDS_MAX + 1);
         for (size_t r = 0; r < count; r++) {
@@ -235,8 +242,8 @@ static void step_merge(struct history *history)
         frames[i] = frame_of(history, records, count);
         inputs[i] = fixture_input(&history->fixture, frames[i]);
         if (replay) {
-            inputs[i].order_position = 1 + (int64_t)roll(&history->dice,
-                                                         (uint64_t)inputs[i].position - 1);
+            inputs[i].order_position =
+                1 + (int64_t)roll(&history->dice, (uint64_t)inputs[i].position - 1);
             inputs[i].forced = chance(&history->dice, 30);
         }
         for (size_t r = 0; r < count; r++) {

@@ -63,20 +63,28 @@ Test(scan_filter, judges_ranges)
         int64_t value;
         bool may; /* in 10 … 20 */
     } cases[] = {
-        {SCAN_EQUAL, 9, false},           {SCAN_EQUAL, 10, true},
-        {SCAN_EQUAL, 20, true},           {SCAN_EQUAL, 21, false},
-        {SCAN_NOT_EQUAL, 10, true},       {SCAN_LESS, 10, false},
-        {SCAN_LESS, 11, true},            {SCAN_LESS_OR_EQUAL, 9, false},
-        {SCAN_LESS_OR_EQUAL, 10, true},   {SCAN_GREATER, 20, false},
-        {SCAN_GREATER, 19, true},         {SCAN_GREATER_OR_EQUAL, 21, false},
-        {SCAN_GREATER_OR_EQUAL, 20, true}, {SCAN_LESS, 100, true},
-        {SCAN_GREATER, 0, true},          {SCAN_IN, 9, false},
+        {SCAN_EQUAL, 9, false},
+        {SCAN_EQUAL, 10, true},
+        {SCAN_EQUAL, 20, true},
+        {SCAN_EQUAL, 21, false},
+        {SCAN_NOT_EQUAL, 10, true},
+        {SCAN_LESS, 10, false},
+        {SCAN_LESS, 11, true},
+        {SCAN_LESS_OR_EQUAL, 9, false},
+        {SCAN_LESS_OR_EQUAL, 10, true},
+        {SCAN_GREATER, 20, false},
+        {SCAN_GREATER, 19, true},
+        {SCAN_GREATER_OR_EQUAL, 21, false},
+        {SCAN_GREATER_OR_EQUAL, 20, true},
+        {SCAN_LESS, 100, true},
+        {SCAN_GREATER, 0, true},
+        {SCAN_IN, 9, false},
         {SCAN_IN, 15, true},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct row_value value = {.type = COLUMN_LONG, .integer = cases[i].value};
         struct scan_filter filter = {
-            .operator = cases[i].operator, .values = &value, .values_count = 1};
+            .operator= cases[i].operator, .values = & value, .values_count = 1};
         struct value_range range = {.has_min = true,
                                     .has_max = true,
                                     .min = {.type = COLUMN_LONG, .integer = 10},
@@ -89,7 +97,7 @@ Test(scan_filter, judges_ranges)
         cr_expect_not(scan_filter_may_match(&filter, &nulls), "all null");
     }
     struct row_value real = {.type = COLUMN_DOUBLE, .real = 100};
-    struct scan_filter above = {.operator = SCAN_GREATER, .values = &real, .values_count = 1};
+    struct scan_filter above = {.operator= SCAN_GREATER, .values = &real, .values_count = 1};
     struct value_range reals = {.has_max = true, .max = {.type = COLUMN_DOUBLE, .real = 20}};
     cr_expect(scan_filter_may_match(&above, &reals), "NaN stands above every bound");
 }
@@ -162,7 +170,7 @@ Test(scan_filter, finds_the_rows_that_pass)
         bool skips;
     } cases[] = {
         {"all", {below, below}, 0, 399, false},
-        {"below 100", {below, below}, 1, 84, true},     /* 100 less 15 nulls less k0010 */
+        {"below 100", {below, below}, 1, 84, true}, /* 100 less 15 nulls less k0010 */
         {"north", {in_north, in_north}, 1, 134, true},
         {"north below 100", {in_north, below}, 2, 29, true},
         {"nowhere", {nowhere, nowhere}, 1, 133, true},
@@ -172,9 +180,8 @@ Test(scan_filter, finds_the_rows_that_pass)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         static const int64_t limits[] = {1, 7, 1000};
         for (size_t l = 0; l < sizeof limits / sizeof limits[0]; l++) {
-            struct scan_request request = {.filters = cases[i].filters,
-                                           .filters_count = cases[i].count,
-                                           .limit = limits[l]};
+            struct scan_request request = {
+                .filters = cases[i].filters, .filters_count = cases[i].count, .limit = limits[l]};
             int64_t rows = 0;
             int64_t skipped = 0;
             for (bool done = false; !done;) {
@@ -198,8 +205,8 @@ Test(scan_filter, finds_the_rows_that_pass)
     struct scan_result page = {0};
     struct err err = {0};
     cr_expect(scan_run(snapshot, &bad, &page, &err) == ERR_INVALID);
-    struct scan_request bounded = {.filters = &deleted, .filters_count = 1, .limit = 5,
-                                   .visit_rows_max = 10};
+    struct scan_request bounded = {
+        .filters = &deleted, .filters_count = 1, .limit = 5, .visit_rows_max = 10};
     cr_assert(scan_run(snapshot, &bounded, &page, &err) == ERR_OK, "%s", err.msg);
     scan_result_deinit(&page);
     snapshot_release(&snapshot);

@@ -153,7 +153,7 @@ Test(table, reports_an_overwritten_version_once)
 static void put_many(struct fixture *fixture, int first, int count, int64_t updated)
 {
     struct record_words *records = mem_zeroed((size_t)count, sizeof *records);
-    char (*ids)[16] = mem_zeroed((size_t)count, sizeof *ids);
+    char(*ids)[16] = mem_zeroed((size_t)count, sizeof *ids);
     for (int i = 0; i < count; i++) {
         (void)snprintf(ids[i], sizeof ids[i], "k%05d", first + i);
         records[i] = (struct record_words){FRAME_UPSERT, ids[i], updated, i, "n", "r", "m"};
@@ -379,7 +379,8 @@ Test(table, answers_the_root_by_its_key)
     fixture_remove(&fixture);
 }
 
-/* ---- older versions ------------------------------------------------------------------------------ */
+/* ---- older versions
+ * ------------------------------------------------------------------------------ */
 
 Test(table, shows_older_versions)
 {
@@ -454,14 +455,15 @@ Test(table, tells_its_history)
     fixture_remove(&fixture);
 }
 
-/* ---- outcomes --------------------------------------------------------------------------------------- */
+/* ---- outcomes
+ * --------------------------------------------------------------------------------------- */
 
 Test(table, reads_large_outcomes_back)
 {
     struct fixture fixture = fixture_make(&keyed);
     put_many(&fixture, 0, 3000, 1);
     struct record_words *records = mem_zeroed(3000, sizeof *records);
-    char (*ids)[16] = mem_zeroed(3000, sizeof *ids);
+    char(*ids)[16] = mem_zeroed(3000, sizeof *ids);
     for (int i = 0; i < 3000; i++) {
         (void)snprintf(ids[i], sizeof ids[i], "k%05d", i);
         records[i] = (struct record_words){FRAME_INSERT, ids[i], 2, i, "n", "r", "m"};
@@ -490,7 +492,8 @@ Test(table, reads_large_outcomes_back)
     fixture_remove(&fixture);
 }
 
-/* ---- tombstones --------------------------------------------------------------------------------------- */
+/* ---- tombstones
+ * --------------------------------------------------------------------------------------- */
 
 Test(table, forgets_tombstones_after_the_retention)
 {
@@ -515,7 +518,8 @@ Test(table, forgets_tombstones_after_the_retention)
     fixture_remove(&fixture);
 }
 
-/* ---- definitions --------------------------------------------------------------------------------------- */
+/* ---- definitions
+ * --------------------------------------------------------------------------------------- */
 
 static struct schema *with_column(const struct schema *schema, const char *name)
 {
@@ -562,7 +566,8 @@ Test(table, takes_new_columns)
     fixture_remove(&fixture);
 }
 
-/* ---- checkpoints and compaction -------------------------------------------------------------------------- */
+/* ---- checkpoints and compaction
+ * -------------------------------------------------------------------------- */
 
 Test(table, compacts_small_files_and_dense_vectors)
 {
@@ -605,7 +610,8 @@ Test(table, compacts_small_files_and_dense_vectors)
     fixture_remove(&fixture);
 }
 
-/* ---- the registry ------------------------------------------------------------------------------------------ */
+/* ---- the registry
+ * ------------------------------------------------------------------------------------------ */
 
 Test(table, makes_drops_and_makes_again)
 {
