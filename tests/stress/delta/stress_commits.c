@@ -73,10 +73,17 @@ static struct delta_file make_file(const char *path)
                                .data_change = true};
 }
 
+/* What a rewrite appends to a path: one letter a writer, so that two rewrites of one file differ.
+ */
+static const char suffixes[] = "abcdefghijklmnop";
+
+_Static_assert(PROCESSES *THREADS < (int)sizeof suffixes, "a letter a writer");
+
 /* Every third commit replaces somebody's file by one of the same rows, every other appends. */
 static struct delta_transaction *plan(const struct delta_state *state, struct process *process,
                                       const char *path, const char *app_id, int step)
 {
+    int writer_number = process->number * THREADS + (app_id[strlen(app_id) - 1] - '0');
     bool rewrites = step % 3 == 2 && state->files_count > 0;
     struct delta_transaction *transaction = delta_transaction_begin(
         state, process->store, rewrites ? DELTA_READS_FILES : DELTA_READS_NOTHING);
@@ -86,7 +93,8 @@ static struct delta_transaction *plan(const struct delta_state *state, struct pr
             delta_state_file_at(state, (step * 7 + process->number) % state->files_count);
         struct delta_file copy = *victim;
         char renamed[256];
-        (void)snprintf(renamed, sizeof renamed, "%s+", victim->path); /* cut is a failure below */
+        (void)snprintf(renamed, sizeof renamed, "%s%c", victim->path,
+                       suffixes[writer_number]); /* cut is a failure below */
         copy.path = renamed;
         delta_transaction_remove(transaction, victim, false);
         delta_transaction_add(transaction, &copy);
@@ -163,7 +171,7 @@ static int count_write(const struct delta_state *state, const char *path)
     const struct delta_file *file = NULL;
     for (struct delta_cursor at = {0}; (file = delta_state_next_file(state, &at)) != NULL;) {
         bool same = strncmp(file->path, path, size) == 0;
-        count += same && strspn(file->path + size, "+") == strlen(file->path + size);
+        count += same && strspn(file->path + size, suffixes) == strlen(file->path + size);
     }
     return count;
 }
