@@ -85,10 +85,26 @@ static void __attribute__((cold)) fault_pattern(struct decoder *decoder, size_t 
     }
 }
 
+/* Such a text goes into the log, where "" means null, and into the name of a folder. */
+static void check_partition(struct decoder *decoder, size_t index, struct span text)
+{
+    if (text.size == 0) {
+        decoder_fault_rule(decoder, index, DECODE_RANGE,
+                           "must not be empty, because the table is partitioned by it; give null");
+    } else if (text.size > SCHEMA_PARTITION_BYTES_MAX) {
+        decoder_fault_rule(decoder, index, DECODE_TOO_LONG,
+                           "must have at most %d bytes, because the table is partitioned by it",
+                           SCHEMA_PARTITION_BYTES_MAX);
+    }
+}
+
 void decoder_check_text(struct decoder *decoder, size_t index, struct span text)
 {
     struct decode_field *described = &decoder->fields[index];
     const struct field *field = described->field;
+    if (described->partitions) {
+        check_partition(decoder, index, text);
+    }
     if (field->enum_count > 0 && !in_enumeration(described, text)) {
         decoder_fault_rule(decoder, index, DECODE_ENUM,
                            "must be one of the values that the field's enum lists");

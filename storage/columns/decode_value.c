@@ -14,10 +14,10 @@
 
 /* ---- what a field is --------------------------------------------------------- */
 
-static bool is_key(const struct schema *schema, size_t index)
+static bool is_among(const size_t *indices, size_t count, size_t index)
 {
-    for (size_t i = 0; i < schema->key_count; i++) {
-        if (schema->key[i] == index) {
+    for (size_t i = 0; i < count; i++) {
+        if (indices[i] == index) {
             return true;
         }
     }
@@ -63,13 +63,15 @@ static void describe_field(struct decoder *decoder, size_t index)
         .field = field,
         .column = &decoder->frame->columns[index],
         .type = field->type,
-        .in_key = is_key(schema, index),
+        .in_key = is_among(schema->key, schema->key_count, index),
         .bounded = field->has_minimum || field->has_maximum,
-        .text_rules =
-            field->pattern != NULL || field->enum_count > 0 || field->format != FORMAT_NONE,
+        .partitions = field->type == COLUMN_STRING &&
+                      is_among(schema->partition, schema->partition_count, index),
         .bytes_safe = text_bytes_safe(field),
         .next = index + 1,
     };
+    described->text_rules = described->partitions || field->pattern != NULL ||
+                            field->enum_count > 0 || field->format != FORMAT_NONE;
     described->identifies =
         described->in_key || (schema->has_sequence && schema->sequence == index);
     describe_name(described, field->name);

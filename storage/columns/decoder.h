@@ -25,7 +25,8 @@ struct decode_field {
     bool in_key;
     bool identifies;   /* key or sequence: needed in every operation */
     bool bounded;      /* minimum or maximum */
-    bool text_rules;   /* pattern, enumeration or format */
+    bool partitions;   /* text that the table is partitioned by */
+    bool text_rules;   /* pattern, enumeration or format; all that partitions */
     size_t bytes_safe; /* text up to here cannot break max_length */
     size_t next;       /* the field that followed this one last time */
     /* the name as it stands in JSON with its closing quote; size 0 when it needs escapes */

@@ -24,6 +24,7 @@ enum {
     SCHEMA_NAME_BYTES_MAX = 128,
     SCHEMA_ENUM_VALUES_MAX = 1000,
     SCHEMA_PATTERN_BYTES_MAX = 1024,
+    SCHEMA_PARTITION_BYTES_MAX = 256,  /* of a text that a table is partitioned by */
     SCHEMA_STRING_BYTES_MAX = 1 << 20, /* of one value, when max_length does not say less */
     SCHEMA_DECIMAL_PRECISION_MAX = 38,
 };
@@ -146,7 +147,9 @@ struct schema {
  *              nullable:false of type string, integer, long, boolean, date, timestamp
  *              or decimal: types whose equality is the equality of their bytes
  *   sequence_by  nullable:false integer, long, date or timestamp; keyed tables only
- *   partition_by string, integer, long, boolean or date, not phi, not all fields
+ *   partition_by string, integer, long, boolean or date, not phi, not all fields; texts
+ *              have 1 to SCHEMA_PARTITION_BYTES_MAX bytes, because Delta cannot tell the
+ *              empty text from null and the value names a folder
  *   lookup     column types as for keys, nullable or not; `as` equal to `entity` makes
  *              the table the entity's root and needs the key to be exactly the column
  *   rules      max_length on string and binary; pattern, enum and format on string;

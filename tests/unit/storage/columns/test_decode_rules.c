@@ -600,3 +600,23 @@ Test(decode_rules, codes_have_names)
         }
     }
 }
+
+Test(decode_rules, texts_that_partition)
+{
+    CLEANUP(schema_release)
+    struct schema *schema =
+        decode_test_schema("{'schema':{'fields':[{'name':'k','type':'string','nullable':false},"
+                           "{'name':'v','type':'string'}]},'key':['k'],'partition_by':['v']}");
+    char long_text[SCHEMA_PARTITION_BYTES_MAX + 4] = {0};
+    memset(long_text, 'x', sizeof long_text - 1);
+    long_text[0] = long_text[sizeof long_text - 2] = '"'; /* one byte more than may be */
+    const struct value_case cases[] = {
+        {"\"MA\"", "MA"},
+        {"null", "~"},
+        {"\"\"", "!range"},
+        {long_text, "!too_long"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        expect_value("partition", schema, "JSON", &ndjson, &cases[i]);
+    }
+}

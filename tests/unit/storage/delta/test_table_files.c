@@ -90,6 +90,27 @@ Test(table_files, partition_folders_are_plain_everywhere)
     cr_expect_str_neq(first, second);
 }
 
+Test(table_files, folders_too_long_for_a_file_system_are_digests)
+{
+    static const size_t sizes[] = {253, 254, 300};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        char text[301] = {0};
+        memset(text, 'x', sizes[i]);
+        struct delta_pair pairs[16];
+        for (size_t j = 0; j < 16; j++) {
+            pairs[j] = (struct delta_pair){"p", text};
+        }
+        for (size_t count = 1; count <= 16; count += 15) {
+            CLEANUP(buffer_deinit) struct buffer folder = {0};
+            buffer_init(&folder, 1 << 16);
+            delta_partition_folder(pairs, count, &folder);
+            bool plain = sizes[i] == 253 && count == 1;
+            cr_expect_eq(folder.size, plain ? 256 : strlen("partition=") + 64 + 1, "%zu %zu",
+                         sizes[i], count);
+        }
+    }
+}
+
 static const struct {
     enum column_type type;
     const char *text;  /* as the log has it */
