@@ -122,6 +122,7 @@ struct head {
     bool has_coding;
     size_t hosts_count;
     size_t headers_count;
+    bool has_cookie;
 };
 
 /* spec: RFC 9112 section 3 — exactly one space between the parts */
@@ -217,6 +218,7 @@ static enum guard_refusal read_header(struct span line, struct head *head)
     if (is_named(name, "host")) {
         head->hosts_count++;
     }
+    head->has_cookie = head->has_cookie || is_named(name, "cookie");
     return GUARD_FINE;
 }
 
@@ -340,9 +342,28 @@ static void judge_unfinished(struct guard *guard, struct span text)
     }
 }
 
-/* Returns bytes that pass; 0 = more are needed, or refused. */
-static size_t take_head(struct guard *guard, struct span text)
+/* What the library must not act on; see GUARD_QUERY_MARK. */
+static void mask_head(const struct head *head, uint8_t *bytes, size_t size)
 {
+    uint8_t *line = bytes;
+    uint8_t *line_end = memchr(line, '\n', size);
+    for (uint8_t *at = line; at < line_end; at++) {
+        *at = *at == '?' ? GUARD_QUERY_MARK : *at;
+    }
+    while (head->has_cookie && line_end != NULL) {
+        line = line_end + 1;
+        size_t left = size - (size_t)(line - bytes);
+        line_end = memchr(line, '\n', left);
+        if (left > sizeof "cookie" && is_named(span_of(line, 6), "cookie") && line[6] == ':') {
+            line[0] = 'x';
+        }
+    }
+}
+
+/* Returns bytes that pass; 0 = more are needed, or refused. */
+static size_t take_head(struct guard *guard, uint8_t *bytes, size_t bytes_size)
+{
+    struct span text = span_of(bytes, bytes_size);
     size_t size = 0;
     enum guard_refusal refusal = find_end(text, &guard->searched, &size);
     if (refusal == GUARD_FINE && size == 0) {
@@ -366,6 +387,7 @@ static size_t take_head(struct guard *guard, struct span text)
         return 0;
     }
     begin_body(guard, &head);
+    mask_head(&head, bytes, size);
     return size;
 }
 
@@ -440,15 +462,15 @@ static size_t take_body(struct guard *guard, struct span text)
 }
 
 /* Walk over units of the stream; returns bytes that pass. The rest is an unfinished unit. */
-static size_t scan(struct guard *guard, struct span text)
+static size_t scan(struct guard *guard, uint8_t *bytes, size_t bytes_size)
 {
     size_t passed = 0;
-    while (passed < text.size && guard->phase != GUARD_PHASE_REFUSED) {
-        struct span rest = span_of(text.data + passed, text.size - passed);
+    while (passed < bytes_size && guard->phase != GUARD_PHASE_REFUSED) {
+        struct span rest = span_of(bytes + passed, bytes_size - passed);
         size_t size = 0;
         switch (guard->phase) {
         case GUARD_PHASE_HEAD:
-            size = take_head(guard, rest);
+            size = take_head(guard, bytes + passed, rest.size);
             break;
         case GUARD_PHASE_BODY:
         case GUARD_PHASE_CHUNK_DATA:
@@ -476,7 +498,7 @@ static void feed_held(struct guard *guard)
 {
     struct buffer held = guard->held;
     buffer_init(&guard->held, HELD_BYTES_MAX);
-    size_t passed = scan(guard, buffer_span(&held));
+    size_t passed = scan(guard, held.data, held.size);
     struct buffer substitute = guard->ready;
     buffer_init(&guard->ready, substitute.size_max);
     buffer_append(&guard->ready, held.data, passed);
@@ -488,23 +510,23 @@ static void feed_held(struct guard *guard)
     buffer_deinit(&held);
 }
 
-size_t guard_feed(struct guard *guard, struct span bytes)
+size_t guard_feed(struct guard *guard, uint8_t *bytes, size_t size)
 {
     assert(!guard_has_ready(guard));
-    assert(bytes.size <= HELD_BYTES_MAX - GUARD_HEAD_BYTES_MAX);
+    assert(size <= HELD_BYTES_MAX - GUARD_HEAD_BYTES_MAX);
     buffer_reset(&guard->ready);
     guard->ready_taken = 0;
     if (guard->phase == GUARD_PHASE_REFUSED) {
         return 0;
     }
     if (guard->held.size > 0) {
-        buffer_append_span(&guard->held, bytes);
+        buffer_append(&guard->held, bytes, size);
         feed_held(guard);
         return 0;
     }
-    size_t passed = scan(guard, bytes);
-    if (guard->phase != GUARD_PHASE_REFUSED && passed < bytes.size) {
-        buffer_append(&guard->held, bytes.data + passed, bytes.size - passed);
+    size_t passed = scan(guard, bytes, size);
+    if (guard->phase != GUARD_PHASE_REFUSED && passed < size) {
+        buffer_append(&guard->held, bytes + passed, size - passed);
     }
     return passed;
 }

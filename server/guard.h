@@ -28,6 +28,13 @@ enum {
     GUARD_CHUNK_DIGITS_MAX = 16,
 };
 
+/*
+ * Stands for '?' in the targets that the guard hands on, and no client can send it:
+ * the library would cut the query into parameters in its small pool, and leaves the
+ * connection hanging when there are too many. target.c is who reads the query.
+ */
+#define GUARD_QUERY_MARK '\x1f'
+
 /* The target of a replaced request; the guard lets no client send it. */
 #define GUARD_REFUSED_TARGET "!refused"
 
@@ -86,13 +93,15 @@ void guard_init(struct guard *guard);
 void guard_deinit(struct guard *guard);
 
 /*
- * Judge the next bytes of the stream.
+ * Judge the next bytes of the stream. The heads in them are changed where the
+ * library must not act: see GUARD_QUERY_MARK; Cookie headers, which it would parse
+ * likewise and nobody reads, lose their name.
  *
  * Returns how many of the leading bytes may be handed on as they stand. What is
  * to be handed on after them, if anything, lies in `ready`: take it with
  * guard_take before feeding more.
  */
-size_t guard_feed(struct guard *guard, struct span bytes);
+size_t guard_feed(struct guard *guard, uint8_t *bytes, size_t size);
 
 /* Move up to `size` bytes of what is ready to `bytes_out`; returns how many. */
 size_t guard_take(struct guard *guard, uint8_t *bytes_out, size_t size);

@@ -99,6 +99,10 @@ static void *begin_request(void *arg, const char *target, struct MHD_Connection 
     struct http *http = arg;
     struct peer *peer = peer_of(connection);
     struct request *request = request_new(&http->front, target);
+    for (char *at = strchr(request->target, GUARD_QUERY_MARK); at != NULL;
+         at = strchr(at, GUARD_QUERY_MARK)) {
+        *at = '?';
+    }
     request->connection = connection;
     request->peer = peer;
     peer->requests_count++;

@@ -57,8 +57,8 @@ static enum err_code check_private(const char *path, struct err *err)
     }
     if ((status.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
         return err_set(err, ERR_FORBIDDEN,
-                       "%s is open to other users (mode %03o); close it with: chmod go-rwx %s", path,
-                       (unsigned)(status.st_mode & 0777), path);
+                       "%s is open to other users (mode %03o); close it with: chmod go-rwx %s",
+                       path, (unsigned)(status.st_mode & 0777), path);
     }
     return ERR_OK;
 }
@@ -205,7 +205,8 @@ static enum err_code attach_table(struct instance *instance, const struct catalo
     TRY(lane_statistics(instance->catalog, &record->uuid, &lane, err));
     if (lane.position_last > 0) {
         *err = unfound;
-        return err_wrap(err, "its folder is missing though batches were accepted for it; restore it");
+        return err_wrap(err,
+                        "its folder is missing though batches were accepted for it; restore it");
     }
     err_clear(err);
     return tables_create(instance->tables, record->name, &record->uuid, schema, err);

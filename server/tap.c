@@ -119,7 +119,7 @@ static ssize_t read_guarded(struct tap *tap, gnutls_session_t session, void *byt
         if (got <= 0) {
             return got;
         }
-        size_t passed = guard_feed(&tap->guard, span_of(bytes, (size_t)got));
+        size_t passed = guard_feed(&tap->guard, bytes, (size_t)got);
         update_deadline(tap);
         if (passed < size) {
             passed += guard_take(&tap->guard, (uint8_t *)bytes + passed, size - passed);

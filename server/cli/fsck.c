@@ -169,8 +169,7 @@ static enum err_code check_tables(struct check *check, struct err *err)
     CLEANUP(mem_cleanup) char *catalog = path_in(check, "catalog");
     CLEANUP(mem_cleanup) char *root = path_in(check, "tables");
     CLEANUP(mem_cleanup) char *index = path_in(check, "index");
-    const struct catalog_options catalog_options = {0};
-    TRY(catalog_open(catalog, check->keys, &catalog_options, &check->catalog, err));
+    TRY(catalog_open_read_only(catalog, &check->catalog, err));
     struct tables_options options = {
         .root = root,
         .index_root = index,

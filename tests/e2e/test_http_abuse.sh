@@ -134,6 +134,15 @@ test_heads_and_targets_have_a_size()
     expect_status 431
     api GET "/$long"
     expect_status 414
+    # what libmicrohttpd itself cannot hold in its pool and would leave hanging
+    local many
+    many=$(seq 1 2500 | sed 's/.*/a/' | paste -sd'&')
+    raw "GET /v1/tables?$many HTTP/1.1\r\n${H}Authorization: Bearer $TOKEN\r\nConnection: close\r\n\r\n"
+    [ "$STATUS" = 400 ] || fail "2,500 query parameters: '$STATUS'"
+    raw "GET /livez HTTP/1.1\r\n${H}Cookie: ${many//&/;}\r\nConnection: close\r\n\r\n"
+    [ "$STATUS" = 200 ] || fail "2,500 cookies: '$STATUS'"
+    raw "GET /livez?x?y HTTP/1.1\r\n${H}Connection: close\r\n\r\n"
+    [ "$STATUS" = 400 ] || fail "unknown parameter: '$STATUS'"
     stop_server
 }
 

@@ -19,12 +19,14 @@ static size_t run(struct guard *guard, struct span stream, size_t step, uint8_t 
     size_t used = 0;
     for (size_t at = 0; at < stream.size; at += step) {
         size_t piece = stream.size - at < step ? stream.size - at : step;
-        size_t passed = guard_feed(guard, span_of(stream.data + at, piece));
+        uint8_t *bytes = mem_copy(stream.data + at, piece);
+        size_t passed = guard_feed(guard, bytes, piece);
         assert(used + passed <= room);
         if (passed > 0) {
-            memcpy(out + used, stream.data + at, passed);
+            memcpy(out + used, bytes, passed);
         }
         used += passed;
+        mem_free(bytes);
         used += guard_take(guard, out + used, room - used);
         assert(!guard_has_ready(guard));
     }
@@ -52,7 +54,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         assert(memcmp(whole, pieces, whole_size) == 0);
         assert(one.heads_count == other.heads_count);
         assert(whole_size <= stream.size);
-        assert(whole_size == 0 || memcmp(whole, stream.data, whole_size) == 0);
     }
     guard_deinit(&one);
     guard_deinit(&other);
