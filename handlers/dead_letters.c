@@ -24,7 +24,13 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { LIST_DEFAULT = 100, LIST_MAX = 10000, PAYLOAD_SHOWN_BYTES_MAX = 16 << 20 };
+enum {
+    LIST_DEFAULT = 100,
+    LIST_MAX = 10000,
+    PAYLOAD_SHOWN_BYTES_MAX = 16 << 20,
+    ERRORS_PAGE = 1000,
+    ERRORS_PAGE_BYTES = 16 << 20
+};
 
 static struct json *letter_to_json(struct services *services, struct exchange *exchange,
                                    const struct dead_letter *letter)
@@ -204,28 +210,44 @@ static enum err_code show_payload(struct services *services, struct exchange *ex
     return access_audit_read(services, exchange, "dead_letter.read", letter->id.text, NULL, 0, 1);
 }
 
+static struct json *error_to_json(const struct batch_error *error)
+{
+    struct json *item = json_new_object();
+    json_set_integer(item, "line", error->line);
+    json_set_text(item, "pointer", error->pointer);
+    json_set_text(item, "code", error->code);
+    json_set_text(item, "message", error->message);
+    return item;
+}
+
+/*
+ * The faults of the letter's record. Those of the door and those of the merge each
+ * stand in order of line, so the whole list is walked, a page at a time.
+ */
 static enum err_code show_errors(struct services *services, struct exchange *exchange,
                                  const struct dead_letter *letter, struct json *json)
 {
-    struct batch_error *errors = NULL;
-    size_t count = 0;
-    /* the errors of a record stand together; the first one of its line is the letter's own */
-    TRY(batch_errors(services->catalog, &letter->batch, -1, LIST_MAX, &exchange->arena, &errors,
-                     &count, &exchange->err));
     struct json *list = json_new_array();
-    for (size_t i = 0; i < count; i++) {
-        if (errors[i].line != letter->line) {
-            continue;
-        }
-        struct json *item = json_new_object();
-        json_set_integer(item, "line", errors[i].line);
-        json_set_text(item, "pointer", errors[i].pointer);
-        json_set_text(item, "code", errors[i].code);
-        json_set_text(item, "message", errors[i].message);
-        json_append(list, item);
-    }
     json_set(json, "errors", list);
-    return ERR_OK;
+    struct arena page;
+    arena_init(&page, ERRORS_PAGE_BYTES);
+    int64_t after = -1;
+    size_t count = ERRORS_PAGE;
+    enum err_code code = ERR_OK;
+    while (code == ERR_OK && count == ERRORS_PAGE) {
+        struct batch_error *errors = NULL;
+        arena_reset(&page);
+        code = batch_errors(services->catalog, &letter->batch, after, ERRORS_PAGE, &page, &errors,
+                            &count, &exchange->err);
+        for (size_t i = 0; code == ERR_OK && i < count; i++) {
+            after = errors[i].ordinal;
+            if (errors[i].line == letter->line) {
+                json_append(list, error_to_json(&errors[i]));
+            }
+        }
+    }
+    arena_deinit(&page);
+    return code;
 }
 
 enum handler_result handle_dead_letter_get(struct services *services, struct exchange *exchange)

@@ -22,7 +22,10 @@
 
 enum {
     RETRY_SECONDS_MAX = 60,
-    DECODED_BYTES_PER_BODY_BYTE = 4, /* frame and its encoding beside the plain body, typically */
+    /* frame and its encoding beside the plain body: "1," of a CSV becomes a slot of 8 or 16 bytes
+     */
+    DECODED_BYTES_PER_BODY_BYTE = 10,
+    FRAME_BYTES_FREE = 4 << 20, /* of any body, however small: columns grow in steps */
 };
 
 void intake_init(struct intake *intake, struct services *services, struct exchange *exchange)
@@ -300,6 +303,8 @@ enum err_code intake_decode(struct intake *intake, bool *answered_out)
     struct span plain;
     enum err_code code = inflate(intake, &plain);
     if (code == ERR_OK) {
+        intake->decode.frame_bytes_max =
+            FRAME_BYTES_FREE + (int64_t)plain.size * DECODED_BYTES_PER_BODY_BYTE;
         code = decode_body(plain, intake->schema, &intake->decode, &intake->frame, &intake->errors,
                            &exchange->err);
     }
