@@ -2,12 +2,19 @@
  * The crash harness: a server under mixed load, killed at random moments, again
  * and again; then everything it acknowledged must be there exactly once.
  *
- *   crash PROGRAM FOLDER CYCLES [SEED]
+ *   crash PROGRAM FOLDER CYCLES [SEED [RIG]]
  *
  * Every second cycle arms one of the program's own crash points (a build with
  * SLUICE_FAULTS) besides, because a random moment seldom falls between two
  * steps that are microseconds apart. SLUICE_FAULTS of this process is given on
  * to every start: the planted bugs that prove the harness.
+ *
+ * With a RIG a cycle ends with a power cut instead of a kill. FOLDER/data is then
+ * a file system of its own, and `RIG cut FOLDER` stops all writing to it at once,
+ * while the server runs on; `RIG mend FOLDER` mounts what had reached the disk. In
+ * half of the cycles the cut comes when all lanes have run dry, because a writer
+ * that is still busy syncs for the others what they forgot to sync.
+ * CRASH_LOAD_MS in the environment: longest load of a cycle.
  *
  * The ledger lives in this process, which is never killed. Every client repeats a
  * request whose outcome is unknown with the same Idempotency-Key until it is
@@ -45,6 +52,7 @@ enum {
     KILL_AFTER_MS_MIN = 5,
     KILL_AFTER_MS_MAX = 500,
     SECOND_KILL_MS_MAX = 50,
+    AFTER_CUT_MS_MAX = 50,  /* the server runs on without its disk */
     POINT_EVERY = 3,        /* cycles, of which one has a crash point armed */
     POINT_PASSING_MAX = 40, /* the point's passing that ends the process */
     RESTART_MS_MAX = 2000,  /* from exec to the first 2xx */
@@ -67,6 +75,8 @@ struct client {
 };
 
 static const char *program;
+static const char *rig; /* NULL = kill -9 */
+static int64_t load_ms_max = KILL_AFTER_MS_MAX;
 static char folder[PATH_BYTES];
 static char data[PATH_BYTES + 16];
 static struct client clients[CLIENTS];
@@ -231,6 +241,21 @@ static bool wait_until_ready(pid_t pid, int64_t started_us, enum start start)
     }
 }
 
+static void run_rig(const char *verb)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        (void)execl(rig, rig, verb, folder, (char *)NULL);
+        _exit(127);
+    }
+    int status = 0;
+    (void)waitpid(pid, &status, 0);
+    if (status != 0) {
+        (void)fprintf(stderr, "%s %s failed (status %d)\n", rig, verb, status); /* told */
+        exit(70); /* says nothing about the server */
+    }
+}
+
 static void kill_server(pid_t pid)
 {
     (void)kill(pid, SIGKILL); /* it may have ended by itself, which waitpid tells */
@@ -239,6 +264,19 @@ static void kill_server(pid_t pid)
     if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL) {
         problem("the server ended by itself (status %d)", status);
     }
+}
+
+/* The end of the server, as a kill or, with a rig, by the loss of its disk. */
+static void crash_server(pid_t pid, uint64_t *random)
+{
+    if (rig == NULL) {
+        kill_server(pid);
+        return;
+    }
+    run_rig("cut");
+    pause_ms((int64_t)(random_next(random) % AFTER_CUT_MS_MAX));
+    (void)kill(pid, SIGKILL);
+    (void)waitpid(pid, NULL, 0); /* without a disk it may end as it likes */
 }
 
 static int run_fsck(void)
@@ -525,33 +563,57 @@ static void count_everything(void)
 
 /* ---- cycles ---- */
 
-/* Start, load, kill; in half of the cycles kill once more in the middle of recovery. */
-static void run_cycle(uint64_t *random, int64_t cycle)
+/* The crash point of this cycle as "name=crash@n", or "" for none. */
+static void choose_point(uint64_t *random, int64_t cycle, char *point_out, size_t size)
 {
-    char point[64] = "";
-    if (cycle % POINT_EVERY == 0) {
+    point_out[0] = '\0';
+    if (rig == NULL && cycle % POINT_EVERY == 0) {
         const struct crash_point *which =
             &crash_points[random_next(random) % (sizeof crash_points / sizeof crash_points[0])];
-        (void)snprintf(point, sizeof point, "%s=crash@%d", which->name,
+        (void)snprintf(point_out, size, "%s=crash@%d", which->name,
                        1 + (int)(random_next(random) % (uint64_t)which->passing_max)); /* fits */
     }
+}
+
+static void load(uint64_t *random)
+{
+    start_clients();
+    pause_ms(KILL_AFTER_MS_MIN +
+             (int64_t)(random_next(random) % (uint64_t)(load_ms_max - KILL_AFTER_MS_MIN)));
+}
+
+/* Start, load, end; in half of the cycles end once more in the middle of recovery. */
+static void run_cycle(uint64_t *random, int64_t cycle)
+{
+    char point[64];
+    choose_point(random, cycle, point, sizeof point);
     const char *armed = point[0] != '\0' ? point : NULL;
     int64_t started_us = clock_monotonic_us();
     pid_t pid = start_server(armed);
     if (random_next(random) % 2 == 0) {
         pause_ms((int64_t)(random_next(random) % SECOND_KILL_MS_MAX));
-        kill_server(pid);
+        crash_server(pid, random);
+        if (rig != NULL) {
+            run_rig("mend");
+        }
         started_us = clock_monotonic_us();
         pid = start_server(armed);
     }
-    if (wait_until_ready(pid, started_us, armed != NULL ? START_MAY_CRASH : START_IN_TIME)) {
-        start_clients();
-        pause_ms(KILL_AFTER_MS_MIN +
-                 (int64_t)(random_next(random) % (KILL_AFTER_MS_MAX - KILL_AFTER_MS_MIN)));
-        kill_server(pid);
+    bool ready = wait_until_ready(pid, started_us, armed != NULL ? START_MAY_CRASH : START_IN_TIME);
+    bool dry = rig != NULL && random_next(random) % 2 == 0;
+    if (ready) {
+        load(random);
+    }
+    if (ready && dry) {
         end_clients();
-    } else {
-        kill_server(pid);
+        drain();
+    }
+    crash_server(pid, random);
+    if (ready && !dry) {
+        end_clients();
+    }
+    if (rig != NULL) {
+        run_rig("mend");
     }
     int code = run_fsck();
     if (code != 0) {
@@ -604,10 +666,18 @@ int main(int argc, char **argv)
     int64_t seed = 1;
     if (argc < 4 || !text_parse_int64(span_of_text(argv[3]), &cycles) || cycles < 1 ||
         (argc > 4 && !text_parse_int64(span_of_text(argv[4]), &seed))) {
-        (void)fprintf(stderr, "Usage: crash PROGRAM FOLDER CYCLES [SEED]\n"); /* told */
+        (void)fprintf(stderr, "Usage: crash PROGRAM FOLDER CYCLES [SEED [RIG]]\n"); /* told */
         return 64;
     }
     program = argv[1];
+    rig = argc > 5 ? argv[5] : NULL;
+    const char *load_ms = getenv("CRASH_LOAD_MS");
+    if (load_ms != NULL && (!text_parse_int64(span_of_text(load_ms), &load_ms_max) ||
+                            load_ms_max <= KILL_AFTER_MS_MIN)) {
+        (void)fprintf(stderr, "CRASH_LOAD_MS: expected milliseconds, more than %d\n",
+                      KILL_AFTER_MS_MIN); /* told */
+        return 64;
+    }
     (void)snprintf(folder, sizeof folder, "%s", argv[2]); /* given by run.sh */
     (void)snprintf(data, sizeof data, "%s/data", folder); /* fits */
     (void)signal(SIGPIPE, SIG_IGN);
