@@ -129,7 +129,7 @@ struct batch_accept {
     struct location frame; /* in the journal; not set when accepted is 0: born indexed */
     const struct record_error *errors; /* rejected records */
     size_t errors_count;
-    struct location payloads; /* in the dead-letter log; not set = no dead letters */
+    struct location payloads;          /* in the dead-letter log; not set = no dead letters */
     const struct idempotency_key *key; /* claimed by idempotency_begin; NULL = none */
     int idempotency_status;            /* stored with the key, with the batch's id */
 };

@@ -101,18 +101,21 @@ enum err_code catalog_mint_instance(struct catalog *catalog, struct id *instance
     return ERR_OK;
 }
 
+/* The empty id when there is none yet. */
+static enum err_code read_instance(struct store *store, struct id *instance_out, struct err *err)
+{
+    bool row = false;
+    CLEANUP(query_end) struct query query = {0};
+    TRY(query_begin(store, sql_get_instance, &query, err));
+    TRY(query_next(&query, &row, err));
+    *instance_out = (struct id){.text = ""};
+    return row ? query_id(&query, 0, instance_out, err) : ERR_OK;
+}
+
 static enum err_code load_instance(struct catalog *catalog, struct err *err)
 {
-    struct id instance = {.text = ""};
-    {
-        bool row = false;
-        CLEANUP(query_end) struct query query = {0};
-        TRY(query_begin(catalog->main.store, sql_get_instance, &query, err));
-        TRY(query_next(&query, &row, err));
-        if (row) {
-            TRY(query_id(&query, 0, &instance, err));
-        }
-    }
+    struct id instance;
+    TRY(read_instance(catalog->main.store, &instance, err));
     if (instance.text[0] == '\0') {
         instance = id_new_random();
         TRY(store_instance(catalog->main.store, &instance, err));
@@ -255,6 +258,36 @@ enum err_code catalog_open(const char *folder, const struct secret_keys *keys,
     TRY(load_lanes(catalog, err));
     TRY(access_cache_rebuild(&catalog->access, catalog->main.store, err));
     TRY(writer_start(catalog, err));
+    *catalog_out = catalog;
+    catalog = NULL;
+    return ERR_OK;
+}
+
+static enum err_code list_pieces(struct catalog *catalog, struct err *err)
+{
+    CLEANUP(file_names_free) struct file_names names = {0};
+    TRY(file_list(catalog->folder, &names, err));
+    for (size_t i = 0; i < names.count && catalog->pieces.count < CATALOG_PIECES_MAX; i++) {
+        int64_t number = 0;
+        if (piece_parse_name(names.names[i], &number)) {
+            pieces_note(catalog, number);
+        }
+    }
+    return ERR_OK;
+}
+
+enum err_code catalog_open_read_only(const char *folder, struct catalog **catalog_out,
+                                     struct err *err)
+{
+    const struct catalog_options defaults = {0};
+    CLEANUP(catalog_close) struct catalog *catalog = new_catalog(folder, NULL, &defaults);
+    TRY(list_pieces(catalog, err));
+    {
+        CLEANUP(reader_drop) struct reader *reader = reader_take(catalog);
+        struct store *store = NULL;
+        TRY(reader_main(reader, &store, err));
+        TRY(read_instance(store, &catalog->instance, err));
+    }
     *catalog_out = catalog;
     catalog = NULL;
     return ERR_OK;

@@ -71,6 +71,13 @@ enum err_code catalog_open(const char *folder, const struct secret_keys *keys,
                            const struct catalog_options *options, struct catalog **catalog_out,
                            struct err *err) MUST_USE;
 
+/*
+ * Look at a catalog without changing it, for fsck: catalog_instance and reading
+ * of tables and batches. Every writing function is ERR_UNSUPPORTED; access.h is not served.
+ */
+enum err_code catalog_open_read_only(const char *folder, struct catalog **catalog_out,
+                                     struct err *err) MUST_USE;
+
 /* Waits for the writer's queue, then closes. Accepts NULL inside; nulls. */
 void catalog_close(struct catalog **catalog);
 

@@ -175,6 +175,22 @@ static void free_piece(struct piece *piece)
     mem_free(piece);
 }
 
+static struct piece *put_on_list(struct pieces *pieces, int64_t number, struct store *store)
+{
+    struct piece *piece = mem_zeroed(1, sizeof *piece);
+    piece->number = number;
+    piece->database.store = store;
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&pieces->lock);
+    pieces->sorted[pieces->count++] = piece;
+    qsort(pieces->sorted, pieces->count, sizeof(struct piece *), compare_pieces);
+    return piece;
+}
+
+void pieces_note(struct catalog *catalog, int64_t number)
+{
+    (void)put_on_list(&catalog->pieces, number, NULL);
+}
+
 enum err_code pieces_add(struct catalog *catalog, int64_t number, struct piece **piece_out,
                          struct err *err)
 {
@@ -188,15 +204,7 @@ enum err_code pieces_add(struct catalog *catalog, int64_t number, struct piece *
     CLEANUP(mem_cleanup) char *path = piece_path(catalog->folder, number);
     struct store *store = NULL;
     TRY(piece_open_store(path, &store, err));
-    struct piece *piece = mem_zeroed(1, sizeof *piece);
-    piece->number = number;
-    piece->database.store = store;
-    {
-        CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&pieces->lock);
-        pieces->sorted[pieces->count++] = piece;
-        qsort(pieces->sorted, pieces->count, sizeof(struct piece *), compare_pieces);
-    }
-    *piece_out = piece;
+    *piece_out = put_on_list(pieces, number, store);
     return file_sync_directory(catalog->folder, err);
 }
 

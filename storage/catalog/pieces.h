@@ -66,6 +66,8 @@ int64_t piece_end_us(int64_t number);
 /* Load the files of the folder; none is fine. Start only. */
 enum err_code pieces_open(struct catalog *catalog, struct err *err) MUST_USE;
 void pieces_close(struct catalog *catalog);
+/* Put a piece on the list that only readers will open. */
+void pieces_note(struct catalog *catalog, int64_t number);
 
 /* Numbers, newest first. */
 size_t pieces_numbers(struct catalog *catalog, int64_t numbers_out[CATALOG_PIECES_MAX]);

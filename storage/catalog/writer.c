@@ -87,6 +87,9 @@ static enum err_code submit(struct catalog *catalog, struct write_request *reque
         return err_set(request->err, ERR_CORRUPT,
                        "the catalog was found damaged: keep the files, restore a backup");
     }
+    if (!writer->started) {
+        return err_set(request->err, ERR_UNSUPPORTED, "the catalog is open for reading only");
+    }
     {
         CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&writer->lock);
         if (writer->count >= CATALOG_QUEUE_MAX) {

@@ -106,6 +106,33 @@ Test(catalog, refuses_a_newer_format)
 
 /* ---- fsck ---- */
 
+Test(catalog, read_only_shows_everything_and_changes_nothing)
+{
+    struct err err = {0};
+    struct catalog_table *tables = NULL;
+    size_t count = 0;
+    const struct batch_accept accept = fixture_batch(1, 1);
+    (void)fixture_accept(&accept);
+    cr_assert_eq(batches_begin_attempt(fixture.catalog, &fixture.table, 1, 1, &err), ERR_OK);
+    struct id instance = catalog_instance(fixture.catalog);
+    fixture_close();
+
+    cr_assert_eq(catalog_open_read_only(fixture.folder, &fixture.catalog, &err), ERR_OK, "%s",
+                 err.msg);
+    cr_expect_str_eq(catalog_instance(fixture.catalog).text, instance.text);
+    cr_assert_eq(
+        catalog_table_list(fixture.catalog, false, NULL, 10, &fixture.arena, &tables, &count, &err),
+        ERR_OK, "%s", err.msg);
+    cr_expect_eq(count, 1);
+    const struct batch *queued = fixture_queued(&count);
+    cr_assert_eq(count, 1);
+    cr_expect_eq(queued[0].interruptions, 0, "looking charged the attempt");
+    cr_expect_eq(catalog_table_drop(fixture.catalog, &fixture.table, &err), ERR_UNSUPPORTED);
+    fixture_reopen();
+    queued = fixture_queued(&count);
+    cr_expect_eq(queued[0].interruptions, 1);
+}
+
 static enum err_code accept_location(void *arg, const struct location *location, struct err *err)
 {
     (void)location;
@@ -312,6 +339,35 @@ Test(catalog, every_crash_point_of_the_accept_path_keeps_the_promise)
     cr_expect_gt(atomic_load(&ledger->acked), 10);
     mem_free(journal_folder);
     fixture_open();
+}
+
+Test(catalog, a_full_disk_at_the_commit_stores_nothing_and_passes)
+{
+    struct err err = {0};
+    struct lane_statistics lane;
+    int64_t position = 0;
+    const struct batch_accept first = fixture_batch(1, 1);
+    const struct batch_accept second = fixture_batch(1, 1);
+    struct id other = id_new_random();
+    fault_arm("catalog.commit=fail@1");
+    cr_expect_eq(batch_accept(fixture.catalog, &first, &position, &err), ERR_NO_SPACE);
+    cr_assert_eq(lane_statistics(fixture.catalog, &fixture.table, &lane, &err), ERR_OK);
+    cr_expect_eq(lane.queued_count, 0);
+    fault_arm("catalog.commit=fail@1");
+    cr_expect_eq(catalog_table_drop(fixture.catalog, &fixture.table, &err), ERR_NO_SPACE);
+    fault_arm("catalog.commit=fail@1");
+    cr_expect_eq(catalog_table_create(fixture.catalog, "other", &other, "{}", 1, &err),
+                 ERR_NO_SPACE);
+    fault_arm("");
+    cr_expect_eq(batch_accept(fixture.catalog, &second, &position, &err), ERR_OK,
+                 "the table is still live");
+    fixture_reopen();
+    size_t count = 0;
+    const struct batch *queued = fixture_queued(&count);
+    cr_assert_eq(count, 1);
+    cr_expect_str_eq(queued[0].id.text, second.id.text);
+    const struct batch_accept third = fixture_batch(1, 1);
+    cr_expect_gt(fixture_accept(&third), position);
 }
 
 /* The harness is proven: with a planted bug the same ledger does not hold. */
