@@ -153,7 +153,8 @@ test_refusals_cost_no_body()
     head -c 20000000 /dev/zero >"$WORK/zeros"
     local sent
     sent=$(curl -sS -o /dev/null -w '%{http_code} %{size_upload}' -X POST -H 'Authorization: Bearer slc_wrong' \
-        -H 'Content-Type: application/json' --data-binary "@$WORK/zeros" "$URL/v1/tables/t/batches")
+        -H 'Content-Type: application/json' --data-binary "@$WORK/zeros" "$URL/v1/tables/t/batches") ||
+        true # curl may fail where the server closes early: the status counts
     [ "$sent" = "401 0" ] || fail "wrong token with Expect: $sent"
     raw "POST /v1/tables/t/batches HTTP/1.1\r\n${H}Content-Length: 20000000\r\n\r\n"
     [ "$STATUS" = 401 ] || fail "no token: $STATUS"
@@ -171,7 +172,8 @@ test_refusals_cost_no_body()
     [ "$STATUS" = 411 ] || fail "no length: $STATUS"
     # no length announced: refused at the first chunk over the limit
     sent=$(head -c 3000000 /dev/zero | curl -sS -o /dev/null -w '%{http_code}' -X PUT -T - \
-        -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' "$URL/v1/tables/t")
+        -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' "$URL/v1/tables/t") ||
+        true # likewise
     [ "$sent" = 413 ] || fail "chunked over the limit: $sent"
     stop_server
 }

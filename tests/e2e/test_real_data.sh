@@ -4,10 +4,7 @@
 
 real_data()
 {
-    if [ -z "${SLUICE_TEST_DATA:-}" ]; then
-        echo "    SKIPPED: set SLUICE_TEST_DATA to the folder of real records" >&2
-        return 1
-    fi
+    [ -n "${SLUICE_TEST_DATA:-}" ] || skip "set SLUICE_TEST_DATA to the folder of real records"
 }
 
 # A table whose columns are all strings but for the ones named: header line, key, "column=type"…
@@ -45,7 +42,7 @@ export_columns()
 
 test_synthea_members()
 {
-    real_data || return 0
+    real_data
     local file=$SLUICE_TEST_DATA/health/synthea/patients_22948.csv.gz
     start_server
     define_of_header members "$(zcat "$file" | head -1)" Id BIRTHDATE=date DEATHDATE=date
@@ -69,7 +66,7 @@ test_synthea_members()
 
 test_cms_prescriptions()
 {
-    real_data || return 0
+    real_data
     local file=$SLUICE_TEST_DATA/health/cms_desynpuf/pde.csv
     start_server
     define_of_header prescriptions "$(head -1 "$file")" PDE_ID SRVC_DT=date QTY_DSPNSD_NUM='decimal(12,3)' DAYS_SUPLY_NUM=integer
@@ -89,7 +86,7 @@ test_cms_prescriptions()
 
 test_cms_beneficiaries_keep_their_names()
 {
-    real_data || return 0
+    real_data
     local file=$SLUICE_TEST_DATA/health/cms_bfd/benes.csv
     start_server
     define_of_header benes "$(head -1 "$file")" BENE_MBI_ID BENE_BRTH_DT=date
