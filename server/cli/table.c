@@ -15,6 +15,7 @@
 #include "storage/snapshot/scan.h"
 #include "storage/snapshot/snapshot.h"
 
+#include <assert.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <string.h>
@@ -408,6 +409,7 @@ static enum err_code run_with_server(const struct arguments *arguments, const ch
         return walk_pages(arguments, client, "/v1/tables?limit=1000", "tables", print_table, NULL,
                           err);
     }
+    assert(table != NULL); /* only a list has none */
     if (strcmp(verb, "show") == 0) {
         return show(arguments, client, table, err);
     }
