@@ -114,3 +114,95 @@ test_metrics_pass_promtool()
     fi
     stop_server
 }
+
+# Faults of the JSON in $BODY against the schema of an answer, one a line: types, required
+# and unknown members, values of enumerations, all the way down.
+read -r -d '' CONFORMS <<'JQ' || true
+def follow($root): if type == "object" and ."$ref" then (."$ref" | ltrimstr("#/") | split("/")) as $path | $root | getpath($path) | follow($root) else . end;
+def kinds: if type == "array" then . else [.] end;
+def is($kind): type as $type
+    | if $kind == "integer" then $type == "number" and . == floor
+      else $kind == $type end;
+def faults($schema; $root; $at):
+    ($schema | follow($root)) as $s | . as $value
+    | (if $s.type and ([$s.type | kinds[] | . as $kind | $value | is($kind)] | any | not)
+       then "\($at): \($value | type) is not \($s.type)" else empty end),
+      (if $s.enum and ($s.enum | index($value)) == null then "\($at): not in the enumeration" else empty end),
+      (if type == "object" and ($s.properties or $s.required or $s.additionalProperties) then
+          (($s.required // [])[] | select(. as $name | $value | has($name) | not) | "\($at)/\(.) is missing"),
+          (to_entries[] | .key as $key | .value
+           | if $s.properties[$key] then faults($s.properties[$key]; $root; "\($at)/\($key)")
+             elif ($s.additionalProperties | type) == "object" then faults($s.additionalProperties; $root; "\($at)/\($key)")
+             elif $s.additionalProperties == true then empty
+             else "\($at)/\($key) is not in the contract" end)
+       else empty end),
+      (if type == "array" and $s.items then (to_entries[] | .key as $i | .value | faults($s.items; $root; "\($at)/\($i)")) else empty end);
+$contract[0] as $root
+| ($root.paths[][] | objects | select(.operationId? == $id) | .responses[$status] | follow($root)
+   | (.content["application/json"] // .content["application/problem+json"]).schema) as $schema
+| faults($schema; $root; "")
+JQ
+
+# call OPERATION STATUS METHOD PATH [curl…]: the status and the shape of the answer are the contract's.
+call()
+{
+    local id=$1 status=$2 found
+    shift 2
+    api "$@" -H 'Content-Type: application/json'
+    expect_status "$status"
+    documented "$id" "$status" || fail "$id: $status is not in the contract"
+    [ -s "$BODY" ] || return 0
+    found=$(jq -r --slurpfile contract "$WORK/openapi.json" --arg id "$id" --arg status "$status" "$CONFORMS" "$BODY")
+    [ -z "$found" ] || fail "$id $status: $found"
+}
+
+test_answers_have_the_shape_of_the_contract()
+{
+    start_server
+    curl -sS "$URL/openapi.json" >"$WORK/openapi.json"
+    local definition batch letter token
+    definition='{"schema":{"fields":[{"name":"member_id","type":"string","nullable":false,"phi":true},{"name":"state","type":"string"},{"name":"n","type":"integer","minimum":0}]},"key":["member_id"],"lookup":[{"entity":"member","column":"member_id","as":"member"}]}'
+    call table_put 201 PUT /v1/tables/m --data-binary "$definition"
+    call table_put 200 PUT /v1/tables/m --data-binary "$definition"
+    call table_put 428 PUT /v1/tables/m --data-binary "${definition/%\}/,\"description\":\"x\"\}}"
+    call table_put 422 PUT /v1/tables/bad --data-binary '{"schema":{"fields":[{"name":"a","type":"int"}]}}'
+    call table_list 200 GET /v1/tables
+    call table_get 200 GET /v1/tables/m
+    call table_get 404 GET /v1/tables/none
+    call batch_post 202 POST /v1/tables/m/batches --data-binary '[{"member_id":"a","n":1},{"member_id":"b","n":-1},{"x":1}]'
+    batch=$(jq -r .batch_id "$BODY")
+    call batch_get 200 GET "/v1/batches/$batch" -H 'Prefer: wait=30'
+    call batch_errors 200 GET "/v1/batches/$batch/errors"
+    call batch_post 200 POST /v1/tables/m/batches -H 'Prefer: wait=30' --data-binary '[{"member_id":"c","n":1}]'
+    call batch_post 200 POST '/v1/tables/m/batches?dry_run=true' --data-binary '[{"member_id":"c","n":-1}]'
+    call batch_post 422 POST /v1/tables/m/batches -H 'Prefer: handling=strict' --data-binary '[{"member_id":"c","n":-1}]'
+    call batch_post 400 POST /v1/tables/m/batches --data-binary '[{'
+    call dead_letter_list 200 GET '/v1/dead-letters?table=m'
+    letter=$(jq -r '[.dead_letters[] | select(.code == "range")][0].dead_letter_id' "$BODY")
+    call dead_letter_get 200 GET "/v1/dead-letters/$letter"
+    call dead_letter_replay 422 POST "/v1/dead-letters/$letter/replay" --data-binary '{}'
+    call dead_letter_replay 200 POST "/v1/dead-letters/$letter/replay" -H 'Prefer: wait=30' --data-binary '{"record":{"member_id":"b","n":2}}'
+    call dead_letter_replay 409 POST "/v1/dead-letters/$letter/replay" --data-binary '{"record":{"member_id":"b","n":2}}'
+    call row_list 200 GET '/v1/tables/m/rows?limit=1'
+    call row_query 200 POST /v1/tables/m/rows/query --data-binary '{"filters":[{"column":"member_id","operator":"eq","value":"a"}]}'
+    call table_history 200 GET /v1/tables/m/history
+    call table_lookup 200 POST /v1/tables/m/lookup --data-binary '{"keys":[{"member_id":"a"},{"member_id":"zz"}]}'
+    call member_get 200 GET /v1/members/a
+    call member_get 404 GET /v1/members/zz
+    call member_lookup 200 POST /v1/members/lookup --data-binary '{"member_ids":["a","zz"]}'
+    call principal_create 201 POST /v1/principals --data-binary '{"name":"acme","roles":[{"role":"partner","table":"m"}]}'
+    call principal_create 409 POST /v1/principals --data-binary '{"name":"acme"}'
+    call principal_list 200 GET /v1/principals
+    call principal_get 200 GET /v1/principals/acme
+    call principal_roles_put 200 PUT /v1/principals/acme/roles --data-binary '{"roles":[{"role":"analyst"}]}'
+    call role_list 200 GET /v1/roles
+    call token_create 201 POST /v1/tokens --data-binary '{"principal":"acme"}'
+    token=$(jq -r .token_id "$BODY")
+    call token_list 200 GET /v1/tokens
+    call token_revoke 204 DELETE "/v1/tokens/$token"
+    call access_explain 200 GET '/v1/access/explain?principal=acme&action=batch.post&resource=m'
+    call livez 200 GET /livez
+    call readyz 200 GET /readyz
+    call table_delete 204 DELETE /v1/tables/m
+    stop_server
+}
