@@ -212,6 +212,16 @@ enum err_code file_write_new(const char *path, struct span bytes, struct err *er
     return write_new(path, bytes, DURABLE, err);
 }
 
+enum err_code file_create_derived(const char *path, int *fd_out, struct err *err)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
+    if (fd < 0) {
+        return err_set_errno(err, errno, "create %s", path);
+    }
+    *fd_out = fd;
+    return ERR_OK;
+}
+
 enum err_code file_write_derived(const char *path, struct span bytes, struct err *err)
 {
     return write_new(path, bytes, DERIVED, err);

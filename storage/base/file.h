@@ -50,6 +50,12 @@ enum err_code file_write_new(const char *path, struct span bytes, struct err *er
 enum err_code file_write_derived(const char *path, struct span bytes, struct err *err) MUST_USE;
 
 /*
+ * Create a new file that is written in pieces by file_write_at and never synced.
+ * Errors:  ERR_EXISTS, ERR_NO_SPACE, ERR_IO.
+ */
+enum err_code file_create_derived(const char *path, int *fd_out, struct err *err) MUST_USE;
+
+/*
  * Publish `bytes` at `path` if nothing is there: temporary file in the same
  * folder (hidden name) → fsync → link → unlink → fsync of the folder.
  * Durable: content and name, when ERR_OK.

@@ -8,7 +8,6 @@
 #include "storage/base/file.h"
 #include "storage/base/hash.h"
 #include "storage/base/mem.h"
-#include "storage/object/object.h"
 
 #include <assert.h>
 
@@ -23,10 +22,9 @@ void derived_deinit(struct derived *derived)
 
 /* ---- writing ---------------------------------------------------------------- */
 
-void derived_writer_init(struct derived_writer *writer, const char *folder,
-                         struct object_store *store, const char *name)
+void derived_writer_init(struct derived_writer *writer, const char *folder, const char *name)
 {
-    *writer = (struct derived_writer){.folder = folder, .store = store};
+    *writer = (struct derived_writer){.folder = folder, .fd = -1};
     (void)snprintf(writer->name, sizeof writer->name, "%s", name); /* names are ours and short */
     buffer_init(&writer->chunk, DERIVED_BODY_BYTES_MAX);
     buffer_init(&writer->sums, DERIVED_BODY_BYTES_MAX / DERIVED_BLOCK_BYTES * sizeof(uint64_t));
@@ -34,7 +32,14 @@ void derived_writer_init(struct derived_writer *writer, const char *folder,
 
 void derived_writer_deinit(struct derived_writer *writer)
 {
-    object_stream_abort(&writer->stream);
+    if (writer->fd >= 0) { /* not finished */
+        struct err ignored = {0};
+        CLEANUP(mem_cleanup) char *path = file_join(writer->folder, writer->name);
+        file_close(&writer->fd);
+        if (file_remove(path, &ignored) != ERR_OK) {
+            err_clear(&ignored); /* table_clean gets it */
+        }
+    }
     buffer_deinit(&writer->chunk);
     buffer_deinit(&writer->sums);
 }
@@ -52,14 +57,23 @@ static void sum_blocks(struct derived_writer *writer, bool last)
     }
 }
 
-/* Give the checked part of the chunk to the stream and keep the rest. */
+static enum err_code write_out(struct derived_writer *writer, size_t size, struct err *err)
+{
+    TRY(file_write_at(writer->fd, (int64_t)writer->spilled, span_of(writer->chunk.data, size),
+                      err));
+    writer->spilled += size;
+    return ERR_OK;
+}
+
+/* Write the checked part of the chunk and keep the rest. */
 static enum err_code spill(struct derived_writer *writer, struct err *err)
 {
-    if (writer->stream == NULL) {
-        TRY(object_stream_begin(writer->store, writer->name, &writer->stream, err));
+    if (writer->fd < 0) {
+        CLEANUP(mem_cleanup) char *path = file_join(writer->folder, writer->name);
+        TRY(file_create_derived(path, &writer->fd, err));
     }
     sum_blocks(writer, false);
-    TRY(object_stream_append(writer->stream, span_of(writer->chunk.data, writer->summed), err));
+    TRY(write_out(writer, writer->summed, err));
     size_t left = writer->chunk.size - writer->summed;
     memmove(writer->chunk.data, writer->chunk.data + writer->summed, left);
     writer->chunk.size = left;
@@ -67,18 +81,28 @@ static enum err_code spill(struct derived_writer *writer, struct err *err)
     return ERR_OK;
 }
 
-enum err_code derived_append(struct derived_writer *writer, const void *bytes, size_t size,
-                             struct err *err)
+struct buffer *derived_chunk(struct derived_writer *writer)
 {
     assert(!writer->failed);
-    buffer_append(&writer->chunk, bytes, size);
-    writer->body_bytes += size;
+    return &writer->chunk;
+}
+
+enum err_code derived_appended(struct derived_writer *writer, struct err *err)
+{
+    writer->body_bytes = writer->spilled + writer->chunk.size;
     if (writer->folder != NULL && writer->chunk.size >= DERIVED_STREAM_BYTES) {
         writer->failed = true;
         TRY(spill(writer, err));
         writer->failed = false;
     }
     return buffer_check(&writer->chunk, "derived file", err);
+}
+
+enum err_code derived_append(struct derived_writer *writer, const void *bytes, size_t size,
+                             struct err *err)
+{
+    buffer_append(derived_chunk(writer), bytes, size);
+    return derived_appended(writer, err);
 }
 
 enum err_code derived_align(struct derived_writer *writer, size_t alignment, struct err *err)
@@ -104,13 +128,12 @@ static void encode_trailer(struct derived_writer *writer, uint64_t magic,
     assert(chunk->size - start == DERIVED_TRAILER_BYTES);
 }
 
-static enum err_code finish_stream(struct derived_writer *writer, uint64_t magic,
-                                   struct derived *derived_out, struct err *err)
+static enum err_code finish_file(struct derived_writer *writer, uint64_t magic,
+                                 struct derived *derived_out, struct err *err)
 {
-    TRY(object_stream_append(writer->stream, buffer_span(&writer->chunk), err));
-    TRY(object_stream_finish(&writer->stream, err));
+    TRY(write_out(writer, writer->chunk.size, err));
     TRY(derived_open(writer->folder, writer->name, magic, false, derived_out, err));
-    derived_out->stored = true;
+    file_close(&writer->fd);
     return ERR_OK;
 }
 
@@ -137,8 +160,8 @@ enum err_code derived_finish(struct derived_writer *writer, uint64_t magic,
     encode_trailer(writer, magic, numbers);
     TRY(buffer_check(&writer->chunk, "derived file", err));
     struct derived derived = {0};
-    if (writer->stream != NULL) {
-        TRY(finish_stream(writer, magic, &derived, err));
+    if (writer->fd >= 0) {
+        TRY(finish_file(writer, magic, &derived, err));
     } else {
         finish_memory(writer, &derived);
     }

@@ -16,14 +16,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct object_store;
-struct object_stream;
-
 enum {
     DERIVED_BLOCK_BYTES = 1 << 20,
     DERIVED_TRAILER_BYTES = 64,
     DERIVED_NUMBERS = 4,
-    DERIVED_STREAM_BYTES = 8 << 20, /* larger bodies go to the file piece by piece */
+    DERIVED_STREAM_BYTES = 4 << 20, /* larger bodies go to the file piece by piece */
     DERIVED_NAME_BYTES = 64,
 };
 #define DERIVED_BODY_BYTES_MAX ((size_t)1 << 40)
@@ -42,18 +39,17 @@ void derived_deinit(struct derived *derived);
 
 /* Writes one body. Deinit with derived_writer_deinit, finished or not. */
 struct derived_writer {
-    const char *folder;         /* of the local file system, borrowed; NULL = memory only */
-    struct object_store *store; /* the same folder, for streaming; borrowed */
+    const char *folder; /* of the local file system, borrowed; NULL = memory only */
     char name[DERIVED_NAME_BYTES];
-    struct buffer chunk; /* not yet given to the stream */
+    struct buffer chunk; /* not yet in the file */
     struct buffer sums;  /* checksums of finished blocks */
     size_t summed;       /* bytes of `chunk` that are in `sums` */
     size_t body_bytes;
-    struct object_stream *stream; /* NULL while everything is in `chunk` */
-    bool failed;                  /* a piece could not be written */
+    int fd;         /* -1 while everything is in `chunk` */
+    size_t spilled; /* bytes in the file */
+    bool failed;    /* a piece could not be written */
 };
-void derived_writer_init(struct derived_writer *writer, const char *folder,
-                         struct object_store *store, const char *name);
+void derived_writer_init(struct derived_writer *writer, const char *folder, const char *name);
 void derived_writer_deinit(struct derived_writer *writer);
 
 /*
@@ -62,6 +58,12 @@ void derived_writer_deinit(struct derived_writer *writer);
  */
 enum err_code derived_append(struct derived_writer *writer, const void *bytes, size_t size,
                              struct err *err) MUST_USE;
+/*
+ * Append without a copy: write to derived_chunk(writer), then say so.
+ * Errors:  as derived_append; the chunk's ceiling.
+ */
+struct buffer *derived_chunk(struct derived_writer *writer);
+enum err_code derived_appended(struct derived_writer *writer, struct err *err) MUST_USE;
 /* Zero bytes up to a multiple of `alignment`. */
 enum err_code derived_align(struct derived_writer *writer, size_t alignment,
                             struct err *err) MUST_USE;

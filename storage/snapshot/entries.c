@@ -67,10 +67,10 @@ enum err_code entry_lists_flush(struct entry_lists *lists, struct table *table,
         index_entries_sort(lists->lists[kind].items, count);
         struct index_run *run = NULL;
         struct err unstored = {0};
-        if (index_run_build(table->index_folder, table->index_store, kind, table_new_run_id(table),
+        if (index_run_build(table->index_folder, kind, table_new_run_id(table),
                             lists->lists[kind].items, count, &run, &unstored) != ERR_OK) {
             /* A full disk must not keep a committed version from its readers. */
-            TRY(index_run_build(NULL, NULL, kind, table_new_run_id(table), lists->lists[kind].items,
+            TRY(index_run_build(NULL, kind, table_new_run_id(table), lists->lists[kind].items,
                                 count, &run, err));
         }
         lists->lists[kind].count = 0;

@@ -9,7 +9,6 @@
 
 #include <assert.h>
 
-enum { RECORD_BYTES_MAX = 1 << 30 };
 #define OFFSETS_BYTES_MAX ((size_t)UINT32_MAX * sizeof(uint64_t))
 
 struct images *images_acquire(const struct images *images)
@@ -66,14 +65,12 @@ void images_prefetch(const struct images *images, int64_t row)
 
 /* ---- writing ---------------------------------------------------------------- */
 
-void images_writer_init(struct images_writer *writer, const char *folder,
-                        struct object_store *store, uint32_t number)
+void images_writer_init(struct images_writer *writer, const char *folder, uint32_t number)
 {
     *writer = (struct images_writer){.number = number};
     char name[DERIVED_NAME_BYTES];
     images_name(number, name);
-    derived_writer_init(&writer->file, folder, store, name);
-    buffer_init(&writer->record, RECORD_BYTES_MAX);
+    derived_writer_init(&writer->file, folder, name);
     buffer_init(&writer->offsets, OFFSETS_BYTES_MAX);
     buffer_append_u64(&writer->offsets, 0);
 }
@@ -81,7 +78,6 @@ void images_writer_init(struct images_writer *writer, const char *folder,
 void images_writer_deinit(struct images_writer *writer)
 {
     derived_writer_deinit(&writer->file);
-    buffer_deinit(&writer->record);
     buffer_deinit(&writer->offsets);
 }
 
@@ -96,12 +92,13 @@ enum err_code images_append_record(struct images_writer *writer, struct span rec
 enum err_code images_append(struct images_writer *writer, struct span key,
                             const struct frame *frame, int64_t row, struct err *err)
 {
-    buffer_reset(&writer->record);
-    buffer_append_varint(&writer->record, key.size);
-    buffer_append_span(&writer->record, key);
-    row_encode(frame, row, &writer->record);
-    TRY(buffer_check(&writer->record, "row image", err));
-    return images_append_record(writer, buffer_span(&writer->record), err);
+    struct buffer *chunk = derived_chunk(&writer->file);
+    buffer_append_varint(chunk, key.size);
+    buffer_append_span(chunk, key);
+    row_encode(frame, row, chunk);
+    TRY(derived_appended(&writer->file, err));
+    buffer_append_u64(&writer->offsets, writer->file.body_bytes);
+    return ERR_OK;
 }
 
 static struct images *images_new(const struct derived *derived, uint32_t number)

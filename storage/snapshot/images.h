@@ -20,8 +20,6 @@
 
 #define IMAGES_MAGIC UINT64_C(0x31534547414d4953) /* "SIMAGES1" */
 
-struct object_store;
-
 /* Shared by reference count; fields are read-only. */
 struct images {
     uint32_t number; /* of the data file in the index */
@@ -55,12 +53,10 @@ struct span images_record(const struct images *images, int64_t row);
 struct images_writer {
     struct derived_writer file;
     uint32_t number;
-    struct buffer record;  /* scratch */
     struct buffer offsets; /* u64 a row */
 };
-/* `folder`, `store`: of the index; NULL = in memory only. */
-void images_writer_init(struct images_writer *writer, const char *folder,
-                        struct object_store *store, uint32_t number);
+/* `folder`: of the index; NULL = in memory only. */
+void images_writer_init(struct images_writer *writer, const char *folder, uint32_t number);
 void images_writer_deinit(struct images_writer *writer);
 enum err_code images_append(struct images_writer *writer, struct span key,
                             const struct frame *frame, int64_t row, struct err *err) MUST_USE;

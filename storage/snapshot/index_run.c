@@ -187,14 +187,14 @@ static size_t bucket_of(uint64_t hash, unsigned bits)
     return bits == 0 ? 0 : (size_t)(hash >> (64 - bits));
 }
 
-void index_run_writer_init(struct index_run_writer *writer, const char *folder,
-                           struct object_store *store, uint32_t kind, uint64_t id, size_t count_max)
+void index_run_writer_init(struct index_run_writer *writer, const char *folder, uint32_t kind,
+                           uint64_t id, size_t count_max)
 {
     assert(count_max <= INDEX_RUN_ENTRIES_MAX);
     *writer = (struct index_run_writer){.kind = kind, .id = id, .count_max = count_max};
     char name[DERIVED_NAME_BYTES];
     index_run_name(kind, id, name);
-    derived_writer_init(&writer->file, folder, store, name);
+    derived_writer_init(&writer->file, folder, name);
     while (writer->directory_bits < INDEX_DIRECTORY_BITS_MAX &&
            ((size_t)ENTRIES_PER_BUCKET << writer->directory_bits) < count_max) {
         writer->directory_bits++;
@@ -283,12 +283,12 @@ enum err_code index_run_writer_finish(struct index_run_writer *writer, struct in
     return ERR_OK;
 }
 
-enum err_code index_run_build(const char *folder, struct object_store *store, uint32_t kind,
-                              uint64_t id, const struct index_entry *entries, size_t count,
+enum err_code index_run_build(const char *folder, uint32_t kind, uint64_t id,
+                              const struct index_entry *entries, size_t count,
                               struct index_run **run_out, struct err *err)
 {
     CLEANUP(index_run_writer_deinit) struct index_run_writer writer;
-    index_run_writer_init(&writer, folder, store, kind, id, count);
+    index_run_writer_init(&writer, folder, kind, id, count);
     TRY(index_run_writer_append(&writer, entries, count, err));
     return index_run_writer_finish(&writer, run_out, err);
 }
@@ -459,9 +459,9 @@ static enum err_code merge_into(struct index_run_writer *writer, struct merge_cu
     }
 }
 
-enum err_code index_runs_merge(const char *folder, struct object_store *store, uint64_t id,
-                               struct index_run *const *runs, size_t count, index_alive_fn *alive,
-                               void *alive_self, struct index_run **run_out, struct err *err)
+enum err_code index_runs_merge(const char *folder, uint64_t id, struct index_run *const *runs,
+                               size_t count, index_alive_fn *alive, void *alive_self,
+                               struct index_run **run_out, struct err *err)
 {
     assert(count > 0);
     assert(count <= MERGE_RUNS_MAX);
@@ -478,7 +478,7 @@ enum err_code index_runs_merge(const char *folder, struct object_store *store, u
                        INDEX_RUN_ENTRIES_MAX);
     }
     CLEANUP(index_run_writer_deinit) struct index_run_writer writer;
-    index_run_writer_init(&writer, folder, store, runs[0]->kind, id, total);
+    index_run_writer_init(&writer, folder, runs[0]->kind, id, total);
     TRY(merge_into(&writer, cursors, count, alive, alive_self, err));
     return index_run_writer_finish(&writer, run_out, err);
 }

@@ -18,8 +18,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct object_store;
-
 /* Where a row with this hash lies. */
 struct index_entry {
     uint64_t hash;    /* keyed hash of the key or the lookup value */
@@ -72,12 +70,11 @@ struct index_run_writer {
 };
 
 /*
- *   folder, store  of the index; NULL = in memory only
+ *   folder     of the index; NULL = in memory only
  *   count_max      entries at most; sizes directory and filter
  */
-void index_run_writer_init(struct index_run_writer *writer, const char *folder,
-                           struct object_store *store, uint32_t kind, uint64_t id,
-                           size_t count_max);
+void index_run_writer_init(struct index_run_writer *writer, const char *folder, uint32_t kind,
+                           uint64_t id, size_t count_max);
 void index_run_writer_deinit(struct index_run_writer *writer);
 enum err_code index_run_writer_append(struct index_run_writer *writer,
                                       const struct index_entry *entries, size_t count,
@@ -86,8 +83,8 @@ enum err_code index_run_writer_finish(struct index_run_writer *writer, struct in
                                       struct err *err) MUST_USE;
 
 /* Sorted entries to a run in one call. */
-enum err_code index_run_build(const char *folder, struct object_store *store, uint32_t kind,
-                              uint64_t id, const struct index_entry *entries, size_t count,
+enum err_code index_run_build(const char *folder, uint32_t kind, uint64_t id,
+                              const struct index_entry *entries, size_t count,
                               struct index_run **run_out, struct err *err) MUST_USE;
 
 /* Open a stored run; order, directory and checksum are checked. Errors: ERR_NOT_FOUND, ERR_CORRUPT.
@@ -116,7 +113,6 @@ void index_run_prefetch_entries(const struct index_run *run, uint64_t hash);
  *   alive  entries for which it says false are left out; NULL = keep all
  */
 typedef bool index_alive_fn(void *self, const struct index_entry *entry);
-enum err_code index_runs_merge(const char *folder, struct object_store *store, uint64_t id,
-                               struct index_run *const *runs, size_t count, index_alive_fn *alive,
-                               void *alive_self, struct index_run **run_out,
-                               struct err *err) MUST_USE;
+enum err_code index_runs_merge(const char *folder, uint64_t id, struct index_run *const *runs,
+                               size_t count, index_alive_fn *alive, void *alive_self,
+                               struct index_run **run_out, struct err *err) MUST_USE;

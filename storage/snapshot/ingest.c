@@ -81,9 +81,8 @@ static enum err_code flush_when_many(struct ingest *ingest, struct index_view *v
         struct index_choice choice;
         index_choose(&view->kinds[kind], INDEX_RUNS_MAX, NULL, NULL, &choice);
         struct index_run *run = NULL;
-        TRY(index_runs_merge(ingest->table->index_folder, ingest->table->index_store,
-                             table_new_run_id(ingest->table), choice.runs, choice.count, NULL, NULL,
-                             &run, err));
+        TRY(index_runs_merge(ingest->table->index_folder, table_new_run_id(ingest->table),
+                             choice.runs, choice.count, NULL, NULL, &run, err));
         for (size_t i = 0; i < choice.count; i++) {
             index_view_remove(view, choice.runs[i]);
         }
@@ -130,7 +129,7 @@ enum err_code table_ingest(struct table *table, const struct schema *schema,
                             .number = number,
                             .position = file_position(file),
                             .lists = lists};
-    images_writer_init(&ingest.images, table->index_folder, table->index_store, number);
+    images_writer_init(&ingest.images, table->index_folder, number);
     buffer_init(&ingest.key, KEY_BYTES_MAX);
     buffer_init(&ingest.scratch, KEY_BYTES_MAX);
     TRY(ingest_rows(&ingest, &stored, view, err));

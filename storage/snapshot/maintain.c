@@ -128,9 +128,8 @@ enum err_code table_index_maintain(struct table *table, bool *more_out, struct e
     }
     struct snapshot *alive_self = (struct snapshot *)(uintptr_t)snapshot; /* is_alive only reads */
     struct index_run *merged = NULL;
-    enum err_code code =
-        index_runs_merge(table->index_folder, table->index_store, table_new_run_id(table),
-                         choice.runs, choice.count, is_alive, alive_self, &merged, err);
+    enum err_code code = index_runs_merge(table->index_folder, table_new_run_id(table), choice.runs,
+                                          choice.count, is_alive, alive_self, &merged, err);
     swap_runs(table, &choice, &merged);
     if (code != ERR_OK) {
         return err_wrap(err, "table '%s': merge index runs", table->name);

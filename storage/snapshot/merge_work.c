@@ -452,7 +452,7 @@ static enum err_code write_images(struct merge_work *work, struct output *output
                                   size_t end, const char *folder, struct err *err)
 {
     CLEANUP(images_writer_deinit) struct images_writer writer;
-    images_writer_init(&writer, folder, work->table->index_store, output->number);
+    images_writer_init(&writer, folder, output->number);
     for (size_t i = start; i < end; i++) {
         uint32_t index = work->order[i];
         TRY(images_append(&writer, plan_key(&work->plan, &work->plan.puts[index]), work->frame,

@@ -44,11 +44,10 @@ static enum err_code fold_once(struct table *table, const struct snapshot *snaps
     struct snapshot *alive_self = (struct snapshot *)(uintptr_t)snapshot; /* is_alive only reads */
     struct index_run *run = NULL;
     struct err unstored = {0};
-    if (index_runs_merge(table->index_folder, table->index_store, table_new_run_id(table),
-                         choice->runs, choice->count, is_alive, alive_self, &run,
-                         &unstored) != ERR_OK) {
-        TRY(index_runs_merge(NULL, NULL, table_new_run_id(table), choice->runs, choice->count,
-                             is_alive, alive_self, &run, err));
+    if (index_runs_merge(table->index_folder, table_new_run_id(table), choice->runs, choice->count,
+                         is_alive, alive_self, &run, &unstored) != ERR_OK) {
+        TRY(index_runs_merge(NULL, table_new_run_id(table), choice->runs, choice->count, is_alive,
+                             alive_self, &run, err));
     }
     for (size_t i = 0; i < choice->count; i++) {
         index_view_remove(view, choice->runs[i]);

@@ -203,8 +203,7 @@ static enum err_code open_output(struct rewriter *rewriter, struct err *err)
                                             .statistics = rewriter->statistics};
     TRY(parquet_writer_open(NULL, rewriter->schema, &options, &sink, &rewriter->writer, err));
     if (rewriter->lists != NULL) {
-        images_writer_init(&rewriter->images, table->index_folder, table->index_store,
-                           rewriter->output->number);
+        images_writer_init(&rewriter->images, table->index_folder, rewriter->output->number);
         rewriter->has_images = true;
     }
     return ERR_OK;

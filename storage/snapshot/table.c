@@ -40,7 +40,6 @@ static void table_free(struct table *table)
     published_deinit(&table->current);
     tombstones_deinit(&table->tombstones);
     parquet_writer_context_free(&table->writer);
-    object_store_close(&table->index_store);
     store_owner_release(&table->owner);
     lock_deinit(&table->commit);
     lock_deinit(&table->historic_lock);

@@ -38,7 +38,6 @@ struct table {
     char boot[MANIFEST_BOOT_BYTES];
     struct store_owner *owner;
     struct object_store *store;
-    struct object_store *index_store;
     struct lock *publish; /* the registry's, LOCK_RANK_SNAPSHOT */
 
     struct published current; /* what readers see; replaced under `publish` */

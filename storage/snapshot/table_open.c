@@ -306,10 +306,8 @@ static enum err_code restore(struct table *table, const struct schema *schema,
 static enum err_code rebuild(struct table *table, const struct schema *schema,
                              struct delta_state *state, struct err *err)
 {
-    object_store_close(&table->index_store);
     TRY(file_remove_tree(table->index_folder, err));
     TRY(file_make_directory(table->index_folder, err));
-    TRY(object_store_open_local(table->index_folder, &table->index_store, err));
     table->next_file = 1;
     table->next_run = 1;
     table->commits_count = 0;
@@ -384,7 +382,6 @@ static enum err_code load(struct table *table, const struct schema *schema, bool
     table->store = store;
     table->owner = store_owner_new(&store);
     TRY(file_make_directory(table->index_folder, err));
-    TRY(object_store_open_local(table->index_folder, &table->index_store, err));
     CLEANUP(delta_state_release) struct delta_state *state = NULL;
     TRY(delta_state_load(table->store, &state, err));
     TRY(check_identity(table, state, err));

@@ -32,7 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     memcpy(numbers, data, sizeof numbers);
     CLEANUP(derived_writer_deinit) struct derived_writer writer;
-    derived_writer_init(&writer, NULL, NULL, "fuzz");
+    derived_writer_init(&writer, NULL, "fuzz");
     struct derived derived = {0};
     if (derived_append(&writer, data + sizeof numbers, size - sizeof numbers, &err) != ERR_OK ||
         derived_finish(&writer, INDEX_RUN_MAGIC, numbers, &derived, &err) != ERR_OK) {

@@ -48,7 +48,7 @@ Test(derived, runs_find_what_they_hold)
             struct index_entry *entries = random_entries(count, c, spreads[s]);
             struct err err = {0};
             struct index_run *run = NULL;
-            cr_assert(index_run_build(NULL, NULL, 0, 1, entries, count, &run, &err) == ERR_OK);
+            cr_assert(index_run_build(NULL, 0, 1, entries, count, &run, &err) == ERR_OK);
             for (size_t i = 0; i < count;) {
                 size_t same = 1;
                 while (i + same < count && entries[i + same].hash == entries[i].hash) {
@@ -72,7 +72,7 @@ Test(derived, filters_let_few_strangers_pass)
     struct index_entry *entries = random_entries(100000, 1, UINT64_MAX);
     struct err err = {0};
     struct index_run *run = NULL;
-    cr_assert(index_run_build(NULL, NULL, 0, 1, entries, 100000, &run, &err) == ERR_OK);
+    cr_assert(index_run_build(NULL, 0, 1, entries, 100000, &run, &err) == ERR_OK);
     size_t passed = 0;
     size_t found = 0;
     for (uint64_t i = 0; i < 100000; i++) {
@@ -104,11 +104,11 @@ Test(derived, merged_runs_hold_the_living_of_all)
         for (size_t j = 0; j < 5000; j++) {
             living += entries[j].row % 2 == 0;
         }
-        cr_assert(index_run_build(NULL, NULL, 2, i, entries, 5000, &runs[i], &err) == ERR_OK);
+        cr_assert(index_run_build(NULL, 2, i, entries, 5000, &runs[i], &err) == ERR_OK);
         mem_free(entries);
     }
     struct index_run *merged = NULL;
-    cr_assert(index_runs_merge(NULL, NULL, 9, runs, 3, is_even, NULL, &merged, &err) == ERR_OK);
+    cr_assert(index_runs_merge(NULL, 9, runs, 3, is_even, NULL, &merged, &err) == ERR_OK);
     cr_expect_eq(merged->count, living);
     for (size_t i = 1; i < merged->count; i++) {
         cr_assert(merged->entries[i - 1].hash <= merged->entries[i].hash);
@@ -124,10 +124,8 @@ Test(derived, large_bodies_are_streamed_and_checked)
 {
     struct temp_dir dir = temp_dir_make();
     struct err err = {0};
-    struct object_store *store = NULL;
-    cr_assert(object_store_open_local(dir.path, &store, &err) == ERR_OK);
     struct derived_writer writer;
-    derived_writer_init(&writer, dir.path, store, "large");
+    derived_writer_init(&writer, dir.path, "large");
     uint64_t words[1024];
     for (uint64_t i = 0; i < 2500; i++) {
         for (uint64_t j = 0; j < 1024; j++) {
@@ -159,7 +157,6 @@ Test(derived, large_bodies_are_streamed_and_checked)
         bytes.data[places[i]] ^= 1;
     }
     buffer_deinit(&bytes);
-    object_store_close(&store);
     temp_dir_remove(&dir);
 }
 
