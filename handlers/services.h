@@ -6,6 +6,7 @@
 #pragma once
 
 #include "storage/base/id.h"
+#include "storage/base/lock.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -27,6 +28,11 @@ struct services {
     struct journal *dead_letters; /* payloads of refused records */
     struct audit *audit;
     struct tables *tables; /* open tables and their published snapshots */
+    /*
+     * Held while a table is made, changed or dropped: each is a change of the catalog
+     * and one of the registry, which must not interleave with another's.
+     */
+    struct lock definitions;
     const struct secret_keys *keys;
     struct waiting_room *waiting_room; /* handlers/waiting_room.h */
     services_wake_fn *wake_lane;

@@ -177,6 +177,7 @@ enum handler_result handle_table_put(struct services *services, struct exchange 
     if (schema_parse(body, &wanted, &exchange->err) != ERR_OK) {
         return problem_err_as(exchange, 422, "invalid_definition");
     }
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&services->definitions);
     CLEANUP(table_release) struct table *table = NULL;
     if (tables_find(services->tables, name, &table, &exchange->err) == ERR_OK) {
         return change_table(services, exchange, table, wanted);
@@ -212,6 +213,7 @@ enum handler_result handle_table_get(struct services *services, struct exchange 
 static enum err_code drop_table(struct services *services, struct exchange *exchange,
                                 const char *name)
 {
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&services->definitions);
     struct catalog_table record;
     TRY(catalog_table_get(services->catalog, name, &exchange->arena, &record, &exchange->err));
     TRY(check_match(exchange, &record));

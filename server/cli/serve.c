@@ -28,6 +28,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -200,6 +201,7 @@ static enum err_code serve(const struct config *config, const sigset_t *stop_sig
     CLEANUP(instance_close) struct instance *instance = NULL;
     CLEANUP(gate_free) struct gate *gate = NULL;
     struct http *http = NULL;
+    (void)umask(S_IRWXG | S_IRWXO); /* for what libraries create; always succeeds */
     TRY(open_instance(config, &instance, err));
     struct services *services = instance_services(instance);
     struct gate_options gate_options = {
