@@ -193,6 +193,13 @@ static enum err_code load_lanes(struct catalog *catalog, struct err *err)
         TRY(load_floors(catalog, store, err));
         TRY(load_queues(catalog, store, err));
     }
+    /*
+     * A crash may have left the newest piece without the floors of idle lanes; they
+     * must be in it before an older piece, the only one that has them, is dropped.
+     */
+    for (size_t i = 0; i < catalog->lanes.count; i++) {
+        catalog->lanes.sorted[i]->position_dirty = true;
+    }
     return ERR_OK;
 }
 

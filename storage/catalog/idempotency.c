@@ -146,11 +146,8 @@ static enum err_code find_key(struct catalog *catalog, const struct idempotency_
     int64_t numbers[CATALOG_PIECES_MAX];
     size_t count = pieces_numbers(catalog, numbers);
     CLEANUP(reader_drop) struct reader *reader = reader_take(catalog);
-    for (size_t i = 0; i < count && !stored->found; i++) {
+    for (size_t i = 0; i < count && !stored->found; i++) { /* a replay's lies in an old piece */
         struct store *store = NULL;
-        if (piece_end_us(numbers[i]) < since_us) {
-            continue;
-        }
         enum err_code code = reader_piece(reader, numbers[i], &store, err);
         if (code == ERR_NOT_FOUND) {
             err_clear(err); /* dropped since the list was taken */

@@ -370,6 +370,44 @@ Test(catalog, a_full_disk_at_the_commit_stores_nothing_and_passes)
     cr_expect_gt(fixture_accept(&third), position);
 }
 
+Test(catalog, positions_survive_a_crash_at_the_birth_of_a_piece)
+{
+    struct err err = {0};
+    int64_t dropped = 0;
+    int64_t early = 0;
+    int64_t start_us = INT64_C(1800000000) * 1000000;
+    clock_freeze_wall(start_us);
+    for (int i = 0; i < 3; i++) {
+        const struct batch_accept accept = fixture_batch(1, 1);
+        (void)fixture_accept(&accept);
+        size_t count = 0;
+        const struct batch *queued = fixture_queued(&count);
+        const struct batch_outcome outcome = fixture_outcome(&queued[0], BATCH_INDEXED);
+        fixture_finish(&outcome, 1);
+    }
+    fixture_close();
+    clock_freeze_wall(start_us + 20 * day_us);
+    pid_t child = fork();
+    if (child == 0) {
+        (void)alarm(60); /* a fault that never comes must not hang the run */
+        fault_arm("catalog.commit=crash@1");
+        fixture_open();
+        const struct batch_accept accept = fixture_batch(1, 1);
+        (void)fixture_accept(&accept);
+        _exit(1);
+    }
+    int status = 0;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    fixture_open();
+    cr_assert_eq(catalog_retain(fixture.catalog, &dropped, &early, &err), ERR_OK, "%s", err.msg);
+    cr_expect_geq(dropped, 1);
+    fixture_reopen();
+    const struct batch_accept accept = fixture_batch(1, 1);
+    cr_expect_eq(fixture_accept(&accept), 4, "positions began anew");
+    clock_freeze_wall(-1);
+}
+
 /* The harness is proven: with a planted bug the same ledger does not hold. */
 Test(catalog, planted_acknowledgement_before_the_commit_is_found)
 {
