@@ -8,14 +8,12 @@
 #include "storage/journal/segments.h"
 
 #include "storage/base/clock.h"
-#include "storage/base/cursor.h"
 #include "storage/base/fault.h"
 #include "storage/base/file.h"
-#include "storage/base/hash.h"
 #include "storage/base/lock.h"
 #include "storage/base/mem.h"
 #include "storage/base/secret.h"
-#include "storage/base/text.h"
+#include "storage/journal/segment_format.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -27,16 +25,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum {
-    FORMAT_VERSION = 1,
-    KEY_NONE = 0, /* encryption key id: not encrypted */
-    ALIGNMENT = 8,
-    NAME_DIGITS = 12,
-    NAME_BYTES = 32,
-};
+enum { PADDING_BYTES_MAX = 8 };
 
-static const uint32_t record_mark = 0x31435253; /* "SRC1" */
-static const char name_suffix[] = ".segment";
 static const char reserve_name[] = "reserve";
 
 /* One file of the log; guarded by the log's lock. */
@@ -79,175 +69,6 @@ struct segment_log {
     int64_t appends_count;
     int64_t syncs_count;
 };
-
-/* ---- pure: headers ---- */
-
-static int64_t record_extent(size_t payload_size)
-{
-    int64_t bytes = SEGMENT_RECORD_HEADER_BYTES + (int64_t)payload_size;
-    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-}
-
-static void encode_file_header(const char *magic, int64_t number, uint64_t nonce,
-                               struct buffer *bytes)
-{
-    buffer_append(bytes, magic, SEGMENT_MAGIC_BYTES);
-    buffer_append_u32(bytes, FORMAT_VERSION);
-    buffer_append_u32(bytes, 0);
-    buffer_append_u64(bytes, (uint64_t)number);
-    buffer_append_u64(bytes, nonce);
-    buffer_append_u64(bytes, (uint64_t)clock_wall_us());
-    buffer_append_u64(bytes, hash_checksum(buffer_span(bytes)));
-    assert(bytes->size == SEGMENT_HEADER_BYTES);
-}
-
-static enum err_code decode_file_header(struct span bytes, const char *magic, int64_t number,
-                                        uint64_t *nonce_out, struct err *err)
-{
-    struct cursor cursor = cursor_of(bytes);
-    struct span found_magic = cursor_bytes(&cursor, SEGMENT_MAGIC_BYTES);
-    uint32_t format = cursor_u32(&cursor);
-    cursor_skip(&cursor, 4);
-    uint64_t found_number = cursor_u64(&cursor);
-    uint64_t nonce = cursor_u64(&cursor);
-    cursor_skip(&cursor, 8);
-    size_t covered = cursor.position;
-    uint64_t checksum = cursor_u64(&cursor);
-    TRY(cursor_check(&cursor, "segment header", err));
-    if (!span_equal(found_magic, span_of(magic, SEGMENT_MAGIC_BYTES))) {
-        return err_set(err, ERR_CORRUPT, "segment header is not of a '%.8s' log", magic);
-    }
-    if (checksum != hash_checksum(span_of(bytes.data, covered))) {
-        return err_set(err, ERR_CORRUPT, "segment header fails its checksum");
-    }
-    if (format != FORMAT_VERSION) {
-        return err_set(err, ERR_UNSUPPORTED, "segment format %u is newer than this program",
-                       format);
-    }
-    if (found_number != (uint64_t)number) {
-        return err_set(err, ERR_CORRUPT, "segment header says number %" PRIu64, found_number);
-    }
-    *nonce_out = nonce;
-    return ERR_OK;
-}
-
-/* What a record's header checksum covers besides its own fields. */
-struct record_place {
-    int64_t number;
-    uint64_t nonce;
-    int64_t offset;
-};
-
-static uint64_t header_checksum(const uint8_t fields[24], const struct record_place *place)
-{
-    uint64_t covered[6];
-    memcpy(covered, fields, 24);
-    covered[3] = (uint64_t)place->number;
-    covered[4] = place->nonce;
-    covered[5] = (uint64_t)place->offset;
-    return hash_checksum(span_of(covered, sizeof covered));
-}
-
-static void encode_record_header(struct span payload, const struct record_place *place,
-                                 struct buffer *bytes)
-{
-    buffer_append_u32(bytes, record_mark);
-    buffer_append_u32(bytes, KEY_NONE);
-    buffer_append_u32(bytes, (uint32_t)payload.size);
-    buffer_append_u32(bytes, 0);
-    buffer_append_u64(bytes, hash_checksum(payload));
-    buffer_append_u64(bytes, header_checksum(bytes->data, place));
-    assert(bytes->size == SEGMENT_RECORD_HEADER_BYTES);
-}
-
-/* Size and payload checksum of a record's header; false when it is not one. */
-static bool decode_record_header(struct span bytes, const struct record_place *place,
-                                 uint32_t *size_out, uint64_t *checksum_out)
-{
-    struct cursor cursor = cursor_of(bytes);
-    uint32_t mark = cursor_u32(&cursor);
-    uint32_t key_id = cursor_u32(&cursor);
-    uint32_t size = cursor_u32(&cursor);
-    cursor_skip(&cursor, 4);
-    uint64_t payload_checksum = cursor_u64(&cursor);
-    uint64_t checksum = cursor_u64(&cursor);
-    if (cursor.failed || mark != record_mark || key_id != KEY_NONE ||
-        size > SEGMENT_RECORD_BYTES_MAX || checksum != header_checksum(bytes.data, place)) {
-        return false;
-    }
-    *size_out = size;
-    *checksum_out = payload_checksum;
-    return true;
-}
-
-enum err_code segment_decode(struct span file, const char *magic, int64_t number,
-                             segment_visit_fn *visit, void *arg, int64_t *end_out, struct err *err)
-{
-    struct record_place place = {.number = number};
-    TRY(decode_file_header(file, magic, number, &place.nonce, err));
-
-    size_t position = SEGMENT_HEADER_BYTES;
-    while (file.size - position >= SEGMENT_RECORD_HEADER_BYTES) {
-        struct span left = span_of(file.data + position, file.size - position);
-        uint32_t size = 0;
-        uint64_t checksum = 0;
-        place.offset = (int64_t)position;
-        if (!decode_record_header(left, &place, &size, &checksum) ||
-            (uint64_t)record_extent(size) > left.size) {
-            break;
-        }
-        struct span payload = span_of(left.data + SEGMENT_RECORD_HEADER_BYTES, size);
-        if (hash_checksum(payload) != checksum) {
-            break;
-        }
-        struct location location = {.segment = number, .offset = place.offset, .size = size};
-        position += (size_t)record_extent(size);
-        if (visit != NULL && !visit(arg, &location, payload)) {
-            break;
-        }
-    }
-    *end_out = (int64_t)position;
-    return ERR_OK;
-}
-
-/* ---- names ---- */
-
-static char *segment_path(const char *folder, int64_t number)
-{
-    char name[NAME_BYTES];
-    (void)snprintf(name, sizeof name, "%0*" PRId64 "%s", NAME_DIGITS, number,
-                   name_suffix); /* fits */
-    return file_join(folder, name);
-}
-
-/* False for names that are not segments. */
-static bool parse_name(const char *name, int64_t *number_out)
-{
-    struct span text = span_of_text(name);
-    size_t suffix = sizeof name_suffix - 1;
-    if (text.size != NAME_DIGITS + suffix || strcmp(name + NAME_DIGITS, name_suffix) != 0) {
-        return false;
-    }
-    return text_parse_int64(span_of(text.data, NAME_DIGITS), number_out) && *number_out > 0;
-}
-
-/* Numbers of the segments of a folder, rising. Memory: mem_free(*numbers_out). */
-static enum err_code list_numbers(const char *folder, int64_t **numbers_out, size_t *count_out,
-                                  struct err *err)
-{
-    CLEANUP(file_names_free) struct file_names names = {0};
-    TRY(file_list(folder, &names, err));
-    int64_t *numbers = mem_zeroed(names.count + 1, sizeof *numbers);
-    size_t count = 0;
-    for (size_t i = 0; i < names.count; i++) {
-        if (parse_name(names.names[i], &numbers[count])) {
-            count++;
-        }
-    }
-    *numbers_out = numbers;
-    *count_out = count;
-    return ERR_OK;
-}
 
 /* ---- files ---- */
 
@@ -359,7 +180,7 @@ static enum err_code start_segment(struct segment_log *log, int64_t bytes, struc
 
     CLEANUP(buffer_deinit) struct buffer header;
     buffer_init(&header, SEGMENT_HEADER_BYTES);
-    encode_file_header(log->magic, next.number, next.nonce, &header);
+    segment_encode_header(log->magic, next.number, next.nonce, &header);
     TRY(file_write_at(fd, 0, buffer_span(&header), err));
     TRY(file_sync_data(fd, err));
     CLEANUP(mem_cleanup) char *path = segment_path(log->folder, next.number);
@@ -469,7 +290,8 @@ static void sync_until(struct segment_log *log, int64_t segment, int64_t end)
 void segments_sync(struct segment_log *log, const struct location *location)
 {
     assert(location_is_set(location));
-    sync_until(log, location->segment, location->offset + record_extent((size_t)location->size));
+    sync_until(log, location->segment,
+               location->offset + segment_record_extent((size_t)location->size));
 }
 
 void segments_sync_all(struct segment_log *log)
@@ -524,13 +346,13 @@ static enum err_code make_room(struct segment_log *log, int64_t extent, struct e
 static enum err_code write_record(struct segment_log *log, struct span payload, int64_t extent,
                                   struct err *err)
 {
-    static const uint8_t zeros[ALIGNMENT];
-    struct record_place place = {.number = last_segment(log)->number,
-                                 .nonce = last_segment(log)->nonce,
-                                 .offset = log->tail};
+    static const uint8_t zeros[PADDING_BYTES_MAX];
+    struct segment_place place = {.number = last_segment(log)->number,
+                                  .nonce = last_segment(log)->nonce,
+                                  .offset = log->tail};
     CLEANUP(buffer_deinit) struct buffer header;
     buffer_init(&header, SEGMENT_RECORD_HEADER_BYTES);
-    encode_record_header(payload, &place, &header);
+    segment_encode_record(payload, &place, &header);
 
     size_t padding = (size_t)extent - SEGMENT_RECORD_HEADER_BYTES - payload.size;
     struct iovec parts[3] = {
@@ -555,7 +377,7 @@ static enum err_code write_record(struct segment_log *log, struct span payload, 
 static enum err_code append_locked(struct segment_log *log, struct span payload,
                                    struct location *location_out, struct err *err)
 {
-    int64_t extent = record_extent(payload.size);
+    int64_t extent = segment_record_extent(payload.size);
     if (!has_room(log, extent)) {
         TRY(make_room(log, extent, err));
     }
@@ -604,144 +426,10 @@ static struct segment *find_segment(struct segment_log *log, int64_t number)
     return NULL;
 }
 
-static enum err_code read_nonce(int fd, const char *magic, int64_t number, uint64_t *nonce_out,
-                                struct err *err)
-{
-    uint8_t bytes[SEGMENT_HEADER_BYTES];
-    TRY(file_read_at(fd, 0, bytes, sizeof bytes, err));
-    return decode_file_header(span_of(bytes, sizeof bytes), magic, number, nonce_out, err);
-}
-
-static enum err_code read_record(int fd, const struct record_place *place, int64_t size,
-                                 struct buffer *payload_out, struct err *err)
-{
-    uint8_t header[SEGMENT_RECORD_HEADER_BYTES];
-    TRY(file_read_at(fd, place->offset, header, sizeof header, err));
-    uint32_t found_size = 0;
-    uint64_t checksum = 0;
-    if (!decode_record_header(span_of(header, sizeof header), place, &found_size, &checksum) ||
-        found_size != (uint64_t)size) {
-        return err_set(err, ERR_CORRUPT, "no record of %" PRId64 " bytes here", size);
-    }
-    if (found_size == 0) {
-        return ERR_OK;
-    }
-    uint8_t *payload = buffer_reserve(payload_out, found_size);
-    if (payload == NULL) {
-        return buffer_check(payload_out, "a record of the segment log", err);
-    }
-    TRY(file_read_at(fd, place->offset + SEGMENT_RECORD_HEADER_BYTES, payload, found_size, err));
-    if (hash_checksum(span_of(payload, found_size)) != checksum) {
-        return err_set(err, ERR_CORRUPT, "the record fails its checksum");
-    }
-    buffer_advance(payload_out, found_size);
-    return ERR_OK;
-}
-
-static enum err_code read_at_location(const char *folder, const char *magic,
-                                      const struct location *location, struct buffer *payload_out,
-                                      struct err *err)
-{
-    CLEANUP(mem_cleanup) char *path = segment_path(folder, location->segment);
-    CLEANUP(file_close) int fd = -1;
-    int64_t size = 0;
-    TRY(file_open_read(path, &fd, &size, err));
-    struct record_place place = {.number = location->segment, .offset = location->offset};
-    enum err_code code = read_nonce(fd, magic, location->segment, &place.nonce, err);
-    if (code == ERR_OK) {
-        code = read_record(fd, &place, location->size, payload_out, err);
-    }
-    if (code != ERR_OK) {
-        (void)err_wrap(err, "%s at %" PRId64, path, location->offset);
-    }
-    return code;
-}
-
 enum err_code segments_read(struct segment_log *log, const struct location *location,
                             struct buffer *payload_out, struct err *err)
 {
-    return read_at_location(log->folder, log->magic, location, payload_out, err);
-}
-
-enum err_code segments_read_closed(const char *folder, const char *magic,
-                                   const struct location *location, struct buffer *payload_out,
-                                   struct err *err)
-{
-    return read_at_location(folder, magic, location, payload_out, err);
-}
-
-/* ---- walking ---- */
-
-struct walk {
-    const struct location *from;
-    segment_visit_fn *visit;
-    void *arg;
-    bool stopped;
-};
-
-static bool visit_from(void *arg, const struct location *location, struct span payload)
-{
-    struct walk *walk = arg;
-    if (walk->from != NULL && location_compare(location, walk->from) < 0) {
-        return true;
-    }
-    walk->stopped = !walk->visit(walk->arg, location, payload);
-    return !walk->stopped;
-}
-
-/* Offset behind the last byte that is not zero, at least `from`. */
-static int64_t zeros_start(struct span file, int64_t from)
-{
-    size_t end = file.size;
-    while (end > (size_t)from && file.data[end - 1] == 0) {
-        end--;
-    }
-    return (int64_t)end;
-}
-
-static enum err_code walk_segment(const char *folder, const char *magic, int64_t number,
-                                  bool newest, struct walk *walk, int64_t *torn_out,
-                                  struct err *err)
-{
-    CLEANUP(mem_cleanup) char *path = segment_path(folder, number);
-    CLEANUP(file_unmap) struct span file = {0};
-    TRY(file_map(path, &file, err));
-    int64_t end = 0;
-    if (segment_decode(file, magic, number, visit_from, walk, &end, err) != ERR_OK) {
-        return err_wrap(err, "%s", path);
-    }
-    if (walk->stopped) {
-        return ERR_OK;
-    }
-    *torn_out = zeros_start(file, end) - end;
-    if (*torn_out > 0 && !newest) {
-        return err_set(err, ERR_CORRUPT, "%s at %" PRId64 ": no whole record here", path, end);
-    }
-    return ERR_OK;
-}
-
-enum err_code segments_walk(const char *folder, const char *magic, const struct location *from,
-                            segment_visit_fn *visit, void *arg, int64_t *torn_out, struct err *err)
-{
-    CLEANUP(mem_cleanup) int64_t *numbers = NULL;
-    size_t count = 0;
-    TRY(list_numbers(folder, &numbers, &count, err));
-    struct walk walk = {.from = from, .visit = visit, .arg = arg};
-    int64_t torn = 0;
-    for (size_t i = 0; i < count && !walk.stopped; i++) {
-        if (i > 0 && numbers[i] != numbers[i - 1] + 1) {
-            return err_set(err, ERR_CORRUPT, "segment log %s: segment %" PRId64 " is missing",
-                           folder, numbers[i - 1] + 1);
-        }
-        if (from != NULL && numbers[i] < from->segment) {
-            continue;
-        }
-        TRY(walk_segment(folder, magic, numbers[i], i + 1 == count, &walk, &torn, err));
-    }
-    if (torn_out != NULL) {
-        *torn_out = torn;
-    }
-    return ERR_OK;
+    return segment_read_at(log->folder, log->magic, location, payload_out, err);
 }
 
 /* ---- opening ---- */
@@ -763,7 +451,7 @@ static enum err_code scan_newest(const char *path, struct segment_log *log,
     TRY(file_map(path, &file, err));
     TRY(segment_decode(file, log->magic, last_segment(log)->number, count_record, recovery,
                        &log->tail, err));
-    recovery->cut_bytes = zeros_start(file, log->tail) - log->tail;
+    recovery->cut_bytes = segment_zeros_start(file, log->tail) - log->tail;
     return ERR_OK;
 }
 
@@ -801,13 +489,13 @@ static enum err_code load_segments(struct segment_log *log, struct err *err)
 {
     CLEANUP(mem_cleanup) int64_t *numbers = NULL;
     size_t count = 0;
-    TRY(list_numbers(log->folder, &numbers, &count, err));
+    TRY(segment_list(log->folder, &numbers, &count, err));
     for (size_t i = 0; i < count; i++) {
         CLEANUP(mem_cleanup) char *path = segment_path(log->folder, numbers[i]);
         CLEANUP(file_close) int fd = -1;
         struct segment segment = {.number = numbers[i]};
         TRY(file_open_read(path, &fd, &segment.allocated, err));
-        if (read_nonce(fd, log->magic, numbers[i], &segment.nonce, err) != ERR_OK) {
+        if (segment_read_nonce(fd, log->magic, numbers[i], &segment.nonce, err) != ERR_OK) {
             return err_wrap(err, "%s", path);
         }
         int64_t modified_ms = 0;
