@@ -185,6 +185,7 @@ static enum err_code replace_roles(struct services *services, struct exchange *e
     size_t count = 0;
     TRY(parse_roles(exchange, json_get(body, "roles"), &assignments, &count));
     struct principal_record record;
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&services->roles);
     TRY(principal_get(services->catalog, name, &exchange->arena, &record, &exchange->err));
     TRY(keep_an_administrator(services, exchange, &record, assignments, count));
     TRY(principal_update(services->catalog, &record.id, record.disabled, assignments, count,

@@ -33,6 +33,7 @@ struct services {
      * and one of the registry, which must not interleave with another's.
      */
     struct lock definitions;
+    struct lock roles; /* held while roles change: one change must not miss the other's effect */
     const struct secret_keys *keys;
     struct waiting_room *waiting_room; /* handlers/waiting_room.h */
     services_wake_fn *wake_lane;

@@ -354,6 +354,7 @@ enum err_code instance_open(const struct instance_options *options, struct insta
     instance->data = mem_copy_text(options->data);
     instance->lock_fd = -1;
     lock_init(&instance->services.definitions, LOCK_RANK_DEFINITIONS);
+    lock_init(&instance->services.roles, LOCK_RANK_DEFINITIONS);
     watch_fatal_signals();
     enum err_code code = secret_init(err);
     if (code == ERR_OK) {
@@ -400,6 +401,7 @@ void instance_close(struct instance **instance)
     journal_close(&closed->journal);
     secret_keys_close(&closed->keys);
     file_close(&closed->lock_fd);
+    lock_deinit(&closed->services.roles);
     lock_deinit(&closed->services.definitions);
     mem_free(closed->data);
     mem_free(closed);

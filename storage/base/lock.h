@@ -11,7 +11,7 @@
 /* In the order in which they may be taken. */
 enum lock_rank {
     LOCK_RANK_SERVICE = 1,   /* start and stop of the services of the process */
-    LOCK_RANK_DEFINITIONS,   /* making, changing and dropping tables: held across their I/O */
+    LOCK_RANK_DEFINITIONS,   /* changes of tables and of roles, one at a time: held across I/O */
     LOCK_RANK_TABLES,        /* the registry of open tables */
     LOCK_RANK_COMMIT,        /* one table's log: held across a commit's I/O */
     LOCK_RANK_CATALOG_READ,  /* one read-only SQLite connection: held across its queries */
