@@ -3,6 +3,7 @@
  * columns; and what happens to damaged files.
  */
 #include "storage/parquet/reader.h"
+#include "storage/parquet/reader_state.h"
 #include "tests/unit/storage/parquet/file_kit.h"
 #include "tests/unit/storage/parquet/samples.h"
 
@@ -234,6 +235,41 @@ Test(reader, options_choose_and_rename_columns)
     cr_assert_eq(parquet_reader_read_range(kit.reader, 0, 10, &options, found, &err), ERR_OK);
     cr_expect(sample_columns_equal(&frame->columns[1], 0, &found->columns[0], 0, 10));
     cr_expect_eq(found->columns[1].nulls_count, 10);
+}
+
+/* Old Spark versions wrote another calendar: refused where it differs, read where it does not. */
+Test(reader, refuses_dates_before_the_calendars_agree)
+{
+    static const struct {
+        const char *schema;
+        int64_t last_refused;
+    } cases[] = {{"a:date", -141428}, {"a:timestamp", INT64_C(-2208988800000001)}};
+    for (size_t i = 0; i < 2; i++) {
+        CLEANUP(schema_cleanup) struct schema *schema = sample_schema(cases[i].schema);
+        for (int64_t shift = 0; shift < 2; shift++) {
+            CLEANUP(frame_cleanup) struct frame *frame = frame_new(schema);
+            if (i == 0) {
+                column_append_i32(&frame->columns[0], (int32_t)(cases[i].last_refused + shift));
+            } else {
+                column_append_i64(&frame->columns[0], cases[i].last_refused + shift);
+            }
+            frame_end_row(frame, FRAME_UPSERT, 0);
+            CLEANUP(file_kit_deinit) struct file_kit kit;
+            file_kit_init(&kit, frame, NULL);
+            for (int legacy = 0; legacy < 2; legacy++) {
+                kit.reader->legacy_calendar = legacy == 1;
+                CLEANUP(frame_cleanup) struct frame *found = frame_new(schema);
+                struct err err = {0};
+                enum err_code code = parquet_reader_read_range(kit.reader, 0, 1, NULL, found, &err);
+                bool refused = legacy == 1 && shift == 0;
+                cr_expect_eq(code, refused ? ERR_UNSUPPORTED : ERR_OK, "%s", cases[i].schema);
+            }
+            struct parquet_column_statistics statistics;
+            parquet_reader_statistics(kit.reader, 0, span_of_text("a"), &schema->fields[0],
+                                      &statistics);
+            cr_expect_not(statistics.has_range); /* bounds of that calendar are not ours */
+        }
+    }
 }
 
 /* ---- damaged files ---- */
