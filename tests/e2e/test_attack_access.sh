@@ -27,5 +27,7 @@ test_two_administrators_cannot_demote_each_other()
         expect_status 200
         expect '[.principals[]|select(.roles[]?.role=="admin")]|length|.>0' true
         TOKEN=$other api PUT /v1/principals/admin/roles -H 'Content-Type: application/json' -d '{"roles":[{"role":"admin"}]}'
+        api PUT "/v1/principals/a$round/roles" -H 'Content-Type: application/json' -d '{"roles":[]}'
+        expect_status 200
     done
 }
