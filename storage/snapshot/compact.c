@@ -26,7 +26,7 @@ void compact_plan_deinit(struct compact_plan *plan)
     *plan = (struct compact_plan){0};
 }
 
-/* ---- planning ------------------------------------------------------------------------ */
+/* ---- planning ---- */
 
 /* A file with what decides about it. */
 struct candidate {
@@ -188,7 +188,7 @@ void compact_plan(struct table *table, struct compact_plan *plan_out)
     *plan_out = plan;
 }
 
-/* ---- running -------------------------------------------------------------------------- */
+/* ---- running ---- */
 
 struct compaction {
     struct table *table;
@@ -376,12 +376,7 @@ static enum err_code publish(struct compaction *compaction, const struct snapsho
     CLEANUP(index_view_release) struct index_view *view = NULL;
     if (current->index != NULL) {
         view = index_view_copy(current->index);
-        for (size_t kind = 0; kind < compaction->runs->kinds_count; kind++) {
-            for (size_t i = 0; i < compaction->runs->kinds[kind].count; i++) {
-                struct index_run *run = index_run_acquire(compaction->runs->kinds[kind].runs[i]);
-                index_view_add(view, &run);
-            }
-        }
+        index_view_add_all(view, compaction->runs);
         struct snapshot probe = {.files = list.items, .files_count = list.count};
         TRY(table_fold_runs(compaction->table, &probe, view, err));
     }

@@ -20,7 +20,7 @@ void derived_deinit(struct derived *derived)
     *derived = (struct derived){0};
 }
 
-/* ---- writing ---------------------------------------------------------------- */
+/* ---- writing ---- */
 
 void derived_writer_init(struct derived_writer *writer, const char *folder, const char *name)
 {
@@ -170,7 +170,7 @@ enum err_code derived_finish(struct derived_writer *writer, uint64_t magic,
     return ERR_OK;
 }
 
-/* ---- reading ------------------------------------------------------------------ */
+/* ---- reading ---- */
 
 static uint64_t sum_body(struct span body)
 {

@@ -12,7 +12,7 @@
 
 #include <assert.h>
 
-/* ---- shared owners ------------------------------------------------------------- */
+/* ---- shared owners ---- */
 
 struct store_owner *store_owner_new(struct object_store **store)
 {
@@ -68,7 +68,7 @@ void shared_vector_release(struct shared_vector **shared)
     mem_free(released);
 }
 
-/* ---- lists of files -------------------------------------------------------------- */
+/* ---- lists of files ---- */
 
 static void release_file(struct snapshot_file *file)
 {
@@ -192,7 +192,7 @@ void file_list_set_vector(struct file_list *list, uint32_t number, const struct 
     *vector = NULL;
 }
 
-/* ---- snapshots --------------------------------------------------------------------- */
+/* ---- snapshots ---- */
 
 /* While it is published a snapshot's own count is this much higher, so that it cannot reach zero.
  */
@@ -282,7 +282,7 @@ bool snapshot_entry_is_alive(const struct snapshot *snapshot, const struct index
     return true;
 }
 
-/* ---- the published pointer ------------------------------------------------------------ */
+/* ---- the published pointer ---- */
 
 /* Addresses are 48 bits at most and multiples of 16: 44 bits, which leaves 20 for the count. */
 enum { COUNT_BITS = 20, ADDRESS_SHIFT = 4 };

@@ -43,7 +43,7 @@ enum err_code table_load_vector(struct object_store *store, const struct delta_f
     return ERR_OK;
 }
 
-/* ---- matching old files with the new state -------------------------------------- */
+/* ---- matching old files with the new state ---- */
 
 static int compare_paths(const void *a, const void *b)
 {
@@ -134,7 +134,7 @@ static int compare_followed(const void *a, const void *b)
     return (left_number > right_number) - (left_number < right_number);
 }
 
-/* ---- building the new list --------------------------------------------------------- */
+/* ---- building the new list ---- */
 
 static void add_known(struct file_list *list, struct followed *followed)
 {
@@ -235,7 +235,7 @@ enum err_code table_follow(struct table *table, const struct schema *schema,
     return ERR_OK;
 }
 
-/* ---- looking for news ------------------------------------------------------------------ */
+/* ---- looking for news ---- */
 
 /* The oldest remembered commit of ours, among the newest `count`, that reads differently now. */
 static enum err_code find_overwritten(const struct table *table, size_t count, size_t *found_out,

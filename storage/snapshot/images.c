@@ -63,7 +63,7 @@ void images_prefetch(const struct images *images, int64_t row)
     __builtin_prefetch(images->offsets + row);
 }
 
-/* ---- writing ---------------------------------------------------------------- */
+/* ---- writing ---- */
 
 void images_writer_init(struct images_writer *writer, const char *folder, uint32_t number)
 {
@@ -128,7 +128,7 @@ enum err_code images_finish(struct images_writer *writer, struct images **images
     return ERR_OK;
 }
 
-/* ---- opening ------------------------------------------------------------------ */
+/* ---- opening ---- */
 
 static bool offsets_hold(const struct images *images)
 {

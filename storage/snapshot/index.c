@@ -69,6 +69,16 @@ void index_view_add(struct index_view *view, struct index_run **run)
     set->runs[at] = added;
 }
 
+void index_view_add_all(struct index_view *view, const struct index_view *other)
+{
+    for (size_t kind = 0; kind < other->kinds_count; kind++) {
+        for (size_t i = 0; i < other->kinds[kind].count; i++) {
+            struct index_run *run = index_run_acquire(other->kinds[kind].runs[i]);
+            index_view_add(view, &run);
+        }
+    }
+}
+
 void index_view_remove(struct index_view *view, const struct index_run *run)
 {
     struct index_set *set = &view->kinds[run->kind];

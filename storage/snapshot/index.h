@@ -45,6 +45,8 @@ void index_view_release(struct index_view **view);
 
 /* On a view not yet published. add takes the run; remove drops the view's reference. */
 void index_view_add(struct index_view *view, struct index_run **run);
+/* All runs of another view, shared with it. */
+void index_view_add_all(struct index_view *view, const struct index_view *other);
 void index_view_remove(struct index_view *view, const struct index_run *run);
 
 int64_t index_view_entries_count(const struct index_view *view);

@@ -43,7 +43,7 @@ void index_run_name(uint32_t kind, uint64_t id, char name_out[DERIVED_NAME_BYTES
     (void)snprintf(name_out, DERIVED_NAME_BYTES, "run-%u-%llu.run", kind, (unsigned long long)id);
 }
 
-/* ---- order --------------------------------------------------------------------- */
+/* ---- order ---- */
 
 static bool entry_before(const struct index_entry *a, const struct index_entry *b)
 {
@@ -130,7 +130,7 @@ void index_entries_sort(struct index_entry *entries, size_t count)
     mem_free(spare);
 }
 
-/* ---- filter --------------------------------------------------------------------- */
+/* ---- filter ---- */
 
 /* The directory uses the top bits of the hash; the filter must not see the same ones alone. */
 static uint64_t filter_mix(uint64_t hash)
@@ -180,7 +180,7 @@ bool index_run_may_contain(const struct index_run *run, uint64_t hash)
     return true;
 }
 
-/* ---- writing -------------------------------------------------------------------- */
+/* ---- writing ---- */
 
 static size_t bucket_of(uint64_t hash, unsigned bits)
 {
@@ -293,7 +293,7 @@ enum err_code index_run_build(const char *folder, uint32_t kind, uint64_t id,
     return index_run_writer_finish(&writer, run_out, err);
 }
 
-/* ---- opening -------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 /* Do the parts fill the body exactly? */
 static bool sizes_agree(const struct derived *derived)
@@ -365,7 +365,7 @@ enum err_code index_run_decode(struct span file, uint32_t kind, struct index_run
     return check_run(&derived, kind, 0, run_out, err);
 }
 
-/* ---- probing --------------------------------------------------------------------- */
+/* ---- probing ---- */
 
 const struct index_entry *index_run_find(const struct index_run *run, uint64_t hash,
                                          size_t *count_out)
@@ -416,7 +416,7 @@ void index_run_prefetch_entries(const struct index_run *run, uint64_t hash)
     __builtin_prefetch((const uint8_t *)entry + 128);
 }
 
-/* ---- merging --------------------------------------------------------------------- */
+/* ---- merging ---- */
 
 struct merge_cursor {
     const struct index_entry *next;

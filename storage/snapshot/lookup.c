@@ -23,7 +23,7 @@ void lookup_result_deinit(struct lookup_result *result)
     *result = (struct lookup_result){0};
 }
 
-/* ---- rows under construction ---------------------------------------------------------- */
+/* ---- rows under construction ---- */
 
 /* A row whose bytes may lie in `storage`, which moves while it grows. */
 struct found {
@@ -138,7 +138,7 @@ static void give_rows(struct finder *finder, struct lookup_result *result)
     buffer_init(&finder->storage, 0);
 }
 
-/* ---- by key -------------------------------------------------------------------------------- */
+/* ---- by key ---- */
 
 /* An older version: one scan with an `in` on each key column finds a superset. */
 static bool same_key(const struct frame *a, int64_t a_row, const struct frame *b, int64_t b_row,
@@ -272,8 +272,7 @@ enum err_code lookup_keys(const struct snapshot *snapshot, const struct frame *k
     return ERR_OK;
 }
 
-/* ---- by lookup value --------------------------------------------------------------------------
- */
+/* ---- by lookup value ---- */
 
 static enum err_code is_value_of(const struct snapshot *snapshot, size_t column,
                                  const struct row_value *value, struct span image, bool *equal_out,

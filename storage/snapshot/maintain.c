@@ -18,7 +18,7 @@ enum {
     PRIVATE_KEEP_MS = 60 * 60 * 1000,
 };
 
-/* ---- merging runs -------------------------------------------------------------------- */
+/* ---- merging runs ---- */
 
 static bool is_alive(void *self, const struct index_entry *entry)
 {
@@ -138,7 +138,7 @@ enum err_code table_index_maintain(struct table *table, bool *more_out, struct e
     return ERR_OK;
 }
 
-/* ---- removing -------------------------------------------------------------------------- */
+/* ---- removing ---- */
 
 /* "<prefix><number><suffix>": the number. */
 static bool parse_number(const char *name, const char *prefix, const char *suffix,

@@ -32,7 +32,7 @@ static const char *operation_name(const struct snapshot *snapshot)
     return snapshot->schema->merge == TABLE_APPEND ? "WRITE" : "MERGE";
 }
 
-/* ---- committing ------------------------------------------------------------------ */
+/* ---- committing ---- */
 
 static void set_metric(struct json *metrics, const char *name, int64_t value)
 {
@@ -105,7 +105,7 @@ static enum err_code commit(const struct merge *merge, struct merge_work *work,
     return ERR_OK;
 }
 
-/* ---- publishing -------------------------------------------------------------------- */
+/* ---- publishing ---- */
 
 /* The list of files after the commit. Vectors and images move into it. */
 static void update_files(struct merge_work *work, const struct delta_state *state,
@@ -143,7 +143,7 @@ static enum err_code publish(const struct merge *merge, struct merge_work *work,
     CLEANUP(index_view_release) struct index_view *view = NULL;
     if (work->snapshot->index != NULL) {
         view = index_view_copy(work->snapshot->index);
-        TRY(entry_lists_flush(&work->lists, table, view, err));
+        index_view_add_all(view, work->runs);
         struct snapshot probe = {.files = list.items, .files_count = list.count};
         TRY(table_fold_runs(table, &probe, view, err));
     }
@@ -175,7 +175,7 @@ static enum err_code after_commit(const struct merge *merge, struct merge_work *
     return table_follow(table, work->snapshot->schema, result->state, false, err);
 }
 
-/* ---- one attempt --------------------------------------------------------------------- */
+/* ---- one attempt ---- */
 
 static void report(const struct merge *merge, struct merge_work *work, int64_t version)
 {

@@ -26,8 +26,19 @@ void merge_work_init(struct merge_work *work, struct table *table, const struct 
     entry_lists_init(&work->lists, snapshot->schema);
 }
 
+/* Wait for the thread, if there is one. */
+static void join_side(struct merge_work *work)
+{
+    if (work->side_started) {
+        int result = pthread_join(work->side, NULL);
+        assert(result == 0);
+        work->side_started = false;
+    }
+}
+
 void merge_work_deinit(struct merge_work *work)
 {
+    join_side(work);
     for (size_t i = 0; i < work->outputs_count; i++) {
         output_deinit(&work->outputs[i]);
     }
@@ -46,6 +57,7 @@ void merge_work_deinit(struct merge_work *work)
     buffer_deinit(&work->sort_bytes);
     deletion_vector_batch_deinit(&work->vectors);
     entry_lists_deinit(&work->lists);
+    index_view_release(&work->runs);
 }
 
 void merge_work_discard(struct merge_work *work)
@@ -62,7 +74,7 @@ void merge_work_discard(struct merge_work *work)
     }
 }
 
-/* ---- one frame with all rows ------------------------------------------------------------ */
+/* ---- one frame with all rows ---- */
 
 /* The only frame that rows come from, when nothing has to be copied; else NULL. */
 static const struct frame *sole_frame(const struct merge_work *work)
@@ -118,7 +130,7 @@ static void gather_rows(struct merge_work *work)
     work->frame = work->gathered;
 }
 
-/* ---- order ---------------------------------------------------------------------------------- */
+/* ---- order ---- */
 
 /* The partition of a row as bytes that order together: size and value, or a null mark, a column. */
 static void append_partition(const struct merge_work *work, int64_t row, struct buffer *scratch,
@@ -176,8 +188,7 @@ static enum err_code order_rows(struct merge_work *work, struct err *err)
     return ERR_OK;
 }
 
-/* ---- outputs ----------------------------------------------------------------------------------
- */
+/* ---- outputs ---- */
 
 static struct output *new_output(struct merge_work *work)
 {
@@ -211,14 +222,18 @@ static size_t partition_end(const struct merge_work *work, size_t start)
     return end;
 }
 
-static enum err_code write_partition(struct merge_work *work, size_t start, size_t end,
-                                     struct err *err)
+static void name_output(struct merge_work *work, size_t start, size_t end)
 {
     struct output *output = new_output(work);
     output_init(output, table_new_file_number(work->table), work->frame,
                 work->rows[work->order[start]]);
     work->output_ends[work->outputs_count - 1] = end;
     output->position = newest_position(work, start, end);
+}
+
+static enum err_code write_output(struct merge_work *work, struct output *output, size_t start,
+                                  size_t end, struct err *err)
+{
     CLEANUP(mem_cleanup) int64_t *rows = mem_zeroed(end - start, sizeof *rows);
     for (size_t i = start; i < end; i++) {
         rows[i - start] = work->rows[work->order[i]];
@@ -228,26 +243,33 @@ static enum err_code write_partition(struct merge_work *work, size_t start, size
                         (int64_t)(end - start), tight, err);
 }
 
-static enum err_code write_rows(struct merge_work *work, struct err *err)
+/* Which rows go to which file. With copy-on-write the rewriting decides. */
+static enum err_code place_rows(struct merge_work *work, struct err *err)
 {
     if (work->plan.puts_count == 0) {
         return ERR_OK;
     }
     gather_rows(work);
     TRY(order_rows(work, err));
-    if (work->rewrites) {
-        return ERR_OK; /* the rewriting takes them along */
-    }
-    for (size_t start = 0; start < work->plan.puts_count;) {
+    for (size_t start = 0; !work->rewrites && start < work->plan.puts_count;) {
         size_t end = partition_end(work, start);
-        TRY(write_partition(work, start, end, err));
+        name_output(work, start, end);
         start = end;
     }
     return ERR_OK;
 }
 
-/* ---- marks --------------------------------------------------------------------------------------
- */
+static enum err_code write_rows(struct merge_work *work, struct err *err)
+{
+    size_t start = 0;
+    for (size_t i = 0; i < work->outputs_count; i++) {
+        TRY(write_output(work, &work->outputs[i], start, work->output_ends[i], err));
+        start = work->output_ends[i];
+    }
+    return ERR_OK;
+}
+
+/* ---- marks ---- */
 
 /* The rows of one touched file: marks [start, end) of the plan. */
 static void touch_file(struct merge_work *work, size_t start, size_t end)
@@ -295,8 +317,7 @@ static enum err_code write_vectors(struct merge_work *work, struct err *err)
     return deletion_vector_batch_write(&work->vectors, work->table->store, err);
 }
 
-/* ---- copy-on-write
- * --------------------------------------------------------------------------------- */
+/* ---- copy-on-write ---- */
 
 /* The new rows [start, end) of the order in the form that rewriting takes. */
 static void new_rows(const struct merge_work *work, size_t start, size_t end,
@@ -407,46 +428,7 @@ static enum err_code rewrite_files(struct merge_work *work, struct err *err)
     return rewrite_others(work, taken, err);
 }
 
-/* ---- all together
- * ---------------------------------------------------------------------------------- */
-
-enum err_code merge_work_write(struct merge_work *work, struct err *err)
-{
-    work->rewrites = work->snapshot->schema->merge == TABLE_COPY_ON_WRITE;
-    touch_files(work);
-    TRY(write_rows(work, err));
-    TRY(rewrite_files(work, err));
-    TRY(write_vectors(work, err));
-    TRY(outputs_sync(work->outputs, work->outputs_count, work->table->store, err));
-    bool root_synced = work->outputs_count > 0 && work->snapshot->schema->partition_count == 0;
-    if (work->vectors.has_file && !root_synced) {
-        TRY(object_sync(work->table->store, "", err));
-    }
-    return ERR_OK;
-}
-
-enum err_code merge_work_stage(const struct merge_work *work, struct delta_transaction *transaction,
-                               struct err *err)
-{
-    for (size_t i = 0; i < work->touched_count; i++) {
-        const struct touched *touched = &work->touched[i];
-        if (touched->emptied || touched->rewritten) {
-            delta_transaction_remove(transaction, touched->file->file, true);
-        } else {
-            TRY(delta_transaction_set_dv(transaction, touched->file->file,
-                                         &work->vectors.descriptors[touched->dv_index], err));
-        }
-    }
-    for (size_t i = 0; i < work->outputs_count; i++) {
-        if (work->outputs[i].rows_count > 0) {
-            output_commit(&work->outputs[i], transaction, true, NULL);
-        }
-    }
-    return ERR_OK;
-}
-
-/* ---- index
- * -------------------------------------------------------------------------------------------- */
+/* ---- index ---- */
 
 static enum err_code write_images(struct merge_work *work, struct output *output, size_t start,
                                   size_t end, const char *folder, struct err *err)
@@ -478,11 +460,8 @@ static void add_entries(struct merge_work *work, const struct output *output, si
     buffer_deinit(&scratch);
 }
 
-enum err_code merge_work_index(struct merge_work *work, struct err *err)
+static enum err_code make_images(struct merge_work *work, struct err *err)
 {
-    if (work->rewrites || !index_is_needed(work->snapshot->schema)) {
-        return ERR_OK;
-    }
     size_t start = 0;
     for (size_t i = 0; i < work->outputs_count; i++) {
         struct output *output = &work->outputs[i];
@@ -496,6 +475,97 @@ enum err_code merge_work_index(struct merge_work *work, struct err *err)
             add_entries(work, output, start, end);
         }
         start = end;
+    }
+    return ERR_OK;
+}
+
+static enum err_code make_index(struct merge_work *work, struct err *err)
+{
+    if (!work->rewrites) {
+        TRY(make_images(work, err));
+    }
+    const struct schema *schema = work->snapshot->schema;
+    CLEANUP(index_view_release)
+    struct index_view *runs = index_view_new(1 + schema->lookup_count, work->table->hash_key);
+    TRY(entry_lists_flush(&work->lists, work->table, runs, err));
+    work->runs = runs;
+    runs = NULL;
+    return ERR_OK;
+}
+
+static void *run_side(void *argument)
+{
+    struct merge_work *work = argument;
+    if (make_index(work, &work->side_err) != ERR_OK) {
+        assert(work->side_err.code != ERR_OK);
+    }
+    return NULL;
+}
+
+/*
+ * From here to the join the outputs' images, the entry lists and `runs` belong
+ * to the thread. Rewriting adds outputs and entries: then there is no thread.
+ */
+static void start_side(struct merge_work *work)
+{
+    for (size_t i = 0; i < work->touched_count; i++) {
+        if (work->touched[i].rewritten) {
+            return;
+        }
+    }
+    if (!work->rewrites && index_is_needed(work->snapshot->schema)) {
+        work->side_started = pthread_create(&work->side, NULL, run_side, work) == 0;
+    }
+}
+
+enum err_code merge_work_index(struct merge_work *work, struct err *err)
+{
+    join_side(work);
+    if (work->side_err.code != ERR_OK) {
+        *err = work->side_err;
+        return err->code;
+    }
+    if (work->runs != NULL || !index_is_needed(work->snapshot->schema)) {
+        return ERR_OK;
+    }
+    return make_index(work, err);
+}
+
+/* ---- all together ---- */
+
+enum err_code merge_work_write(struct merge_work *work, struct err *err)
+{
+    work->rewrites = work->snapshot->schema->merge == TABLE_COPY_ON_WRITE;
+    touch_files(work);
+    TRY(place_rows(work, err));
+    start_side(work);
+    TRY(write_rows(work, err));
+    TRY(rewrite_files(work, err));
+    TRY(write_vectors(work, err));
+    TRY(outputs_sync(work->outputs, work->outputs_count, work->table->store, err));
+    bool root_synced = work->outputs_count > 0 && work->snapshot->schema->partition_count == 0;
+    if (work->vectors.has_file && !root_synced) {
+        TRY(object_sync(work->table->store, "", err));
+    }
+    return ERR_OK;
+}
+
+enum err_code merge_work_stage(const struct merge_work *work, struct delta_transaction *transaction,
+                               struct err *err)
+{
+    for (size_t i = 0; i < work->touched_count; i++) {
+        const struct touched *touched = &work->touched[i];
+        if (touched->emptied || touched->rewritten) {
+            delta_transaction_remove(transaction, touched->file->file, true);
+        } else {
+            TRY(delta_transaction_set_dv(transaction, touched->file->file,
+                                         &work->vectors.descriptors[touched->dv_index], err));
+        }
+    }
+    for (size_t i = 0; i < work->outputs_count; i++) {
+        if (work->outputs[i].rows_count > 0) {
+            output_commit(&work->outputs[i], transaction, true, NULL);
+        }
     }
     return ERR_OK;
 }

@@ -11,6 +11,7 @@
 #include "storage/snapshot/snapshot.h"
 #include "storage/snapshot/table_internal.h"
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -49,7 +50,12 @@ struct merge_work {
     size_t touched_count;
     struct deletion_vector_batch vectors;
     struct entry_lists lists;
-    bool rewrites; /* copy-on-write */
+    struct index_view *runs; /* of the rows that were written; NULL = not made yet */
+    bool rewrites;           /* copy-on-write */
+
+    pthread_t side; /* makes images and runs while the caller encodes and syncs */
+    bool side_started;
+    struct err side_err;
 };
 
 void merge_work_init(struct merge_work *work, struct table *table, const struct snapshot *snapshot,
@@ -63,7 +69,12 @@ enum err_code merge_work_write(struct merge_work *work, struct err *err) MUST_US
 enum err_code merge_work_stage(const struct merge_work *work, struct delta_transaction *transaction,
                                struct err *err) MUST_USE;
 
-/* Images and entries of the rows that were written. Cannot fail for lack of space. */
+/*
+ * Images and index runs of the rows that were written, in work->outputs and
+ * work->runs. Usually they are ready: merge_work_write began to make them on a
+ * thread of their own, because a merge waits for the disk more than it computes.
+ * A full disk does not make it fail.
+ */
 enum err_code merge_work_index(struct merge_work *work, struct err *err) MUST_USE;
 
 /* Remove what was written for a commit that will never be. */

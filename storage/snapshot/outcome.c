@@ -36,7 +36,7 @@ void merge_outcome_deinit(struct merge_outcome *outcome)
     *outcome = (struct merge_outcome){0};
 }
 
-/* ---- encoding ----------------------------------------------------------------- */
+/* ---- encoding ---- */
 
 static struct json *encode_batch(const struct merge_input *input,
                                  const struct merge_batch_outcome *outcome)
@@ -116,7 +116,7 @@ enum err_code outcome_encode(struct object_store *store, const char *txn_id, con
     return ERR_OK;
 }
 
-/* ---- decoding ----------------------------------------------------------------- */
+/* ---- decoding ---- */
 
 const struct json *outcome_extension(const struct json *info)
 {
@@ -230,7 +230,7 @@ enum err_code outcome_decode(struct object_store *store, const struct json *exte
     return find_batch(batches, position, found_out, outcome_out, err);
 }
 
-/* ---- looking into the log --------------------------------------------------------- */
+/* ---- looking into the log ---- */
 
 int64_t table_applied_position(struct table *table)
 {

@@ -74,7 +74,7 @@ static void planner_deinit(struct planner *planner)
     frame_free(&planner->scratch);
 }
 
-/* ---- grouping --------------------------------------------------------------------- */
+/* ---- grouping ---- */
 
 static struct span group_key(const struct planner *planner, const struct group *group)
 {
@@ -172,7 +172,7 @@ static enum err_code find_stored(struct planner *planner, struct err *err)
                       &planner->stored, err);
 }
 
-/* ---- folding one key ---------------------------------------------------------------- */
+/* ---- folding one key ---- */
 
 /* What the key holds while its records are gone through. */
 struct standing {
@@ -280,7 +280,7 @@ static void put_record(struct planner *planner, const struct turn *turn, struct 
     standing->row = turn->row;
 }
 
-/* ---- patches --------------------------------------------------------------------------- */
+/* ---- patches ---- */
 
 /* The row a patch starts from, alone in planner->scratch. */
 static enum err_code load_base(struct planner *planner, const struct standing *standing,
@@ -356,7 +356,7 @@ static enum err_code patch_record(struct planner *planner, const struct turn *tu
     return ERR_OK;
 }
 
-/* ---- one record after the other ------------------------------------------------------------ */
+/* ---- one record after the other ---- */
 
 static void insert_record(struct planner *planner, const struct turn *turn,
                           struct standing *standing)

@@ -83,7 +83,7 @@ void table_remember(struct table *table, int64_t version, uint64_t hash, int64_t
         (struct own_commit){.version = version, .hash = hash, .position_from = position_from};
 }
 
-/* ---- the manifest ------------------------------------------------------------ */
+/* ---- the manifest ---- */
 
 /* A run that is in memory only (disk full) cannot be named: the manifest stays as it was. */
 static bool runs_are_stored(const struct index_view *view)

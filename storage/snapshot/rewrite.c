@@ -55,7 +55,7 @@ struct rewriter {
     struct entry_lists *lists;
 };
 
-/* ---- inputs ------------------------------------------------------------------------- */
+/* ---- inputs ---- */
 
 static void note_keys(struct source *source, const struct schema *schema)
 {
@@ -117,7 +117,7 @@ static enum err_code step(struct source *source, bool *more_out, struct err *err
     return ERR_OK;
 }
 
-/* ---- the heap ------------------------------------------------------------------------ */
+/* ---- the heap ---- */
 
 static bool before(const struct source *a, const struct source *b)
 {
@@ -145,7 +145,7 @@ static void sift_down(struct source **heap, size_t count, size_t at)
     }
 }
 
-/* ---- opening -------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 static enum err_code open_source(struct rewriter *rewriter, struct rewrite_input *input,
                                  struct err *err)
@@ -229,7 +229,7 @@ static void rewriter_deinit(struct rewriter *rewriter)
     buffer_deinit(&rewriter->scratch);
 }
 
-/* ---- rows ------------------------------------------------------------------------------- */
+/* ---- rows ---- */
 
 /* Without sequence_by the sequence of a stored row is known to the index alone. */
 static int64_t stored_sequence(const struct rewriter *rewriter, const struct source *source,

@@ -54,7 +54,7 @@ static bool is_full(const struct scanner *scanner)
            (request->visit_rows_max > 0 && scanner->visited >= request->visit_rows_max);
 }
 
-/* ---- skipping ------------------------------------------------------------------------ */
+/* ---- skipping ---- */
 
 /* Unreadable statistics only make us read more. */
 static bool file_may_match(const struct scanner *scanner, const struct delta_file *file)
@@ -98,7 +98,7 @@ static bool row_group_may_match(const struct scanner *scanner, const struct stor
     return true;
 }
 
-/* ---- reading ---------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 /* Keep of scanner->chunk the rows that pass the filters. */
 static enum err_code filter_chunk(struct scanner *scanner, struct stored *stored, struct err *err)

@@ -39,7 +39,7 @@ bool scan_operator_parse(struct span name, enum scan_operator *operator_out)
     return false;
 }
 
-/* ---- values from text -------------------------------------------------------------- */
+/* ---- values from text ---- */
 
 static bool parse_integer(struct span text, int64_t min, int64_t max, int64_t *value_out)
 {
@@ -141,7 +141,7 @@ enum err_code scan_value_parse(const struct field *field, struct span text, stru
     return ERR_OK;
 }
 
-/* ---- checking -------------------------------------------------------------------------- */
+/* ---- checking ---- */
 
 static enum err_code check_count(const struct scan_filter *filter, size_t index, struct err *err)
 {
@@ -187,7 +187,7 @@ enum err_code scan_filters_check(const struct schema *schema, const struct scan_
     return ERR_OK;
 }
 
-/* ---- rows --------------------------------------------------------------------------------- */
+/* ---- rows ---- */
 
 static bool value_matches(const struct scan_filter *filter, const struct row_value *value)
 {
@@ -240,7 +240,7 @@ bool scan_filters_match(const struct scan_filter *filters, size_t count, const s
     return true;
 }
 
-/* ---- ranges ---------------------------------------------------------------------------------- */
+/* ---- ranges ---- */
 
 static bool is_real(enum column_type type)
 {

@@ -23,7 +23,7 @@ enum {
     SCHEMA_TEXT_BYTES_MAX = 16 << 20,
 };
 
-/* ---- life ---------------------------------------------------------------------- */
+/* ---- life ---- */
 
 struct table *table_acquire(struct table *table)
 {
@@ -79,7 +79,7 @@ struct schema *table_schema(struct table *table)
     return schema_acquire(snapshot->schema);
 }
 
-/* ---- snapshots ------------------------------------------------------------------- */
+/* ---- snapshots ---- */
 
 const struct snapshot *table_snapshot(struct table *table)
 {
@@ -188,7 +188,7 @@ enum err_code table_snapshot_at_time(struct table *table, int64_t timestamp_ms,
     return table_snapshot_at_version(table, version, snapshot_out, err);
 }
 
-/* ---- the definition ----------------------------------------------------------------- */
+/* ---- the definition ---- */
 
 /* The new columns as a metadata commit. */
 static enum err_code commit_columns(struct table *table, const struct snapshot *current,
@@ -242,7 +242,7 @@ enum err_code table_change_schema(struct table *table, const struct schema *next
     return code == ERR_OK ? ERR_OK : err_wrap(err, "table '%s'", table->name);
 }
 
-/* ---- checkpoints ---------------------------------------------------------------------- */
+/* ---- checkpoints ---- */
 
 bool table_checkpoint_is_due(struct table *table, int64_t now_ms)
 {
@@ -279,7 +279,7 @@ enum err_code table_checkpoint(struct table *table, int64_t now_ms,
     return ERR_OK;
 }
 
-/* ---- statistics ------------------------------------------------------------------------- */
+/* ---- statistics ---- */
 
 static void count_index(const struct index_view *view, struct table_statistics *statistics)
 {

@@ -14,7 +14,7 @@
 
 #include <assert.h>
 
-/* ---- columns -------------------------------------------------------------------- */
+/* ---- columns ---- */
 
 /* What two definitions of one column must agree on. */
 static bool same_type(const struct field *a, const struct field *b)
@@ -67,7 +67,7 @@ enum err_code table_check_columns(const struct schema *schema,
     return ERR_OK;
 }
 
-/* ---- tombstones -------------------------------------------------------------------- */
+/* ---- tombstones ---- */
 
 int64_t table_tombstone_horizon_us(const struct schema *schema, int64_t now_us)
 {
@@ -153,7 +153,7 @@ enum err_code table_load_tombstones(struct table *table, const struct delta_stat
     return load_all(table, horizon_us, err);
 }
 
-/* ---- the index's files ---------------------------------------------------------------- */
+/* ---- the index's files ---- */
 
 static const struct manifest_file *find_listed(const struct manifest *manifest, struct span path)
 {
@@ -337,7 +337,7 @@ static enum err_code open_index(struct table *table, const struct schema *schema
     return ERR_OK;
 }
 
-/* ---- opening ------------------------------------------------------------------------------ */
+/* ---- opening ---- */
 
 static struct table *table_new(const struct table_open_options *options)
 {

@@ -30,7 +30,7 @@ struct tables {
     size_t capacity;
 };
 
-/* ---- life ------------------------------------------------------------------------- */
+/* ---- life ---- */
 
 enum err_code tables_open(const struct tables_options *options, struct tables **tables_out,
                           struct err *err)
@@ -66,7 +66,7 @@ void tables_close(struct tables **tables)
     mem_free(closed);
 }
 
-/* ---- the list ---------------------------------------------------------------------- */
+/* ---- the list ---- */
 
 /* Where the name is or would be. The lock is held. */
 static size_t place_of(const struct tables *tables, const char *name, bool *found_out)
@@ -170,7 +170,7 @@ void tables_snapshot_set(struct tables *tables, struct table *const *set, size_t
     }
 }
 
-/* ---- opening and creating ------------------------------------------------------------ */
+/* ---- opening and creating ---- */
 
 static bool is_name(const char *name)
 {
@@ -299,7 +299,7 @@ enum err_code tables_create(struct tables *tables, const char *name, const struc
     return tables_attach(tables, name, uuid, schema, err);
 }
 
-/* ---- dropping --------------------------------------------------------------------------- */
+/* ---- dropping ---- */
 
 enum err_code tables_drop(struct tables *tables, const char *name, struct err *err)
 {

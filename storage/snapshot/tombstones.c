@@ -48,7 +48,7 @@ size_t tombstones_count(const struct tombstones *tombstones)
     return tombstones->used;
 }
 
-/* ---- the set --------------------------------------------------------------------- */
+/* ---- the set ---- */
 
 static struct span slot_key(const struct tombstones *tombstones, const struct tombstone_slot *slot)
 {
@@ -159,7 +159,7 @@ void tombstones_expire(struct tombstones *tombstones, int64_t before_us)
     *tombstones = kept;
 }
 
-/* ---- the codec --------------------------------------------------------------------- */
+/* ---- the codec ---- */
 
 void tombstones_encode_begin(struct buffer *bytes)
 {
@@ -223,7 +223,7 @@ enum err_code tombstones_decode(struct span bytes, tombstone_take_fn *take, void
     return ERR_OK;
 }
 
-/* ---- files -------------------------------------------------------------------------- */
+/* ---- files ---- */
 
 void tombstones_change_deinit(struct tombstones_change *change)
 {

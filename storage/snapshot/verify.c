@@ -51,7 +51,7 @@ static void problem(struct verifier *verifier, const char *format, ...)
     report->problems[report->problems_kept++] = mem_copy_text(text);
 }
 
-/* ---- log and files ------------------------------------------------------------------ */
+/* ---- log and files ---- */
 
 static enum err_code check_log(struct verifier *verifier, struct err *err)
 {
@@ -103,7 +103,7 @@ static bool check_presence(struct verifier *verifier, const struct delta_file *f
     return true;
 }
 
-/* ---- rows against the index ------------------------------------------------------------- */
+/* ---- rows against the index ---- */
 
 /* Entries of `hash`: the row's own, and how many live ones there are of the same key. */
 static const struct index_entry *find_entry(const struct verifier *verifier, uint32_t kind,
@@ -274,7 +274,7 @@ static void check_entries(struct verifier *verifier)
     }
 }
 
-/* ---- tombstones ----------------------------------------------------------------------------- */
+/* ---- tombstones ---- */
 
 static void count_tombstone(void *self, const struct tombstone *tombstone)
 {

@@ -160,7 +160,7 @@ Test(derived, large_bodies_are_streamed_and_checked)
     temp_dir_remove(&dir);
 }
 
-/* ---- every byte of a file matters ---------------------------------------------------------- */
+/* ---- every byte of a file matters ---- */
 
 typedef enum err_code decode_fn(struct span bytes, struct err *err);
 
@@ -254,8 +254,7 @@ Test(derived, refuses_damaged_tombstones)
     buffer_deinit(&bytes);
 }
 
-/* ---- the tombstone set ------------------------------------------------------------------------
- */
+/* ---- the tombstone set ---- */
 
 Test(derived, tombstone_files_fold_and_load)
 {

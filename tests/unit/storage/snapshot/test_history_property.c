@@ -26,7 +26,7 @@ enum {
     NAME_BYTES = 64
 };
 
-/* ---- randomness -------------------------------------------------------------------- */
+/* ---- randomness ---- */
 
 struct dice {
     uint64_t state;
@@ -46,7 +46,7 @@ static bool chance(struct dice *dice, uint64_t percent)
     return roll(dice, 100) < percent;
 }
 
-/* ---- the model ----------------------------------------------------------------------- */
+/* ---- the model ---- */
 
 struct model_row {
     enum { MODEL_NOTHING, MODEL_LIVE, MODEL_DELETED } state;
@@ -144,7 +144,7 @@ static void model_json(const struct model_row *row, int key, bool sequenced, str
     buffer_append_text(text, "}");
 }
 
-/* ---- one history ------------------------------------------------------------------------ */
+/* ---- one history ---- */
 
 struct history {
     uint64_t seed;

@@ -49,7 +49,7 @@ static void expect_note(const struct fixture *fixture, const char *id, const cha
     buffer_deinit(&text);
 }
 
-/* ---- foreign writers ------------------------------------------------------------------ */
+/* ---- foreign writers ---- */
 
 /* Another engine appends one file. */
 static void foreign_append(struct fixture *fixture, const struct record_words *records,
@@ -148,7 +148,7 @@ Test(table, reports_an_overwritten_version_once)
     fixture_remove(&fixture);
 }
 
-/* ---- the index between opens ------------------------------------------------------------- */
+/* ---- the index between opens ---- */
 
 static void put_many(struct fixture *fixture, int first, int count, int64_t updated)
 {
@@ -321,7 +321,7 @@ Test(table, maintains_runs_down_to_few)
     fixture_remove(&fixture);
 }
 
-/* ---- append tables and lookups --------------------------------------------------------------- */
+/* ---- append tables and lookups ---- */
 
 Test(table, appends_and_pages_lookups)
 {
@@ -379,8 +379,7 @@ Test(table, answers_the_root_by_its_key)
     fixture_remove(&fixture);
 }
 
-/* ---- older versions
- * ------------------------------------------------------------------------------ */
+/* ---- older versions ---- */
 
 Test(table, shows_older_versions)
 {
@@ -455,8 +454,7 @@ Test(table, tells_its_history)
     fixture_remove(&fixture);
 }
 
-/* ---- outcomes
- * --------------------------------------------------------------------------------------- */
+/* ---- outcomes ---- */
 
 Test(table, reads_large_outcomes_back)
 {
@@ -492,8 +490,7 @@ Test(table, reads_large_outcomes_back)
     fixture_remove(&fixture);
 }
 
-/* ---- tombstones
- * --------------------------------------------------------------------------------------- */
+/* ---- tombstones ---- */
 
 Test(table, forgets_tombstones_after_the_retention)
 {
@@ -518,8 +515,7 @@ Test(table, forgets_tombstones_after_the_retention)
     fixture_remove(&fixture);
 }
 
-/* ---- definitions
- * --------------------------------------------------------------------------------------- */
+/* ---- definitions ---- */
 
 static struct schema *with_column(const struct schema *schema, const char *name)
 {
@@ -566,8 +562,7 @@ Test(table, takes_new_columns)
     fixture_remove(&fixture);
 }
 
-/* ---- checkpoints and compaction
- * -------------------------------------------------------------------------- */
+/* ---- checkpoints and compaction ---- */
 
 Test(table, compacts_small_files_and_dense_vectors)
 {
@@ -610,8 +605,7 @@ Test(table, compacts_small_files_and_dense_vectors)
     fixture_remove(&fixture);
 }
 
-/* ---- the registry
- * ------------------------------------------------------------------------------------------ */
+/* ---- the registry ---- */
 
 Test(table, makes_drops_and_makes_again)
 {
