@@ -15,8 +15,6 @@
 
 #include <criterion/criterion.h>
 
-TestSuite(derived, .timeout = 120);
-
 static uint64_t mix(uint64_t value)
 {
     value *= UINT64_C(0x9e3779b97f4a7c15);

@@ -15,8 +15,6 @@
 
 #include <criterion/criterion.h>
 
-TestSuite(histories, .timeout = 900);
-
 enum {
     KEYS = 12,
     TEXT_BYTES = 16,

@@ -8,8 +8,6 @@
 
 #include <criterion/criterion.h>
 
-TestSuite(merge, .timeout = 120);
-
 static const struct fixture_options keyed = {.merge = TABLE_DELETION_VECTORS, .sequence = true};
 
 /* What lookup_keys says of "a". */

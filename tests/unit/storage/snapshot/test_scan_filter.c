@@ -9,8 +9,6 @@
 
 #include <criterion/criterion.h>
 
-TestSuite(scan_filter, .timeout = 120);
-
 Test(scan_filter, parses_values_by_type)
 {
     static const struct {

@@ -25,8 +25,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-TestSuite(table, .timeout = 120);
-
 static const struct fixture_options keyed = {.merge = TABLE_DELETION_VECTORS, .sequence = true};
 
 static void expect_text(const struct buffer *actual, const char *expected, const char *when)
