@@ -83,6 +83,8 @@ static enum err_code open_directory(struct instance *instance, struct err *err)
     TRY(file_make_directory(instance->data, err));
     TRY(check_private(instance->data, err));
     TRY(instance_lock(instance->data, &instance->lock_fd, err));
+    /* a killed process leaves names that are visible but not durable: nothing is built on those */
+    TRY(file_sync_file_system(instance->data, err));
     TRY(check_private_if_there(instance->data, "secrets", err));
     TRY(check_private_if_there(instance->data, "admin.token", err));
     CLEANUP(mem_cleanup) char *secrets = file_join(instance->data, "secrets");

@@ -17,9 +17,11 @@
 #include "storage/base/file.h"
 #include "storage/base/log.h"
 #include "storage/base/mem.h"
+#include "storage/base/lock.h"
 #include "storage/base/secret.h"
 #include "storage/catalog/catalog.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -33,6 +35,8 @@
 #include <unistd.h>
 
 extern char **environ;
+
+enum { STOP_MARGIN_US = 500000 }; /* after the time for requests, for what closes afterwards */
 
 enum { PEM_BYTES_MAX = 1 << 20 };
 
@@ -181,6 +185,62 @@ static void log_ready(const struct config *config, const char *url)
 
 /* ---- running ---- */
 
+/*
+ * A merge takes as long as its batches are large, and stopping takes no longer than
+ * was promised: what is not merged by then is durable, and merged after the next start.
+ */
+struct stop_limit {
+    struct lock lock; /* guards `ended` */
+    struct wake wake;
+    bool begun;
+    bool ended;
+    int64_t deadline_us; /* monotonic; set before the thread starts */
+    pthread_t thread;
+};
+
+static void *watch_stop(void *arg)
+{
+    struct stop_limit *limit = arg;
+    lock_take(&limit->lock);
+    while (!limit->ended && clock_monotonic_us() < limit->deadline_us) {
+        (void)wake_wait_until(&limit->wake, &limit->lock, limit->deadline_us); /* looked at above */
+    }
+    if (!limit->ended) {
+        struct log_line line;
+        log_begin(&line, LOG_WARN, "stopped with a merge unfinished; the next start does it again");
+        log_end(&line);
+        _exit(EX_OK);
+    }
+    lock_drop(&limit->lock);
+    return NULL;
+}
+
+static void stop_limit_begin(struct stop_limit *limit, int64_t seconds)
+{
+    lock_init(&limit->lock, LOCK_RANK_SERVICE);
+    wake_init(&limit->wake);
+    limit->deadline_us = clock_monotonic_us() + seconds * 1000000 + STOP_MARGIN_US;
+    int result = pthread_create(&limit->thread, NULL, watch_stop, limit);
+    assert(result == 0);
+    limit->begun = true;
+}
+
+/* Everything is closed: nothing is left to be cut short. Accepts one that never began. */
+static void stop_limit_end(struct stop_limit *limit)
+{
+    if (!limit->begun) {
+        return;
+    }
+    lock_take(&limit->lock);
+    limit->ended = true;
+    wake_all(&limit->wake);
+    lock_drop(&limit->lock);
+    int result = pthread_join(limit->thread, NULL);
+    assert(result == 0);
+    wake_deinit(&limit->wake);
+    lock_deinit(&limit->lock);
+}
+
 /* Requests in flight end first, while everything they use is still open. */
 static enum err_code stop(const struct config *config, struct instance *instance,
                           struct http **http, struct err *err)
@@ -198,6 +258,7 @@ static enum err_code stop(const struct config *config, struct instance *instance
 static enum err_code serve(const struct config *config, const sigset_t *stop_signals,
                            struct err *err)
 {
+    CLEANUP(stop_limit_end) struct stop_limit stop_limit = {0}; /* ends last: closing counts too */
     CLEANUP(instance_close) struct instance *instance = NULL;
     CLEANUP(gate_free) struct gate *gate = NULL;
     struct http *http = NULL;
@@ -217,6 +278,7 @@ static enum err_code serve(const struct config *config, const sigset_t *stop_sig
     log_ready(config, http_url(http));
     int signal_number = 0;
     (void)sigwait(stop_signals, &signal_number); /* the set is valid */
+    stop_limit_begin(&stop_limit, config->stop_seconds);
     if (stop(config, instance, &http, err) != ERR_OK) {
         /* Requests still run on what is open: ending the process is the only safe close. */
         struct log_line line;
