@@ -118,6 +118,14 @@ static enum err_code parse_query_filters(struct exchange *exchange, const struct
     return ERR_OK;
 }
 
+static enum err_code check_moment(struct exchange *exchange, const struct listing *listing)
+{
+    if (listing->version >= 0 && listing->timestamp_us >= 0) {
+        return err_set(&exchange->err, ERR_INVALID, "give version or timestamp, not both");
+    }
+    return ERR_OK;
+}
+
 static enum err_code listing_of_query(struct exchange *exchange, const struct schema *schema,
                                       struct listing *listing)
 {
@@ -132,7 +140,7 @@ static enum err_code listing_of_query(struct exchange *exchange, const struct sc
     }
     listing->page_token = exchange_query(exchange, "page_token");
     listing->after = exchange_query(exchange, "after");
-    return ERR_OK;
+    return check_moment(exchange, listing);
 }
 
 /* ---- asking by body ---- */
@@ -276,7 +284,7 @@ static enum err_code listing_of_body(struct exchange *exchange, const struct sch
     if (json_string(json_get(body, "after"), &text)) {
         listing->after = span_of_text(arena_text(&exchange->arena, text));
     }
-    return ERR_OK;
+    return check_moment(exchange, listing);
 }
 
 /* ---- answering ---- */

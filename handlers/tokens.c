@@ -14,11 +14,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum {
-    EXPIRES_SECONDS_MIN = 60,
-    EXPIRES_SECONDS_MAX = 31536000,
-    EXPIRES_SECONDS_DEFAULT = 7776000
-};
+enum { EXPIRES_SECONDS_MIN = 1, EXPIRES_SECONDS_MAX = 31622400, EXPIRES_SECONDS_DEFAULT = 7776000 };
 
 static const char *state_of(const struct token_record *record, int64_t now_us)
 {
