@@ -55,7 +55,8 @@ struct compact_result {
  *   stop  NULL, or a flag that ends the run early with ERR_CANCELLED
  *
  * Errors:  ERR_NO_SPACE; ERR_CANCELLED; ERR_IO the outcome is unknown.
- * Thread:  any, one at a time per table; memory is one row group and the row maps.
+ * Thread:  any, one at a time per table; memory is one row group, the row maps and
+ *          24 bytes an index entry of the output.
  */
 enum err_code compact_run(struct table *table, const struct compact_plan *plan, const bool *stop,
                           struct compact_result *result_out, struct err *err) MUST_USE;

@@ -37,7 +37,7 @@ void verify_report_deinit(struct verify_report *report);
  *
  * What is wrong is reported in `report_out`; an error is only what kept us from
  * looking.
- * Errors:  ERR_IO; ERR_CANCELLED.
+ * Errors:  ERR_IO.
  */
 enum err_code verify_table(struct table *table, struct verify_report *report_out,
                            struct err *err) MUST_USE;
