@@ -16,6 +16,8 @@
 
 enum { EXPIRES_SECONDS_MIN = 1, EXPIRES_SECONDS_MAX = 31622400, EXPIRES_SECONDS_DEFAULT = 7776000 };
 
+enum { OWN_TOKENS_MAX = 1000 }; /* looked at for another live one, newest first */
+
 static const char *state_of(const struct token_record *record, int64_t now_us)
 {
     if (record->revoked_at_us != 0) {
@@ -116,6 +118,33 @@ enum handler_result handle_token_create(struct services *services, struct exchan
     return HANDLER_DONE;
 }
 
+/*
+ * A caller may not revoke the token it is asking with when it has no other: with an
+ * administrator's last one that would lock everybody out. All other revocations
+ * leave the caller's own token, and so a way back.
+ */
+static enum err_code keep_a_way_in(struct services *services, struct exchange *exchange,
+                                   const struct token_id *revoked)
+{
+    if (strcmp(revoked->text, exchange->token_id) != 0) {
+        return ERR_OK;
+    }
+    struct token_record *records = NULL;
+    size_t count = 0;
+    TRY(access_token_list(services->catalog, &exchange->principal->id, NULL, OWN_TOKENS_MAX,
+                          &exchange->arena, &records, &count, &exchange->err));
+    int64_t now_us = clock_wall_us();
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(records[i].id.text, revoked->text) != 0 &&
+            strcmp(state_of(&records[i], now_us), "active") == 0) {
+            return ERR_OK;
+        }
+    }
+    return err_set(&exchange->err, ERR_CONFLICT,
+                   "this is the token you are asking with and your only live one; create another "
+                   "first, and revoke this one with it");
+}
+
 enum handler_result handle_token_revoke(struct services *services, struct exchange *exchange)
 {
     struct token_id id = {0};
@@ -125,7 +154,8 @@ enum handler_result handle_token_revoke(struct services *services, struct exchan
                               "there is no token of this id; GET /v1/tokens lists them");
     }
     memcpy(id.text, text.data, TOKEN_ID_BYTES);
-    if (access_token_revoke(services->catalog, &id, &exchange->err) != ERR_OK ||
+    if (keep_a_way_in(services, exchange, &id) != ERR_OK ||
+        access_token_revoke(services->catalog, &id, &exchange->err) != ERR_OK ||
         access_audit_change(services, exchange, "token.revoke", id.text) != ERR_OK) {
         return problem_err(exchange);
     }

@@ -93,6 +93,22 @@ test_last_administrator_stays()
     expect_status 409
 }
 
+test_last_token_stays()
+{
+    start_server
+    api GET /v1/tokens
+    local id
+    id=$(jq -r '.tokens[0].token_id' "$BODY")
+    api DELETE "/v1/tokens/$id"
+    expect_status 409
+    api POST /v1/tokens -H 'Content-Type: application/json' -d '{"principal":"admin"}'
+    expect_status 201
+    api DELETE "/v1/tokens/$id"
+    expect_status 204
+    api GET /v1/tokens
+    expect_status 401
+}
+
 test_token_text_is_nowhere_on_disk()
 {
     start_server
