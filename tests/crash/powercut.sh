@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
-# Power loss on a real file system: what was acknowledged must be there, exactly
+# Power loss on a real file system (ext4): what was acknowledged must be there, exactly
 # once, after the file system was shut down (xfs_io shutdown -f) or its device
 # stopped taking writes (nbdkit's error filter under a loop device) at a random
 # moment under load. Then the rigs themselves are proven by planted bugs.
 #
 #   tests/crash/powercut.sh BUILD [SHUTDOWNS [CUTS]]      default 100 and 50; root
-#   POWERCUT_FS=xfs …                                     instead of ext4
 #
 # All mounts are made in a mount and process namespace of this script and end with it.
 set -u
@@ -111,10 +110,7 @@ run()
     mkdir -p "$folder/data"
     echo "$2" >"$folder/kind"
     truncate -s "$disk_bytes" "$folder/disk"
-    case ${POWERCUT_FS:-ext4} in
-    xfs) mkfs.xfs -q "$folder/disk" ;;
-    *) mkfs.ext4 -q -F "$folder/disk" ;;
-    esac && attach "$folder" || { echo "cannot make the disk of $1" >&2; return 70; }
+    mkfs.ext4 -q -F "$folder/disk" && attach "$folder" || { echo "cannot make the disk of $1" >&2; return 70; }
     chmod 700 "$folder/data"
     "$crash" "$program" "$folder" "$3" "$4" "$rig" >"$scratch/$1.out" 2>&1 || code=$?
     detach "$folder"
