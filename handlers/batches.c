@@ -89,12 +89,7 @@ static enum err_code list_errors(struct services *services, struct exchange *exc
     struct json *answer = json_new_object();
     struct json *list = json_new_array();
     for (size_t i = 0; i < count; i++) {
-        struct json *item = json_new_object();
-        json_set_integer(item, "line", errors[i].line);
-        json_set_text(item, "pointer", errors[i].pointer);
-        json_set_text(item, "code", errors[i].code);
-        json_set_text(item, "message", errors[i].message);
-        json_append(list, item);
+        json_append(list, receipt_error_to_json(&errors[i]));
     }
     json_set(answer, "errors", list);
     const char *next = NULL;

@@ -210,16 +210,6 @@ static enum err_code show_payload(struct services *services, struct exchange *ex
     return access_audit_read(services, exchange, "dead_letter.read", letter->id.text, NULL, 0, 1);
 }
 
-static struct json *error_to_json(const struct batch_error *error)
-{
-    struct json *item = json_new_object();
-    json_set_integer(item, "line", error->line);
-    json_set_text(item, "pointer", error->pointer);
-    json_set_text(item, "code", error->code);
-    json_set_text(item, "message", error->message);
-    return item;
-}
-
 /*
  * The faults of the letter's record. Those of the door and those of the merge each
  * stand in order of line, so the whole list is walked, a page at a time.
@@ -242,7 +232,7 @@ static enum err_code show_errors(struct services *services, struct exchange *exc
         for (size_t i = 0; code == ERR_OK && i < count; i++) {
             after = errors[i].ordinal;
             if (errors[i].line == letter->line) {
-                json_append(list, error_to_json(&errors[i]));
+                json_append(list, receipt_error_to_json(&errors[i]));
             }
         }
     }

@@ -375,11 +375,7 @@ static enum handler_result report_dry_run(struct intake *intake)
         json_append(list, item);
     }
     json_set(json, "errors", list);
-    struct buffer sha256;
-    buffer_init(&sha256, 2 * BATCH_SHA256_BYTES);
-    text_hex_encode(span_of(intake->body_sha256, BATCH_SHA256_BYTES), &sha256);
-    json_set(json, "body_sha256", json_new_string(buffer_span(&sha256)));
-    buffer_deinit(&sha256);
+    receipt_set_sha256(json, intake->body_sha256);
     times_set(json, "received_at", intake->received_at_us);
     exchange_answer_json(exchange, 200, &json);
     return HANDLER_DONE;

@@ -17,65 +17,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { VALUE_BYTES_MAX = 1 << 20 };
-
-static void append_value(struct column *column, const struct row_value *value)
-{
-    switch (column->type) {
-    case COLUMN_STRING:
-    case COLUMN_BINARY:
-        column_append_bytes(column, value->bytes);
-        break;
-    case COLUMN_LONG:
-    case COLUMN_TIMESTAMP:
-    case COLUMN_TIMESTAMP_NTZ:
-        column_append_i64(column, value->integer);
-        break;
-    case COLUMN_BOOLEAN:
-        column_append_u8(column, (uint8_t)value->integer);
-        break;
-    case COLUMN_DECIMAL:
-        column_append_i128(column, value->decimal);
-        break;
-    case COLUMN_DOUBLE:
-    case COLUMN_FLOAT:
-        column_append_f64(column, value->real);
-        break;
-    case COLUMN_INTEGER:
-    case COLUMN_DATE:
-    case COLUMN_BYTE:
-    case COLUMN_SHORT:
-    case COLUMN_TYPE_COUNT:
-        column_append_i32(column, (int32_t)value->integer);
-        break;
-    }
-}
-
-/* One key field of one key object, as the value the index knows. */
-static enum err_code parse_key_value(struct exchange *exchange, const struct field *field,
-                                     const struct json *json, size_t index,
-                                     struct row_value *value_out)
-{
-    struct span string;
-    if (json_kind(json) == JSON_NULL || json_kind(json) == JSON_ARRAY ||
-        json_kind(json) == JSON_OBJECT) {
-        return err_set(&exchange->err, ERR_INVALID, "/keys/%zu/%s: give a value of type %s", index,
-                       field->name, column_type_name(field->type));
-    }
-    enum err_code code = ERR_OK;
-    if (json_string(json, &string)) {
-        code = scan_value_parse(field, string, &exchange->arena, value_out, &exchange->err);
-    } else {
-        struct buffer text;
-        buffer_init(&text, VALUE_BYTES_MAX);
-        json_write(json, &text);
-        code = scan_value_parse(field, buffer_span(&text), &exchange->arena, value_out,
-                                &exchange->err);
-        buffer_deinit(&text);
-    }
-    return code == ERR_OK ? ERR_OK : err_wrap(&exchange->err, "/keys/%zu/%s", index, field->name);
-}
-
 static enum err_code append_key(struct exchange *exchange, const struct json *key, size_t index,
                                 struct frame *keys)
 {
@@ -88,9 +29,11 @@ static enum err_code append_key(struct exchange *exchange, const struct json *ke
     for (size_t i = 0; i < schema->key_count; i++) {
         size_t column = schema->key[i];
         struct row_value value = {0};
-        TRY(parse_key_value(exchange, &schema->fields[column],
-                            json_get(key, schema->fields[column].name), index, &value));
-        append_value(&keys->columns[column], &value);
+        const struct field *field = &schema->fields[column];
+        if (rows_parse_value(exchange, field, json_get(key, field->name), &value) != ERR_OK) {
+            return err_wrap(&exchange->err, "/keys/%zu/%s", index, field->name);
+        }
+        row_value_append(&keys->columns[column], &value);
     }
     for (size_t column = 0; column < schema->fields_count; column++) {
         if (keys->columns[column].rows_count == keys->rows_count) {

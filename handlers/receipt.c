@@ -89,6 +89,16 @@ static struct json *records_to_json(const struct batch *batch)
     return records;
 }
 
+struct json *receipt_error_to_json(const struct batch_error *error)
+{
+    struct json *item = json_new_object();
+    json_set_integer(item, "line", error->line);
+    json_set_text(item, "pointer", error->pointer);
+    json_set_text(item, "code", error->code);
+    json_set_text(item, "message", error->message);
+    return item;
+}
+
 /* The first record errors, so that most clients need no second request. */
 static enum err_code set_errors(struct services *services, struct exchange *exchange,
                                 const struct batch *batch, struct json *json)
@@ -102,18 +112,13 @@ static enum err_code set_errors(struct services *services, struct exchange *exch
                      &errors, &count, &exchange->err));
     struct json *list = json_new_array();
     for (size_t i = 0; i < count; i++) {
-        struct json *item = json_new_object();
-        json_set_integer(item, "line", errors[i].line);
-        json_set_text(item, "pointer", errors[i].pointer);
-        json_set_text(item, "code", errors[i].code);
-        json_set_text(item, "message", errors[i].message);
-        json_append(list, item);
+        json_append(list, receipt_error_to_json(&errors[i]));
     }
     json_set(json, "errors", list);
     return ERR_OK;
 }
 
-static void set_sha256(struct json *json, const uint8_t sha256[BATCH_SHA256_BYTES])
+void receipt_set_sha256(struct json *json, const uint8_t sha256[BATCH_SHA256_BYTES])
 {
     struct buffer text;
     buffer_init(&text, 2 * BATCH_SHA256_BYTES);
@@ -140,7 +145,7 @@ enum err_code receipt_to_json(struct services *services, struct exchange *exchan
         json_set_text(failure, "message", "the batch is a dead letter; see links.dead_letters");
         json_set(json, "failure", failure);
     }
-    set_sha256(json, batch->body_sha256);
+    receipt_set_sha256(json, batch->body_sha256);
     times_set(json, "received_at", batch->received_at_us);
     struct json *links = json_new_object();
     json_set_text(links, "self", arena_format(&exchange->arena, "/v1/batches/%s", batch->id.text));

@@ -41,6 +41,12 @@ enum handler_result receipt_answer(struct services *services, struct exchange *e
 enum err_code receipt_to_json(struct services *services, struct exchange *exchange,
                               const struct batch *batch, struct json **json_out) MUST_USE;
 
+/* One record error as answers show it. */
+struct json *receipt_error_to_json(const struct batch_error *error);
+
+/* The hash of a body as 64 hexadecimal digits, under `body_sha256`. */
+void receipt_set_sha256(struct json *json, const uint8_t sha256[BATCH_SHA256_BYTES]);
+
 /* Is the batch at `rung` or past it? A failed batch is past everything. */
 bool receipt_reached(const struct batch *batch, enum batch_state rung);
 

@@ -6,6 +6,7 @@
 
 #include "handlers/exchange.h"
 #include "handlers/services.h"
+#include "storage/columns/row.h"
 #include "storage/snapshot/snapshot.h"
 
 #include <stdbool.h>
@@ -31,6 +32,15 @@ enum err_code rows_parse_columns(struct exchange *exchange, const struct schema 
  */
 enum err_code rows_split_names(struct exchange *exchange, struct span list, struct span **names_out,
                                size_t *count_out) MUST_USE;
+
+/*
+ * A value of a request body (a filter's, a key's) as the column's own. Strings of the
+ * value that are borrowed live in the arena.
+ *
+ * Errors:  ERR_INVALID, in exchange->err, without a place: the caller wraps it.
+ */
+enum err_code rows_parse_value(struct exchange *exchange, const struct field *field,
+                               const struct json *json, struct row_value *value_out) MUST_USE;
 
 /*
  * Has the batch that `after` names become visible? Not asked for: true.

@@ -145,32 +145,6 @@ static enum err_code listing_of_query(struct exchange *exchange, const struct sc
 
 /* ---- asking by body ---- */
 
-/* A filter's value of any JSON kind as the text that scan_value_parse reads. */
-static enum err_code parse_body_value(struct exchange *exchange, const struct field *field,
-                                      const struct json *json, size_t index,
-                                      struct row_value *value_out)
-{
-    struct buffer text;
-    buffer_init(&text, VALUE_BYTES_MAX);
-    struct span string;
-    enum err_code code = ERR_OK;
-    if (json_kind(json) == JSON_NULL || json_kind(json) == JSON_ARRAY ||
-        json_kind(json) == JSON_OBJECT) {
-        code = err_set(&exchange->err, ERR_INVALID,
-                       "/filters/%zu/value: give a value of the column's type; use the operator "
-                       "is_null for null",
-                       index);
-    } else if (json_string(json, &string)) {
-        code = scan_value_parse(field, string, &exchange->arena, value_out, &exchange->err);
-    } else {
-        json_write(json, &text);
-        code = scan_value_parse(field, buffer_span(&text), &exchange->arena, value_out,
-                                &exchange->err);
-    }
-    buffer_deinit(&text);
-    return code == ERR_OK ? ERR_OK : err_wrap(&exchange->err, "/filters/%zu", index);
-}
-
 static enum err_code parse_body_filter(struct exchange *exchange, const struct schema *schema,
                                        const struct json *json, size_t index,
                                        struct scan_filter *filter_out)
@@ -201,8 +175,10 @@ static enum err_code parse_body_filter(struct exchange *exchange, const struct s
                        index, SCAN_VALUES_MAX);
     }
     for (size_t i = 0; i < count; i++) {
-        TRY(parse_body_value(exchange, &schema->fields[column], many ? json_at(value, i) : value,
-                             index, &values[i]));
+        if (rows_parse_value(exchange, &schema->fields[column], many ? json_at(value, i) : value,
+                             &values[i]) != ERR_OK) {
+            return err_wrap(&exchange->err, "/filters/%zu/value", index);
+        }
     }
     filter.values = values;
     filter.values_count = count;

@@ -278,8 +278,9 @@ bool row_value_fits(const struct row_value *value, const struct field *field)
 
 /* ---- into a frame --------------------------------------------------------------------- */
 
-static void append_value(struct column *column, const struct row_value *value)
+void row_value_append(struct column *column, const struct row_value *value)
 {
+    assert(column->type == value->type);
     switch (column->type) {
     case COLUMN_STRING:
     case COLUMN_BINARY:
@@ -327,7 +328,7 @@ static enum err_code append_values(struct row_reader *reader, struct frame *targ
             return err_set(err, ERR_CORRUPT, "row image holds no %s in field '%s'",
                            column_type_name(field->type), field->name);
         }
-        append_value(&target->columns[i], &value);
+        row_value_append(&target->columns[i], &value);
         have = row_reader_next(reader, &value);
     }
     while (have) {

@@ -68,3 +68,6 @@ enum err_code row_reader_check(const struct row_reader *reader, struct err *err)
 
 /* Is the value one that `field` can hold: type, decimal precision, UTF-8? */
 bool row_value_fits(const struct row_value *value, const struct field *field);
+
+/* Append a value to a column of its type. */
+void row_value_append(struct column *column, const struct row_value *value);

@@ -102,41 +102,6 @@ bool row_value_of(const struct frame *frame, size_t column, int64_t row,
     return true;
 }
 
-void row_value_append(struct column *column, const struct row_value *value)
-{
-    assert(column->type == value->type);
-    switch (value->type) {
-    case COLUMN_STRING:
-    case COLUMN_BINARY:
-        column_append_bytes(column, value->bytes);
-        return;
-    case COLUMN_INTEGER:
-    case COLUMN_DATE:
-    case COLUMN_BYTE:
-    case COLUMN_SHORT:
-        column_append_i32(column, (int32_t)value->integer);
-        return;
-    case COLUMN_LONG:
-    case COLUMN_TIMESTAMP:
-    case COLUMN_TIMESTAMP_NTZ:
-        column_append_i64(column, value->integer);
-        return;
-    case COLUMN_BOOLEAN:
-        column_append_u8(column, (uint8_t)value->integer);
-        return;
-    case COLUMN_DOUBLE:
-    case COLUMN_FLOAT:
-        column_append_f64(column, value->real);
-        return;
-    case COLUMN_DECIMAL:
-        column_append_i128(column, value->decimal);
-        return;
-    case COLUMN_TYPE_COUNT:
-        break;
-    }
-    assert(!"a type of a column");
-}
-
 void lookup_bytes_of_value(const struct row_value *value, struct buffer *bytes)
 {
     switch (value->type) {

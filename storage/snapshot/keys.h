@@ -48,9 +48,6 @@ void lookup_bytes_of_value(const struct row_value *value, struct buffer *bytes);
 bool row_value_of(const struct frame *frame, size_t column, int64_t row,
                   struct row_value *value_out);
 
-/* Append a value to a column of its type. */
-void row_value_append(struct column *column, const struct row_value *value);
-
 /*
  * Order of two values of one type: by number, strings and binaries by bytes,
  * NaN above everything and equal to itself.
