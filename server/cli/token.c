@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sysexits.h>
 
-enum { BODY_BYTES_MAX = 65536, ROLES_MAX = 32, SECONDS_A_DAY = 86400, DAYS_MAX = 365 };
+enum { BODY_BYTES_MAX = 65536, ROLES_MAX = 32, SECONDS_A_DAY = 86400, DAYS_MAX = 366 };
 
 static const char help[] =
     "Usage: sluice token create --principal NAME [--role ROLE[:TABLE]]… [--days N] [--description "
@@ -25,7 +25,7 @@ static const char help[] =
     "\n"
     "  --principal NAME     whose token it is\n"
     "  --role ROLE[:TABLE]  a role of a new principal, for one table or all; repeatable\n"
-    "  --days N             how long it lives, 1 to 365, default 90\n"
+    "  --days N             how long it lives, 1 to 366, default 90\n"
     "  --description TEXT   what it is for\n" COMMAND_CONNECTION_HELP;
 
 /* What the command line asked for. */
