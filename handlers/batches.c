@@ -80,7 +80,7 @@ static enum err_code list_errors(struct services *services, struct exchange *exc
     CLEANUP(json_free) struct json *state = NULL;
     TRY(page_token_open(services, exchange, exchange_query(exchange, "page_token"), &state));
     int64_t after = -1;
-    (void)json_integer(json_get(state, "after"), &after); /* absent: from the start */
+    (void)json_as_integer(json_get(state, "after"), &after); /* absent: from the start */
     struct batch_error *errors = NULL;
     size_t count = 0;
     TRY(batch_errors(services->catalog, &batch.id, after, (size_t)limit, &exchange->arena, &errors,

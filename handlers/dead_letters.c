@@ -109,7 +109,7 @@ static enum err_code list_letters(struct services *services, struct exchange *ex
     struct id after = {0};
     struct span after_text;
     bool has_after =
-        json_string(json_get(state, "after"), &after_text) && id_parse(after_text, &after);
+        json_as_string(json_get(state, "after"), &after_text) && id_parse(after_text, &after);
     struct dead_letter *letters = NULL;
     size_t count = 0;
     TRY(dead_letter_list(services->catalog, &filter, has_after ? &after : NULL, (size_t)limit,
@@ -275,7 +275,7 @@ static enum err_code parse_replay(struct exchange *exchange, const struct dead_l
     TRY(exchange_body_json(exchange, &body));
     TRY(json_check_names(body, "", names, &exchange->err));
     const struct json *force = json_get(body, "force");
-    if (force != NULL && !json_boolean(force, &request->forced)) {
+    if (force != NULL && !json_as_boolean(force, &request->forced)) {
         return err_set(&exchange->err, ERR_INVALID, "/force: give true or false");
     }
     const char *name = letter->line > 0 ? "record" : "records";
@@ -288,7 +288,7 @@ static enum err_code parse_replay(struct exchange *exchange, const struct dead_l
     if (corrected == NULL) {
         return ERR_OK;
     }
-    if (json_kind(corrected) != (letter->line > 0 ? JSON_OBJECT : JSON_ARRAY)) {
+    if (json_kind(corrected) != (letter->line > 0 ? JSON_KIND_OBJECT : JSON_KIND_ARRAY)) {
         return err_set(&exchange->err, ERR_INVALID, "/%s: give %s", name,
                        letter->line > 0 ? "one object" : "an array of objects");
     }

@@ -219,7 +219,7 @@ enum err_code exchange_body_json(struct exchange *exchange, struct json **body_o
         return err_set(&exchange->err, ERR_INVALID, "the body is empty; a JSON object is expected");
     }
     TRY(json_parse(exchange->body, &body, &exchange->err));
-    if (json_kind(body) != JSON_OBJECT) {
+    if (json_kind(body) != JSON_KIND_OBJECT) {
         json_free(&body);
         return err_set(&exchange->err, ERR_INVALID, "the body must be one JSON object");
     }

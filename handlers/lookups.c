@@ -21,7 +21,7 @@ static enum err_code append_key(struct exchange *exchange, const struct json *ke
                                 struct frame *keys)
 {
     const struct schema *schema = keys->schema;
-    if (json_kind(key) != JSON_OBJECT || json_count(key) != schema->key_count) {
+    if (json_kind(key) != JSON_KIND_OBJECT || json_count(key) != schema->key_count) {
         return err_set(&exchange->err, ERR_INVALID,
                        "/keys/%zu: give an object with the table's key fields and nothing else",
                        index);
@@ -49,7 +49,7 @@ static enum err_code parse_keys(struct exchange *exchange, const struct json *bo
 {
     const struct json *list = json_get(body, "keys");
     size_t count = json_count(list);
-    if (json_kind(list) != JSON_ARRAY || count == 0 || count > LOOKUP_KEYS_MAX) {
+    if (json_kind(list) != JSON_KIND_ARRAY || count == 0 || count > LOOKUP_KEYS_MAX) {
         return err_set(&exchange->err, ERR_INVALID, "/keys: give an array of 1 to %d keys",
                        LOOKUP_KEYS_MAX);
     }
@@ -77,7 +77,7 @@ static enum err_code audit(struct services *services, struct exchange *exchange,
     struct span *subjects = arena_alloc(&exchange->arena, count * sizeof *subjects);
     size_t subjects_count = 0;
     for (size_t i = 0; subjects != NULL && schema->key_count == 1 && i < count; i++) {
-        if (json_string(json_get(json_at(list, i), field->name), &subjects[subjects_count])) {
+        if (json_as_string(json_get(json_at(list, i), field->name), &subjects[subjects_count])) {
             subjects_count++;
         }
     }
@@ -133,7 +133,7 @@ static enum err_code parse_columns(struct exchange *exchange, const struct json 
         return err_set(&exchange->err, ERR_TOO_LARGE, "/columns: too many");
     }
     for (size_t i = 0; i < count; i++) {
-        if (!json_string(json_at(list, i), &names[i])) {
+        if (!json_as_string(json_at(list, i), &names[i])) {
             return err_set(&exchange->err, ERR_INVALID, "/columns/%zu: give a column's name", i);
         }
     }
@@ -166,7 +166,7 @@ static enum err_code look_up(struct services *services, struct exchange *exchang
 static struct span after_of(struct exchange *exchange, const struct json *body)
 {
     struct span text;
-    if (json_string(json_get(body, "after"), &text)) {
+    if (json_as_string(json_get(body, "after"), &text)) {
         return span_of_text(arena_text(&exchange->arena, text));
     }
     return exchange_query(exchange, "after");

@@ -332,8 +332,8 @@ static enum err_code parse_page_token(struct services *services, struct exchange
     struct span place;
     int64_t member = 0;
     const char *part = json_text(json_get(state, "part"));
-    if (part == NULL || !json_string(json_get(state, "place"), &place) ||
-        !json_integer(json_get(state, "member"), &member) ||
+    if (part == NULL || !json_as_string(json_get(state, "place"), &place) ||
+        !json_as_integer(json_get(state, "member"), &member) ||
         member != (int64_t)(hash_checksum(identifier) >> 1) ||
         !text_base64url_decode(place, &request->page_place)) {
         return err_set(&exchange->err, ERR_INVALID, "page_token: it belongs to another member");
@@ -448,7 +448,7 @@ static enum err_code parse_body(struct exchange *exchange, const struct json *bo
     TRY(json_check_names(body, "", names, &exchange->err));
     const struct json *ids = json_get(body, "member_ids");
     size_t count = json_count(ids);
-    if (json_kind(ids) != JSON_ARRAY || count == 0 || count > MEMBERS_MAX) {
+    if (json_kind(ids) != JSON_KIND_ARRAY || count == 0 || count > MEMBERS_MAX) {
         return err_set(&exchange->err, ERR_INVALID, "/member_ids: give an array of 1 to %d texts",
                        MEMBERS_MAX);
     }
@@ -462,26 +462,26 @@ static enum err_code parse_body(struct exchange *exchange, const struct json *bo
         return err_set(&exchange->err, ERR_TOO_LARGE, "the body names too much; ask for less");
     }
     for (size_t i = 0; i < count; i++) {
-        if (!json_string(json_at(ids, i), &identifiers[i]) || identifiers[i].size == 0) {
+        if (!json_as_string(json_at(ids, i), &identifiers[i]) || identifiers[i].size == 0) {
             return err_set(&exchange->err, ERR_INVALID, "/member_ids/%zu: give a text", i);
         }
     }
     for (size_t i = 0; i < request->include_count; i++) {
-        if (!json_string(json_at(include, i), &request->include[i])) {
+        if (!json_as_string(json_at(include, i), &request->include[i])) {
             return err_set(&exchange->err, ERR_INVALID, "/include/%zu: give the name of a part", i);
         }
     }
     const struct json *limit = json_get(body, "limit");
-    if (limit != NULL && (!json_integer(limit, &request->limit) || request->limit < 1 ||
+    if (limit != NULL && (!json_as_integer(limit, &request->limit) || request->limit < 1 ||
                           request->limit > PART_LIMIT_MAX)) {
         return err_set(&exchange->err, ERR_INVALID, "/limit: give a whole number from 1 to %d",
                        PART_LIMIT_MAX);
     }
     struct span text;
-    if (json_string(json_get(body, "timestamp"), &text)) {
+    if (json_as_string(json_get(body, "timestamp"), &text)) {
         TRY(parse_moment(exchange, text, &request->timestamp_us));
     }
-    request->after = json_string(json_get(body, "after"), &text)
+    request->after = json_as_string(json_get(body, "after"), &text)
                          ? span_of_text(arena_text(&exchange->arena, text))
                          : exchange_query(exchange, "after");
     *identifiers_out = identifiers;

@@ -45,7 +45,7 @@ static enum err_code parse_roles(struct exchange *exchange, const struct json *r
 {
     static const char *const names[] = {"role", "table", NULL};
     size_t count = json_count(roles);
-    if (json_kind(roles) != JSON_ARRAY && roles != NULL) {
+    if (json_kind(roles) != JSON_KIND_ARRAY && roles != NULL) {
         return err_set(&exchange->err, ERR_INVALID, "/roles: give an array of {role, table}");
     }
     if (count > ACCESS_ASSIGNMENTS_MAX) {

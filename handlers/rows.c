@@ -75,11 +75,11 @@ enum err_code rows_parse_value(struct exchange *exchange, const struct field *fi
 {
     struct span string;
     enum json_kind kind = json_kind(json);
-    if (kind == JSON_NULL || kind == JSON_ARRAY || kind == JSON_OBJECT) {
+    if (kind == JSON_KIND_NULL || kind == JSON_KIND_ARRAY || kind == JSON_KIND_OBJECT) {
         return err_set(&exchange->err, ERR_INVALID, "give a value of type %s",
                        column_type_name(field->type));
     }
-    if (json_string(json, &string)) {
+    if (json_as_string(json, &string)) {
         return scan_value_parse(field, string, &exchange->arena, value_out, &exchange->err);
     }
     struct buffer text;

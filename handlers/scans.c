@@ -154,20 +154,20 @@ static enum err_code parse_body_filter(struct exchange *exchange, const struct s
     struct span name;
     struct span operator;
     int column =
-        json_string(json_get(json, "column"), &name) ? schema_field_index(schema, name) : -1;
+        json_as_string(json_get(json, "column"), &name) ? schema_field_index(schema, name) : -1;
     if (column < 0) {
         return err_set(&exchange->err, ERR_INVALID,
                        "/filters/%zu/column: give a column of the table", index);
     }
     struct scan_filter filter = {.column = (size_t)column};
-    if (!json_string(json_get(json, "operator"), &operator) ||
+    if (!json_as_string(json_get(json, "operator"), &operator) ||
         !scan_operator_parse(operator, & filter.operator)) {
         return err_set(
             &exchange->err, ERR_INVALID,
             "/filters/%zu/operator: give eq, ne, lt, le, gt, ge, in, is_null or not_null", index);
     }
     const struct json *value = json_get(json, "value");
-    bool many = json_kind(value) == JSON_ARRAY;
+    bool many = json_kind(value) == JSON_KIND_ARRAY;
     size_t count = many ? json_count(value) : value != NULL;
     struct row_value *values = arena_alloc(&exchange->arena, (count + 1) * sizeof *values);
     if (values == NULL || count > SCAN_VALUES_MAX) {
@@ -213,7 +213,7 @@ static enum err_code parse_body_columns(struct exchange *exchange, const struct 
         return err_set(&exchange->err, ERR_TOO_LARGE, "/columns: too many");
     }
     for (size_t i = 0; i < count; i++) {
-        if (!json_string(json_at(columns, i), &listing->columns[i])) {
+        if (!json_as_string(json_at(columns, i), &listing->columns[i])) {
             return err_set(&exchange->err, ERR_INVALID, "/columns/%zu: give a column's name", i);
         }
     }
@@ -230,7 +230,7 @@ static enum err_code body_integer(struct exchange *exchange, const struct json *
     if (value == NULL) {
         return ERR_OK;
     }
-    if (!json_integer(value, &integer) || integer < minimum || integer > maximum) {
+    if (!json_as_integer(value, &integer) || integer < minimum || integer > maximum) {
         return err_set(&exchange->err, ERR_INVALID,
                        "/%s: give a whole number from %" PRId64 " to %" PRId64, name, minimum,
                        maximum);
@@ -250,14 +250,14 @@ static enum err_code listing_of_body(struct exchange *exchange, const struct sch
     TRY(body_integer(exchange, body, "limit", 1, LIMIT_MAX, &listing->limit));
     TRY(body_integer(exchange, body, "version", 0, INT64_MAX, &listing->version));
     struct span timestamp;
-    if (json_string(json_get(body, "timestamp"), &timestamp)) {
+    if (json_as_string(json_get(body, "timestamp"), &timestamp)) {
         TRY(parse_moment(exchange, timestamp, &listing->timestamp_us));
     }
     struct span text;
-    if (json_string(json_get(body, "page_token"), &text)) {
+    if (json_as_string(json_get(body, "page_token"), &text)) {
         listing->page_token = span_of_text(arena_text(&exchange->arena, text));
     }
-    if (json_string(json_get(body, "after"), &text)) {
+    if (json_as_string(json_get(body, "after"), &text)) {
         listing->after = span_of_text(arena_text(&exchange->arena, text));
     }
     return check_moment(exchange, listing);
@@ -276,10 +276,10 @@ static enum err_code resume(struct services *services, struct exchange *exchange
         return ERR_OK;
     }
     struct span fingerprint;
-    if (!json_integer(json_get(state, "version"), version_out) ||
-        !json_integer(json_get(state, "file"), &start_out->file) ||
-        !json_integer(json_get(state, "row"), &start_out->row) ||
-        !json_string(json_get(state, "listing"), &fingerprint) ||
+    if (!json_as_integer(json_get(state, "version"), version_out) ||
+        !json_as_integer(json_get(state, "file"), &start_out->file) ||
+        !json_as_integer(json_get(state, "row"), &start_out->row) ||
+        !json_as_string(json_get(state, "listing"), &fingerprint) ||
         !span_equal_text(fingerprint, listing->fingerprint)) {
         return err_set(&exchange->err, ERR_INVALID,
                        "page_token: it belongs to a listing of another table, columns or filters");
@@ -490,7 +490,7 @@ static enum err_code list_history(struct services *services, struct exchange *ex
     CLEANUP(json_free) struct json *state = NULL;
     TRY(page_token_open(services, exchange, exchange_query(exchange, "page_token"), &state));
     int64_t before = -1;
-    (void)json_integer(json_get(state, "before"), &before); /* absent: from the newest */
+    (void)json_as_integer(json_get(state, "before"), &before); /* absent: from the newest */
     CLEANUP(history_free) struct history history = {0};
     TRY(history_read(table_store(table), before, (size_t)limit, &history, &exchange->err));
 

@@ -62,7 +62,7 @@ static enum err_code parse_request(struct services *services, struct exchange *e
     if (description != NULL && json_text(description) == NULL) {
         return err_set(&exchange->err, ERR_INVALID, "/description: give a text");
     }
-    if (expires != NULL && (!json_integer(expires, &seconds) || seconds < EXPIRES_SECONDS_MIN ||
+    if (expires != NULL && (!json_as_integer(expires, &seconds) || seconds < EXPIRES_SECONDS_MIN ||
                             seconds > EXPIRES_SECONDS_MAX)) {
         return err_set(&exchange->err, ERR_INVALID,
                        "/expires_in_seconds: give a number from %d to %d", EXPIRES_SECONDS_MIN,

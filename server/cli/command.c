@@ -51,6 +51,6 @@ const char *command_text(const struct json *object, const char *name)
 int64_t command_integer(const struct json *object, const char *name)
 {
     int64_t value = 0;
-    (void)json_integer(json_get(object, name), &value); /* absent: 0 */
+    (void)json_as_integer(json_get(object, name), &value); /* absent: 0 */
     return value;
 }

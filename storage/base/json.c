@@ -37,13 +37,13 @@ static void free_node(struct json *node)
     if (node == NULL) {
         return;
     }
-    if (node->kind == JSON_ARRAY) {
+    if (node->kind == JSON_KIND_ARRAY) {
         for (uint32_t i = 0; i < node->children.count; i++) {
             free_node(node->children.items[i]);
         }
         mem_free(node->children.items);
     }
-    if (node->kind == JSON_OBJECT) {
+    if (node->kind == JSON_KIND_OBJECT) {
         for (uint32_t i = 0; i < node->children.count; i++) {
             mem_free(node->children.members[i].name);
             free_node(node->children.members[i].value);
@@ -64,7 +64,7 @@ void json_free(struct json **value)
 
 enum json_kind json_kind(const struct json *value)
 {
-    return value != NULL ? value->kind : JSON_NULL;
+    return value != NULL ? value->kind : JSON_KIND_NULL;
 }
 
 static bool is_kind(const struct json *value, enum json_kind kind)
@@ -116,7 +116,7 @@ static struct json_member *find_member(const struct json *object, const char *na
 
 const struct json *json_get(const struct json *object, const char *name)
 {
-    if (!is_kind(object, JSON_OBJECT)) {
+    if (!is_kind(object, JSON_KIND_OBJECT)) {
         return NULL;
     }
     const struct json_member *member = find_member(object, name);
@@ -126,59 +126,59 @@ const struct json *json_get(const struct json *object, const char *name)
 size_t json_count(const struct json *array_or_object)
 {
     bool has_children =
-        is_kind(array_or_object, JSON_ARRAY) || is_kind(array_or_object, JSON_OBJECT);
+        is_kind(array_or_object, JSON_KIND_ARRAY) || is_kind(array_or_object, JSON_KIND_OBJECT);
     return has_children ? array_or_object->children.count : 0;
 }
 
 const struct json *json_at(const struct json *array, size_t index)
 {
-    bool present = is_kind(array, JSON_ARRAY) && index < array->children.count;
+    bool present = is_kind(array, JSON_KIND_ARRAY) && index < array->children.count;
     return present ? array->children.items[index] : NULL;
 }
 
-bool json_string(const struct json *value, struct span *text_out)
+bool json_as_string(const struct json *value, struct span *text_out)
 {
-    if (!is_kind(value, JSON_STRING)) {
+    if (!is_kind(value, JSON_KIND_STRING)) {
         return false;
     }
     *text_out = span_of(value->text, value->size);
     return true;
 }
 
-bool json_integer(const struct json *value, int64_t *integer_out)
+bool json_as_integer(const struct json *value, int64_t *integer_out)
 {
-    if (!is_kind(value, JSON_INTEGER)) {
+    if (!is_kind(value, JSON_KIND_INTEGER)) {
         return false;
     }
     *integer_out = value->integer;
     return true;
 }
 
-bool json_real(const struct json *value, double *real_out)
+bool json_as_real(const struct json *value, double *real_out)
 {
-    if (is_kind(value, JSON_INTEGER)) {
+    if (is_kind(value, JSON_KIND_INTEGER)) {
         *real_out = (double)value->integer;
         return true;
     }
-    if (is_kind(value, JSON_REAL)) {
+    if (is_kind(value, JSON_KIND_REAL)) {
         *real_out = value->real;
         return true;
     }
     return false;
 }
 
-bool json_real_text(const struct json *value, struct span *text_out)
+bool json_as_real_text(const struct json *value, struct span *text_out)
 {
-    if (!is_kind(value, JSON_REAL)) {
+    if (!is_kind(value, JSON_KIND_REAL)) {
         return false;
     }
     *text_out = span_of(value->text, value->size);
     return true;
 }
 
-bool json_boolean(const struct json *value, bool *boolean_out)
+bool json_as_boolean(const struct json *value, bool *boolean_out)
 {
-    if (!is_kind(value, JSON_BOOLEAN)) {
+    if (!is_kind(value, JSON_KIND_BOOLEAN)) {
         return false;
     }
     *boolean_out = value->boolean;
@@ -187,14 +187,14 @@ bool json_boolean(const struct json *value, bool *boolean_out)
 
 const char *json_text(const struct json *value)
 {
-    bool is_text = is_kind(value, JSON_STRING) && strlen(value->text) == value->size;
+    bool is_text = is_kind(value, JSON_KIND_STRING) && strlen(value->text) == value->size;
     return is_text ? value->text : NULL;
 }
 
 bool json_member(const struct json *object, size_t *position, const char **name_out,
                  const struct json **value_out)
 {
-    if (!is_kind(object, JSON_OBJECT) || *position >= object->children.count) {
+    if (!is_kind(object, JSON_KIND_OBJECT) || *position >= object->children.count) {
         return false;
     }
     const struct json_member *member = &object->children.members[*position];
@@ -240,7 +240,7 @@ static enum err_code refuse_name(const char *pointer, const char *name, struct e
 enum err_code json_check_names(const struct json *object, const char *pointer,
                                const char *const allowed[], struct err *err)
 {
-    if (!is_kind(object, JSON_OBJECT)) {
+    if (!is_kind(object, JSON_KIND_OBJECT)) {
         return err_set(err, ERR_INVALID, "%s must be an object",
                        pointer[0] != '\0' ? pointer : "the document");
     }
@@ -257,12 +257,12 @@ enum err_code json_check_names(const struct json *object, const char *pointer,
 
 struct json *json_new_object(void)
 {
-    return json_node_new(JSON_OBJECT);
+    return json_node_new(JSON_KIND_OBJECT);
 }
 
 struct json *json_new_array(void)
 {
-    return json_node_new(JSON_ARRAY);
+    return json_node_new(JSON_KIND_ARRAY);
 }
 
 /* Copy `text` with every byte that is not part of a sequence as U+FFFD. */
@@ -289,7 +289,7 @@ struct json *json_new_string(struct span text)
     if (!text_is_utf8(text, &bad_offset)) {
         return new_repaired_string(text);
     }
-    struct json *node = json_node_new_text(JSON_STRING, text.size);
+    struct json *node = json_node_new_text(JSON_KIND_STRING, text.size);
     if (text.size > 0) {
         memcpy(node->text, text.data, text.size);
     }
@@ -303,7 +303,7 @@ struct json *json_new_text(const char *text)
 
 struct json *json_new_integer(int64_t integer)
 {
-    struct json *node = json_node_new(JSON_INTEGER);
+    struct json *node = json_node_new(JSON_KIND_INTEGER);
     node->integer = integer;
     return node;
 }
@@ -313,7 +313,7 @@ struct json *json_new_real(double real)
     assert(isfinite(real));
     char text[TEXT_DOUBLE_BYTES];
     size_t size = text_format_double(real, text);
-    struct json *node = json_node_new_text(JSON_REAL, size);
+    struct json *node = json_node_new_text(JSON_KIND_REAL, size);
     memcpy(node->text, text, size);
     node->real = real;
     return node;
@@ -321,14 +321,14 @@ struct json *json_new_real(double real)
 
 struct json *json_new_boolean(bool boolean)
 {
-    struct json *node = json_node_new(JSON_BOOLEAN);
+    struct json *node = json_node_new(JSON_KIND_BOOLEAN);
     node->boolean = boolean;
     return node;
 }
 
 struct json *json_new_null(void)
 {
-    return json_node_new(JSON_NULL);
+    return json_node_new(JSON_KIND_NULL);
 }
 
 static uint32_t grown_capacity(const struct json_children *children)
@@ -351,7 +351,7 @@ void json_object_add(struct json *object, char *name, size_t name_size, struct j
 
 void json_append(struct json *array, struct json *value)
 {
-    assert(array->kind == JSON_ARRAY);
+    assert(array->kind == JSON_KIND_ARRAY);
     assert(value != array);
     struct json_children *children = &array->children;
     if (children->count == children->capacity) {
@@ -419,7 +419,7 @@ static void order_last(struct json *object)
 
 void json_set(struct json *object, const char *name, struct json *value)
 {
-    assert(object->kind == JSON_OBJECT);
+    assert(object->kind == JSON_KIND_OBJECT);
     assert(value != object);
     struct json *child = value != NULL ? value : json_new_null();
     struct json_member *member = find_member(object, name);
@@ -453,7 +453,7 @@ void json_set_boolean(struct json *object, const char *name, bool boolean)
 
 void json_remove(struct json *object, const char *name)
 {
-    assert(object->kind == JSON_OBJECT);
+    assert(object->kind == JSON_KIND_OBJECT);
     struct json_children *children = &object->children;
     struct json_member *member = find_member(object, name);
     if (member == NULL) {
@@ -476,25 +476,25 @@ static struct json *copy_object(const struct json *object)
     for (uint32_t i = 0; i < object->children.count; i++) {
         const struct json_member *member = &object->children.members[i];
         json_object_add(copy, mem_copy(member->name, member->name_size + 1), member->name_size,
-                        json_copy(member->value));
+                        json_duplicate(member->value));
     }
     bool unique = json_object_seal(copy);
     assert(unique);
     return copy;
 }
 
-struct json *json_copy(const struct json *value)
+struct json *json_duplicate(const struct json *value)
 {
     if (value == NULL) {
         return json_new_null();
     }
-    if (value->kind == JSON_OBJECT) {
+    if (value->kind == JSON_KIND_OBJECT) {
         return copy_object(value);
     }
-    if (value->kind == JSON_ARRAY) {
+    if (value->kind == JSON_KIND_ARRAY) {
         struct json *copy = json_new_array();
         for (uint32_t i = 0; i < value->children.count; i++) {
-            json_append(copy, json_copy(value->children.items[i]));
+            json_append(copy, json_duplicate(value->children.items[i]));
         }
         return copy;
     }
@@ -506,7 +506,7 @@ static bool objects_equal(const struct json *a, const struct json *b)
     for (uint32_t i = 0; i < a->children.count; i++) {
         const struct json_member *member = &a->children.members[i];
         const struct json_member *other = find_member(b, member->name);
-        if (other == NULL || !json_equal(member->value, other->value)) {
+        if (other == NULL || !json_equals(member->value, other->value)) {
             return false;
         }
     }
@@ -516,32 +516,32 @@ static bool objects_equal(const struct json *a, const struct json *b)
 static bool arrays_equal(const struct json *a, const struct json *b)
 {
     for (uint32_t i = 0; i < a->children.count; i++) {
-        if (!json_equal(a->children.items[i], b->children.items[i])) {
+        if (!json_equals(a->children.items[i], b->children.items[i])) {
             return false;
         }
     }
     return true;
 }
 
-bool json_equal(const struct json *a, const struct json *b)
+bool json_equals(const struct json *a, const struct json *b)
 {
     if (json_kind(a) != json_kind(b) || json_count(a) != json_count(b)) {
         return false;
     }
     switch (json_kind(a)) {
-    case JSON_NULL:
+    case JSON_KIND_NULL:
         return true;
-    case JSON_BOOLEAN:
+    case JSON_KIND_BOOLEAN:
         return a->boolean == b->boolean;
-    case JSON_INTEGER:
+    case JSON_KIND_INTEGER:
         return a->integer == b->integer;
-    case JSON_REAL:
+    case JSON_KIND_REAL:
         return a->real == b->real;
-    case JSON_STRING:
+    case JSON_KIND_STRING:
         return span_equal(span_of(a->text, a->size), span_of(b->text, b->size));
-    case JSON_ARRAY:
+    case JSON_KIND_ARRAY:
         return arrays_equal(a, b);
-    case JSON_OBJECT:
+    case JSON_KIND_OBJECT:
         return objects_equal(a, b);
     }
     return false;

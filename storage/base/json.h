@@ -23,13 +23,13 @@
 struct json; /* any value; opaque */
 
 enum json_kind {
-    JSON_NULL,
-    JSON_BOOLEAN,
-    JSON_INTEGER,
-    JSON_REAL,
-    JSON_STRING,
-    JSON_ARRAY,
-    JSON_OBJECT,
+    JSON_KIND_NULL,
+    JSON_KIND_BOOLEAN,
+    JSON_KIND_INTEGER,
+    JSON_KIND_REAL,
+    JSON_KIND_STRING,
+    JSON_KIND_ARRAY,
+    JSON_KIND_OBJECT,
 };
 
 enum { JSON_DEPTH_MAX = 32 };
@@ -51,16 +51,16 @@ enum err_code json_parse(struct span text, struct json **root_out, struct err *e
 void json_free(struct json **value);
 
 /* ---- reading; every function accepts NULL as "absent" ---- */
-enum json_kind json_kind(const struct json *value);                       /* NULL is JSON_NULL */
+enum json_kind json_kind(const struct json *value); /* NULL is JSON_KIND_NULL */
 const struct json *json_get(const struct json *object, const char *name); /* NULL when absent */
 size_t json_count(const struct json *array_or_object);
 const struct json *json_at(const struct json *array, size_t index);
-bool json_string(const struct json *value, struct span *text_out); /* false: not a string */
-bool json_integer(const struct json *value, int64_t *integer_out); /* false: not an integer */
-bool json_real(const struct json *value, double *real_out);        /* integer or real */
+bool json_as_string(const struct json *value, struct span *text_out); /* false: not a string */
+bool json_as_integer(const struct json *value, int64_t *integer_out); /* false: not an integer */
+bool json_as_real(const struct json *value, double *real_out);        /* integer or real */
 /* The digits of a real as written (decimals, integers beyond 64 bits); false: not a real. */
-bool json_real_text(const struct json *value, struct span *text_out);
-bool json_boolean(const struct json *value, bool *boolean_out);
+bool json_as_real_text(const struct json *value, struct span *text_out);
+bool json_as_boolean(const struct json *value, bool *boolean_out);
 /* NUL-terminated text of a string value without embedded NUL, or NULL. */
 const char *json_text(const struct json *value);
 
@@ -84,7 +84,7 @@ struct json *json_new_integer(int64_t integer);
 struct json *json_new_real(double real); /* must be finite */
 struct json *json_new_boolean(bool boolean);
 struct json *json_new_null(void);
-struct json *json_copy(const struct json *value); /* deep */
+struct json *json_duplicate(const struct json *value); /* deep */
 void json_set(struct json *object, const char *name, struct json *value);
 void json_set_text(struct json *object, const char *name, const char *text);
 void json_set_integer(struct json *object, const char *name, int64_t integer);
@@ -92,7 +92,7 @@ void json_set_boolean(struct json *object, const char *name, bool boolean);
 void json_remove(struct json *object, const char *name);
 void json_append(struct json *array, struct json *value);
 /* Objects without regard to member order; numbers by kind and value. */
-bool json_equal(const struct json *a, const struct json *b);
+bool json_equals(const struct json *a, const struct json *b);
 
 /* Compact text in member order; the buffer's ceiling applies. */
 void json_write(const struct json *value, struct buffer *buffer);

@@ -189,7 +189,7 @@ static bool take_string(struct parser *parser, struct json **value_out)
     if (!find_string_end(parser, &end, &escaped)) {
         return false;
     }
-    struct json *value = json_node_new_text(JSON_STRING, end - parser->at);
+    struct json *value = json_node_new_text(JSON_KIND_STRING, end - parser->at);
     *value_out = value; /* hung on the tree at once, so that a failure frees it */
     if (escaped) {
         if (!decode_string(parser, end, value->text, &value->size)) {
@@ -268,7 +268,7 @@ static bool take_number(struct parser *parser, struct json **value_out)
         *value_out = json_new_integer(integer);
     } else {
         /* the text stays beside the double: decimals and long integers keep every digit */
-        *value_out = json_node_new_text(JSON_REAL, text.size);
+        *value_out = json_node_new_text(JSON_KIND_REAL, text.size);
         (*value_out)->real = real;
         memcpy((*value_out)->text, text.data, text.size);
     }
@@ -312,9 +312,9 @@ static bool take_value(struct parser *parser, struct json **value_out)
     char c = peek(parser);
     switch (c) {
     case '{':
-        return open_container(parser, JSON_OBJECT, value_out);
+        return open_container(parser, JSON_KIND_OBJECT, value_out);
     case '[':
-        return open_container(parser, JSON_ARRAY, value_out);
+        return open_container(parser, JSON_KIND_ARRAY, value_out);
     case '"':
         parser->at++;
         return take_string(parser, value_out);
@@ -329,7 +329,7 @@ static void attach(struct parser *parser, struct json *parent, struct json *valu
 {
     if (parent == NULL) {
         parser->root = value;
-    } else if (parent->kind == JSON_ARRAY) {
+    } else if (parent->kind == JSON_KIND_ARRAY) {
         json_append(parent, value);
     } else {
         parent->children.members[parent->children.count - 1].value = value;
@@ -351,7 +351,7 @@ static bool add_value(struct parser *parser)
 static bool close_container(struct parser *parser)
 {
     struct json *closed = parser->open[--parser->depth];
-    if (closed->kind == JSON_OBJECT && !json_object_seal(closed)) {
+    if (closed->kind == JSON_KIND_OBJECT && !json_object_seal(closed)) {
         return refuse(parser, "an object has a name twice");
     }
     parser->at++;
@@ -360,7 +360,7 @@ static bool close_container(struct parser *parser)
 
 static char closing_of(const struct json *container)
 {
-    return container->kind == JSON_ARRAY ? ']' : '}';
+    return container->kind == JSON_KIND_ARRAY ? ']' : '}';
 }
 
 /* Behind a value: close what ends here, up to the comma before the next value or the end. */
@@ -376,11 +376,11 @@ static bool finish_value(struct parser *parser)
             continue;
         }
         if (c != ',') {
-            return refuse(parser, container->kind == JSON_ARRAY ? "expected ',' or ']'"
-                                                                : "expected ',' or '}'");
+            return refuse(parser, container->kind == JSON_KIND_ARRAY ? "expected ',' or ']'"
+                                                                     : "expected ',' or '}'");
         }
         parser->at++;
-        return container->kind == JSON_ARRAY || take_name(parser);
+        return container->kind == JSON_KIND_ARRAY || take_name(parser);
     }
     return true;
 }
@@ -390,7 +390,7 @@ static bool begin_container(struct parser *parser, bool *empty_out)
 {
     struct json *container = parser->open[parser->depth - 1];
     *empty_out = peek(parser) == closing_of(container);
-    return *empty_out || container->kind == JSON_ARRAY || take_name(parser);
+    return *empty_out || container->kind == JSON_KIND_ARRAY || take_name(parser);
 }
 
 static bool parse_document(struct parser *parser)

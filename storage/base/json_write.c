@@ -71,7 +71,7 @@ static void write_break(struct layout layout, struct buffer *buffer)
 static void write_child(const struct json *parent, uint32_t index, struct layout layout,
                         struct buffer *buffer)
 {
-    if (parent->kind == JSON_ARRAY) {
+    if (parent->kind == JSON_KIND_ARRAY) {
         write_value(parent->children.items[index], layout, buffer);
         return;
     }
@@ -84,7 +84,7 @@ static void write_child(const struct json *parent, uint32_t index, struct layout
 static void write_children(const struct json *parent, struct layout layout, struct buffer *buffer)
 {
     struct layout inner = {.pretty = layout.pretty, .depth = layout.depth + 1};
-    buffer_append_byte(buffer, parent->kind == JSON_ARRAY ? '[' : '{');
+    buffer_append_byte(buffer, parent->kind == JSON_KIND_ARRAY ? '[' : '{');
     for (uint32_t i = 0; i < parent->children.count; i++) {
         if (i > 0) {
             buffer_append_byte(buffer, ',');
@@ -95,7 +95,7 @@ static void write_children(const struct json *parent, struct layout layout, stru
     if (parent->children.count > 0) {
         write_break(layout, buffer);
     }
-    buffer_append_byte(buffer, parent->kind == JSON_ARRAY ? ']' : '}');
+    buffer_append_byte(buffer, parent->kind == JSON_KIND_ARRAY ? ']' : '}');
 }
 
 static void write_integer(int64_t integer, struct buffer *buffer)
@@ -107,23 +107,23 @@ static void write_integer(int64_t integer, struct buffer *buffer)
 static void write_value(const struct json *value, struct layout layout, struct buffer *buffer)
 {
     switch (json_kind(value)) {
-    case JSON_NULL:
+    case JSON_KIND_NULL:
         buffer_append_text(buffer, "null");
         break;
-    case JSON_BOOLEAN:
+    case JSON_KIND_BOOLEAN:
         buffer_append_text(buffer, value->boolean ? "true" : "false");
         break;
-    case JSON_INTEGER:
+    case JSON_KIND_INTEGER:
         write_integer(value->integer, buffer);
         break;
-    case JSON_REAL:
+    case JSON_KIND_REAL:
         buffer_append(buffer, value->text, value->size);
         break;
-    case JSON_STRING:
+    case JSON_KIND_STRING:
         json_write_string(buffer, span_of(value->text, value->size));
         break;
-    case JSON_ARRAY:
-    case JSON_OBJECT:
+    case JSON_KIND_ARRAY:
+    case JSON_KIND_OBJECT:
         write_children(value, layout, buffer);
         break;
     }

@@ -64,12 +64,12 @@ static enum err_code read_name(const struct json *value, const struct schema *sc
 static enum err_code read_type(const struct json *value, struct field *field, struct err *err)
 {
     struct span text = {0};
-    if (json_kind(value) == JSON_OBJECT) {
+    if (json_kind(value) == JSON_KIND_OBJECT) {
         const char *kind = json_text(json_get(value, "type"));
         return err_set(err, ERR_UNSUPPORTED, "schemaString: field '%.128s' is a nested %.16s",
                        field->name, kind == NULL ? "type" : kind);
     }
-    if (!json_string(value, &text)) {
+    if (!json_as_string(value, &text)) {
         return err_set(err, ERR_CORRUPT, "schemaString: field '%.128s' has no type", field->name);
     }
     if (schema_parse_decimal_type(text, &field->precision, &field->scale)) {
@@ -93,7 +93,7 @@ static enum err_code read_field(const struct json *value, size_t index, struct s
     struct field *field = &schema->fields[index];
     TRY(read_name(json_get(value, "name"), schema, index, field, err));
     TRY(read_type(json_get(value, "type"), field, err));
-    if (!json_boolean(json_get(value, "nullable"), &field->nullable)) {
+    if (!json_as_boolean(json_get(value, "nullable"), &field->nullable)) {
         return err_set(err, ERR_CORRUPT, "schemaString: field '%.128s' does not say nullable",
                        field->name);
     }
@@ -110,7 +110,7 @@ static enum err_code read_fields(const struct json *root, struct schema **schema
     const struct json *fields = json_get(root, "fields");
     size_t count = json_count(fields);
     const char *type = json_text(json_get(root, "type"));
-    if (type == NULL || strcmp(type, "struct") != 0 || json_kind(fields) != JSON_ARRAY) {
+    if (type == NULL || strcmp(type, "struct") != 0 || json_kind(fields) != JSON_KIND_ARRAY) {
         return err_set(err, ERR_CORRUPT, "schemaString is not a struct with fields");
     }
     if (count == 0 || count > SCHEMA_FIELDS_MAX) {
@@ -139,7 +139,7 @@ static enum err_code read_partitions(const struct json *columns, struct schema *
     for (size_t i = 0; i < count; i++) {
         struct span name = {0};
         int index = -1;
-        if (json_string(json_at(columns, i), &name)) {
+        if (json_as_string(json_at(columns, i), &name)) {
             index = schema_field_index(schema, name);
         }
         if (index < 0) {

@@ -197,11 +197,11 @@ static struct json *order_fields(const struct schema *current, const struct sche
     struct json *ordered = json_new_array();
     for (size_t i = 0; i < current->fields_count; i++) {
         int index = schema_field_index(next, span_of_text(current->fields[i].name));
-        json_append(ordered, json_copy(json_at(fields, (size_t)index)));
+        json_append(ordered, json_duplicate(json_at(fields, (size_t)index)));
     }
     for (size_t i = 0; i < next->fields_count; i++) {
         if (schema_field_index(current, span_of_text(next->fields[i].name)) < 0) {
-            json_append(ordered, json_copy(json_at(fields, i)));
+            json_append(ordered, json_duplicate(json_at(fields, i)));
         }
     }
     return ordered;
@@ -211,10 +211,10 @@ static struct json *order_fields(const struct schema *current, const struct sche
 static struct json *order_lookups(const struct schema *current, const struct schema *next,
                                   const struct json *old_lookups, const struct json *lookups)
 {
-    struct json *ordered = json_copy(old_lookups);
+    struct json *ordered = json_duplicate(old_lookups);
     for (size_t i = 0; i < next->lookup_count; i++) {
         if (!has_lookup(current, next, &next->lookup[i])) {
-            json_append(ordered, json_copy(json_at(lookups, i)));
+            json_append(ordered, json_duplicate(json_at(lookups, i)));
         }
     }
     return ordered;
@@ -241,7 +241,7 @@ enum err_code schema_evolve(const struct schema *current, const struct schema *n
     TRY(check_table(current, next, err));
     CLEANUP(json_free) struct json *old_definition = schema_to_json(current);
     CLEANUP(json_free) struct json *definition = merged_definition(current, next, old_definition);
-    if (json_equal(old_definition, definition)) {
+    if (json_equals(old_definition, definition)) {
         *schema_out = schema_acquire(current);
         *same_out = true;
         return ERR_OK;

@@ -51,7 +51,7 @@ static enum err_code parse_name(const struct json *value, struct field *field, s
 static enum err_code parse_type(const struct json *value, struct field *field, struct err *err)
 {
     struct span text = {0};
-    if (!json_string(value, &text)) {
+    if (!json_as_string(value, &text)) {
         return err_set(err, ERR_INVALID, "must be the name of a type");
     }
     if (schema_parse_decimal_type(text, &field->precision, &field->scale)) {
@@ -72,22 +72,22 @@ static enum err_code parse_type(const struct json *value, struct field *field, s
 
 static enum err_code parse_nullable(const struct json *value, struct field *field, struct err *err)
 {
-    return json_boolean(value, &field->nullable)
+    return json_as_boolean(value, &field->nullable)
                ? ERR_OK
                : err_set(err, ERR_INVALID, "must be true or false");
 }
 
 static enum err_code parse_phi(const struct json *value, struct field *field, struct err *err)
 {
-    return json_boolean(value, &field->phi) ? ERR_OK
-                                            : err_set(err, ERR_INVALID, "must be true or false");
+    return json_as_boolean(value, &field->phi) ? ERR_OK
+                                               : err_set(err, ERR_INVALID, "must be true or false");
 }
 
 static enum err_code parse_protect(const struct json *value, struct field *field, struct err *err)
 {
     (void)field; /* nothing to keep: only "none" exists so far */
     struct span text = {0};
-    if (!json_string(value, &text)) {
+    if (!json_as_string(value, &text)) {
         return err_set(err, ERR_INVALID, "must be \"none\"");
     }
     if (span_equal_text(text, "encrypt") || span_equal_text(text, "tokenize")) {
@@ -108,7 +108,7 @@ static enum err_code parse_max_length(const struct json *value, struct field *fi
     if (field->type != COLUMN_STRING && field->type != COLUMN_BINARY) {
         return err_set(err, ERR_INVALID, "only string and binary fields have a length");
     }
-    if (!json_integer(value, &field->max_length) || field->max_length < 1 ||
+    if (!json_as_integer(value, &field->max_length) || field->max_length < 1 ||
         field->max_length > SCHEMA_STRING_BYTES_MAX) {
         return err_set(err, ERR_INVALID, "must be an integer from 1 to %d",
                        SCHEMA_STRING_BYTES_MAX);
@@ -146,14 +146,14 @@ static enum err_code parse_enum(const struct json *value, struct field *field, s
         return err_set(err, ERR_INVALID, "only string fields have an enum");
     }
     size_t count = json_count(value);
-    if (json_kind(value) != JSON_ARRAY || count == 0 || count > SCHEMA_ENUM_VALUES_MAX) {
+    if (json_kind(value) != JSON_KIND_ARRAY || count == 0 || count > SCHEMA_ENUM_VALUES_MAX) {
         return err_set(err, ERR_INVALID, "must be an array of 1 to %d texts",
                        SCHEMA_ENUM_VALUES_MAX);
     }
     field->enum_values = mem_zeroed(count, sizeof *field->enum_values);
     for (size_t i = 0; i < count; i++) {
         struct span text = {0};
-        if (!json_string(json_at(value, i), &text) || text.size > SCHEMA_STRING_BYTES_MAX) {
+        if (!json_as_string(json_at(value, i), &text) || text.size > SCHEMA_STRING_BYTES_MAX) {
             return err_set(err, ERR_INVALID, "value %zu must be a text", i);
         }
         if (enum_has(field, text)) {
@@ -171,7 +171,7 @@ static enum err_code parse_format(const struct json *value, struct field *field,
     if (field->type != COLUMN_STRING) {
         return err_set(err, ERR_INVALID, "only string fields have a format");
     }
-    (void)json_string(value, &text); /* another kind leaves the text empty: no format's name */
+    (void)json_as_string(value, &text); /* another kind leaves the text empty: no format's name */
     for (enum field_format format = FORMAT_NONE + 1; format < FORMAT_COUNT; format++) {
         if (span_equal_text(text, field_format_name(format))) {
             field->format = format;
@@ -200,7 +200,8 @@ static enum err_code parse_integer_bound(const struct json *value, const struct 
 {
     int64_t integer = 0;
     bool wide = field->type == COLUMN_LONG;
-    if (!json_integer(value, &integer) || (!wide && (integer < INT32_MIN || integer > INT32_MAX))) {
+    if (!json_as_integer(value, &integer) ||
+        (!wide && (integer < INT32_MIN || integer > INT32_MAX))) {
         return err_set(err, ERR_INVALID, "must be an integer within the range of type %s",
                        column_type_name(field->type));
     }
@@ -213,7 +214,7 @@ static enum err_code parse_double_bound(const struct json *value, __int128 *boun
 {
     double real = 0;
     uint64_t bits = 0;
-    if (!json_real(value, &real)) {
+    if (!json_as_real(value, &real)) {
         return err_set(err, ERR_INVALID, "must be a number");
     }
     memcpy(&bits, &real, sizeof bits);
@@ -227,14 +228,14 @@ static bool text_of_scalar(const struct json *value, char number[TEXT_DOUBLE_BYT
 {
     int64_t integer = 0;
     double real = 0;
-    if (json_string(value, text_out)) {
+    if (json_as_string(value, text_out)) {
         return memchr(text_out->data, '\0', text_out->size) == NULL;
     }
-    if (json_integer(value, &integer)) {
+    if (json_as_integer(value, &integer)) {
         *text_out = span_of(number, text_format_int64(integer, number));
         return true;
     }
-    if (json_real(value, &real)) {
+    if (json_as_real(value, &real)) {
         *text_out = span_of(number, text_format_double(real, number));
         return true;
     }
@@ -341,7 +342,7 @@ static enum err_code check_field_shape(const struct json *value, size_t index, s
                    "every member has a parser");
     char pointer[48];
     (void)snprintf(pointer, sizeof pointer, "/schema/fields/%zu", index); /* fits */
-    if (json_kind(value) != JSON_OBJECT) {
+    if (json_kind(value) != JSON_KIND_OBJECT) {
         return err_set(err, ERR_INVALID, "%s: must be an object", pointer);
     }
     return json_check_names(value, pointer, allowed, err);
@@ -355,7 +356,7 @@ enum err_code schema_parse_field(const struct json *value, size_t index, struct 
     for (size_t i = 0; i < FIELD_MEMBERS_COUNT; i++) {
         const struct json *member = json_get(value, field_members[i].name);
         enum err_code code = ERR_OK;
-        if (json_kind(member) != JSON_NULL) {
+        if (json_kind(member) != JSON_KIND_NULL) {
             code = field_members[i].parse(member, field, err);
         } else if (field_members[i].required) {
             code = err_set(err, ERR_INVALID, "is required");

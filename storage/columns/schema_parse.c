@@ -16,13 +16,13 @@ static enum err_code parse_fields(const struct json *definition, struct schema *
 {
     static const char *const allowed[] = {"fields", NULL};
     const struct json *value = json_get(definition, "schema");
-    if (json_kind(value) != JSON_OBJECT) {
+    if (json_kind(value) != JSON_KIND_OBJECT) {
         return err_set(err, ERR_INVALID, "/schema: must be an object with the fields");
     }
     TRY(json_check_names(value, "/schema", allowed, err));
     const struct json *fields = json_get(value, "fields");
     size_t count = json_count(fields);
-    if (json_kind(fields) != JSON_ARRAY || count == 0 || count > SCHEMA_FIELDS_MAX) {
+    if (json_kind(fields) != JSON_KIND_ARRAY || count == 0 || count > SCHEMA_FIELDS_MAX) {
         return err_set(err, ERR_INVALID, "/schema/fields: must be an array of 1 to %d fields",
                        SCHEMA_FIELDS_MAX);
     }
@@ -43,7 +43,7 @@ static enum err_code find_field(const struct schema *schema, const struct json *
                                 const char *pointer, size_t *index_out, struct err *err)
 {
     struct span name = {0};
-    if (!json_string(value, &name)) {
+    if (!json_as_string(value, &name)) {
         return err_set(err, ERR_INVALID, "%s: must be the name of a field", pointer);
     }
     int index = schema_field_index(schema, name);
@@ -62,10 +62,10 @@ static enum err_code parse_field_list(const struct json *value, const char *memb
 {
     size_t count = json_count(value);
     *count_out = 0;
-    if (json_kind(value) == JSON_NULL) {
+    if (json_kind(value) == JSON_KIND_NULL) {
         return ERR_OK;
     }
-    if (json_kind(value) != JSON_ARRAY || count > SCHEMA_KEY_FIELDS_MAX) {
+    if (json_kind(value) != JSON_KIND_ARRAY || count > SCHEMA_KEY_FIELDS_MAX) {
         return err_set(err, ERR_INVALID, "/%s: must be an array of at most %d field names", member,
                        SCHEMA_KEY_FIELDS_MAX);
     }
@@ -113,9 +113,9 @@ static enum err_code parse_merge(const struct json *definition, struct schema *s
 {
     const struct json *value = json_get(definition, "merge");
     schema->merge = schema->key_count > 0 ? TABLE_DELETION_VECTORS : TABLE_APPEND;
-    if (json_kind(value) != JSON_NULL) {
+    if (json_kind(value) != JSON_KIND_NULL) {
         struct span text = {0};
-        (void)json_string(value, &text); /* another kind leaves the text empty: no mode's name */
+        (void)json_as_string(value, &text); /* another kind leaves the text empty: no mode's name */
         unsigned found = 0;
         while (found < TABLE_MERGE_COUNT &&
                !span_equal_text(text, schema_merge_name((enum table_merge)found))) {
@@ -143,7 +143,7 @@ static enum err_code parse_sequence(const struct json *definition, struct schema
                                     struct err *err)
 {
     const struct json *value = json_get(definition, "sequence_by");
-    if (json_kind(value) == JSON_NULL) {
+    if (json_kind(value) == JSON_KIND_NULL) {
         return ERR_OK;
     }
     TRY(find_field(schema, value, "/sequence_by", &schema->sequence, err));
@@ -247,7 +247,7 @@ static enum err_code parse_lookup(const struct json *value, size_t index, struct
     static const char *const allowed[] = {"entity", "column", "as", NULL};
     char pointer[48];
     (void)snprintf(pointer, sizeof pointer, "/lookup/%zu", index); /* fits */
-    if (json_kind(value) != JSON_OBJECT) {
+    if (json_kind(value) != JSON_KIND_OBJECT) {
         return err_set(err, ERR_INVALID, "%s: must be an object with entity, column and as",
                        pointer);
     }
@@ -273,10 +273,10 @@ static enum err_code parse_lookups(const struct json *definition, struct schema 
 {
     const struct json *value = json_get(definition, "lookup");
     size_t count = json_count(value);
-    if (json_kind(value) == JSON_NULL) {
+    if (json_kind(value) == JSON_KIND_NULL) {
         return ERR_OK;
     }
-    if (json_kind(value) != JSON_ARRAY || count > SCHEMA_LOOKUP_MAX) {
+    if (json_kind(value) != JSON_KIND_ARRAY || count > SCHEMA_LOOKUP_MAX) {
         return err_set(err, ERR_INVALID, "/lookup: must be an array of at most %d objects",
                        SCHEMA_LOOKUP_MAX);
     }
@@ -292,8 +292,8 @@ static enum err_code parse_table_rest(const struct json *definition, struct sche
 {
     const struct json *retention = json_get(definition, "delete_retention_seconds");
     schema->delete_retention_seconds = delete_retention_default_seconds;
-    if (json_kind(retention) != JSON_NULL &&
-        (!json_integer(retention, &schema->delete_retention_seconds) ||
+    if (json_kind(retention) != JSON_KIND_NULL &&
+        (!json_as_integer(retention, &schema->delete_retention_seconds) ||
          schema->delete_retention_seconds < 0 ||
          schema->delete_retention_seconds > delete_retention_max_seconds)) {
         return err_set(err, ERR_INVALID,
@@ -301,7 +301,7 @@ static enum err_code parse_table_rest(const struct json *definition, struct sche
                        (long long)delete_retention_max_seconds);
     }
     const struct json *description = json_get(definition, "description");
-    if (json_kind(description) == JSON_NULL) {
+    if (json_kind(description) == JSON_KIND_NULL) {
         return ERR_OK;
     }
     const char *text = json_text(description);
@@ -323,7 +323,7 @@ enum err_code schema_load(const struct json *definition, int32_t version,
     if (version < 1) {
         return err_set(err, ERR_CORRUPT, "a table definition has the version %d", version);
     }
-    if (json_kind(definition) != JSON_OBJECT) {
+    if (json_kind(definition) != JSON_KIND_OBJECT) {
         return err_set(err, ERR_INVALID, "the table definition must be a JSON object");
     }
     TRY(json_check_names(definition, "", allowed, err));

@@ -579,7 +579,7 @@ enum err_code checkpoint_hint_decode(struct span text, int64_t *version_out, str
         err->code = ERR_CORRUPT;
         return err_wrap(err, "_last_checkpoint");
     }
-    if (!json_integer(json_get(root, "version"), &version) || version < 0) {
+    if (!json_as_integer(json_get(root, "version"), &version) || version < 0) {
         return err_set(err, ERR_CORRUPT, "_last_checkpoint has no version");
     }
     *version_out = version;

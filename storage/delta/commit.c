@@ -48,7 +48,7 @@ const struct delta_commit *delta_commit_new(int64_t version, struct span bytes,
     commit->bytes_count = (int64_t)bytes.size;
     commit->info = info;
     commit->txn_id = json_text(json_get(info, "txnId"));
-    if (!json_integer(json_get(info, "inCommitTimestamp"), &commit->in_commit_timestamp_ms)) {
+    if (!json_as_integer(json_get(info, "inCommitTimestamp"), &commit->in_commit_timestamp_ms)) {
         commit->in_commit_timestamp_ms = -1;
     }
     commit->protocol = actions->protocol;

@@ -7,7 +7,7 @@
 
 static struct json *copy_or_object(const struct json *value)
 {
-    return value != NULL ? json_copy(value) : json_new_object();
+    return value != NULL ? json_duplicate(value) : json_new_object();
 }
 
 struct json *commit_info_new(const struct commit_info_parts *parts)
@@ -25,7 +25,7 @@ struct json *commit_info_new(const struct commit_info_parts *parts)
     json_set_text(info, "engineInfo", DELTA_ENGINE_INFO);
     json_set_text(info, "txnId", parts->txn_id);
     if (parts->extension != NULL) {
-        json_set(info, "sluice", json_copy(parts->extension));
+        json_set(info, "sluice", json_duplicate(parts->extension));
     }
     struct json *root = json_new_object();
     json_set(root, "commitInfo", info);

@@ -188,7 +188,7 @@ static void note_wrong(struct fields *fields, const char *name)
 static const struct json *field(const struct fields *fields, const char *name)
 {
     const struct json *value = json_get(fields->object, name);
-    return json_kind(value) == JSON_NULL ? NULL : value;
+    return json_kind(value) == JSON_KIND_NULL ? NULL : value;
 }
 
 static const char *text_field(struct fields *fields, const char *name)
@@ -205,7 +205,7 @@ static int64_t integer_field(struct fields *fields, const char *name, int64_t ot
 {
     const struct json *value = field(fields, name);
     int64_t integer = otherwise;
-    if (value != NULL && !json_integer(value, &integer)) {
+    if (value != NULL && !json_as_integer(value, &integer)) {
         note_wrong(fields, name);
     }
     return integer;
@@ -225,7 +225,7 @@ static bool boolean_field(struct fields *fields, const char *name, bool otherwis
 {
     const struct json *value = field(fields, name);
     bool boolean = otherwise;
-    if (value != NULL && !json_boolean(value, &boolean)) {
+    if (value != NULL && !json_as_boolean(value, &boolean)) {
         note_wrong(fields, name);
     }
     return boolean;
@@ -245,7 +245,7 @@ static const struct json *container_field(struct fields *fields, const char *nam
 /* A string map; texts borrowed from the document, the array is the caller's to free. */
 static struct delta_pair *pairs_field(struct fields *fields, const char *name, size_t *count_out)
 {
-    const struct json *object = container_field(fields, name, JSON_OBJECT);
+    const struct json *object = container_field(fields, name, JSON_KIND_OBJECT);
     size_t count = json_count(object);
     *count_out = 0;
     if (object == NULL || count == 0) {
@@ -260,7 +260,7 @@ static struct delta_pair *pairs_field(struct fields *fields, const char *name, s
     const struct json *value = NULL;
     for (size_t i = 0; json_member(object, &position, &pairs[i].name, &value); i++) {
         pairs[i].value = json_text(value);
-        if (pairs[i].value == NULL && json_kind(value) != JSON_NULL) {
+        if (pairs[i].value == NULL && json_kind(value) != JSON_KIND_NULL) {
             note_wrong(fields, name);
         }
         *count_out = i + 1;
@@ -274,7 +274,7 @@ static struct delta_pair *pairs_field(struct fields *fields, const char *name, s
 static const char **names_field(struct fields *fields, const char *name, size_t count_max,
                                 size_t *count_out)
 {
-    const struct json *array = container_field(fields, name, JSON_ARRAY);
+    const struct json *array = container_field(fields, name, JSON_KIND_ARRAY);
     size_t count = json_count(array);
     *count_out = 0;
     if (array == NULL || count == 0) {
@@ -309,7 +309,7 @@ static enum err_code check_fields(const struct fields *fields, const char *actio
 
 static void dv_field(struct fields *parent, struct delta_dv *dv_out)
 {
-    struct fields fields = {.object = container_field(parent, "deletionVector", JSON_OBJECT)};
+    struct fields fields = {.object = container_field(parent, "deletionVector", JSON_KIND_OBJECT)};
     if (fields.object == NULL) {
         return;
     }
@@ -402,7 +402,7 @@ static enum err_code decode_metadata(const struct json *object, struct delta_act
         .schema_string = text_field(&fields, "schemaString"),
         .created_ms = integer_field(&fields, "createdTime", -1),
     };
-    struct fields format = {.object = container_field(&fields, "format", JSON_OBJECT)};
+    struct fields format = {.object = container_field(&fields, "format", JSON_KIND_OBJECT)};
     CLEANUP(mem_cleanup)
     const char **partitions = names_field(&fields, "partitionColumns", DELTA_PARTITION_COLUMNS_MAX,
                                           &metadata.partition_columns_count);
@@ -486,7 +486,7 @@ static enum err_code decode_action(const char *name, const struct json *value,
 {
     for (size_t i = 0; i < sizeof action_kinds / sizeof *action_kinds; i++) {
         if (strcmp(action_kinds[i].name, name) == 0) {
-            if (json_kind(value) != JSON_OBJECT) {
+            if (json_kind(value) != JSON_KIND_OBJECT) {
                 return err_set(err, ERR_CORRUPT, "%s is no object", action_kinds[i].name);
             }
             return action_kinds[i].decode(value, actions, err);
@@ -502,18 +502,18 @@ static enum err_code decode_line(struct span line, struct delta_actions *actions
         err->code = ERR_CORRUPT; /* what is stored is wrong, not what the caller asked */
         return err->code;
     }
-    if (json_kind(root) != JSON_OBJECT) {
+    if (json_kind(root) != JSON_KIND_OBJECT) {
         return err_set(err, ERR_CORRUPT, "an action is no object");
     }
     size_t position = 0;
     const char *name = NULL;
     const struct json *value = NULL;
     while (json_member(root, &position, &name, &value)) {
-        if (json_kind(value) != JSON_NULL) {
+        if (json_kind(value) != JSON_KIND_NULL) {
             TRY(decode_action(name, value, actions, err));
         }
     }
-    if (actions->info_root == NULL && json_kind(json_get(root, "commitInfo")) == JSON_OBJECT) {
+    if (actions->info_root == NULL && json_kind(json_get(root, "commitInfo")) == JSON_KIND_OBJECT) {
         actions->info_root = root;
         root = NULL;
     }

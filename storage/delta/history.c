@@ -16,7 +16,7 @@ static enum err_code read_entry(struct object_store *store, const struct listed_
     entry->version = listed->version;
     entry->timestamp_ms =
         commit->in_commit_timestamp_ms >= 0 ? commit->in_commit_timestamp_ms : listed->modified_ms;
-    entry->info = commit->info != NULL ? json_copy(commit->info) : NULL;
+    entry->info = commit->info != NULL ? json_duplicate(commit->info) : NULL;
     delta_commit_release(&commit);
     return ERR_OK;
 }

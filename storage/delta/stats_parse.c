@@ -32,7 +32,7 @@ static bool resolve_string(struct span raw, struct arena *texts, struct span *te
     struct err err = {0};
     struct span text;
     if (json_parse(buffer_span(&document), &root, &err) != ERR_OK ||
-        !json_string(json_at(root, 0), &text)) {
+        !json_as_string(json_at(root, 0), &text)) {
         return false;
     }
     char *copy = arena_text(texts, text);

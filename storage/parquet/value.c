@@ -85,7 +85,7 @@ static void append_key(const struct parquet_value *key, struct buffer *name)
     } else {
         CLEANUP(json_free) struct json *json = parquet_value_to_json(key, true);
         struct span text;
-        if (json_string(json, &text)) {
+        if (json_as_string(json, &text)) {
             buffer_append_span(name, text);
         } else {
             json_write(json, name);

@@ -25,8 +25,8 @@ static int64_t metric(const struct json *info, const char *const names[])
         const struct json *value = json_get(metrics, names[i]);
         struct span text;
         int64_t number = 0;
-        if (json_integer(value, &number) ||
-            (json_string(value, &text) && text_parse_int64(text, &number))) {
+        if (json_as_integer(value, &number) ||
+            (json_as_string(value, &text) && text_parse_int64(text, &number))) {
             return number;
         }
     }
@@ -41,7 +41,7 @@ static void copy_batches(const struct json *extension, struct history_entry *ent
     entry->batches = mem_zeroed(count + 1, sizeof *entry->batches);
     for (size_t i = 0; i < count; i++) {
         struct span text;
-        if (json_string(json_get(json_at(batches, i), "id"), &text) &&
+        if (json_as_string(json_get(json_at(batches, i), "id"), &text) &&
             id_parse(text, &entry->batches[entry->batches_count])) {
             entry->batches_count++;
         }

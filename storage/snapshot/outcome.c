@@ -121,15 +121,15 @@ enum err_code outcome_encode(struct object_store *store, const char *txn_id, con
 const struct json *outcome_extension(const struct json *info)
 {
     const struct json *extension = json_get(info, "sluice");
-    return json_kind(extension) == JSON_OBJECT ? extension : NULL;
+    return json_kind(extension) == JSON_KIND_OBJECT ? extension : NULL;
 }
 
 bool outcome_positions(const struct json *extension, int64_t *from_out, int64_t *to_out)
 {
     int64_t from = 0;
     int64_t to = 0;
-    if (!json_integer(json_get(extension, "from"), &from) ||
-        !json_integer(json_get(extension, "to"), &to)) {
+    if (!json_as_integer(json_get(extension, "from"), &from) ||
+        !json_as_integer(json_get(extension, "to"), &to)) {
         return false;
     }
     *from_out = from;
@@ -140,7 +140,7 @@ bool outcome_positions(const struct json *extension, int64_t *from_out, int64_t 
 static bool decode_code(const struct json *name, enum merge_code *code_out)
 {
     struct span text;
-    if (!json_string(name, &text)) {
+    if (!json_as_string(name, &text)) {
         return false;
     }
     for (size_t i = 0; i < sizeof code_names / sizeof code_names[0]; i++) {
@@ -155,9 +155,9 @@ static bool decode_code(const struct json *name, enum merge_code *code_out)
 static bool decode_rejection(const struct json *item, struct merge_rejection *rejection)
 {
     int64_t field_id = 0;
-    if (!json_integer(json_at(item, 0), &rejection->row) || rejection->row < 0 ||
+    if (!json_as_integer(json_at(item, 0), &rejection->row) || rejection->row < 0 ||
         !decode_code(json_at(item, 1), &rejection->code) ||
-        !json_integer(json_at(item, 2), &field_id) || field_id < 0 || field_id > INT32_MAX) {
+        !json_as_integer(json_at(item, 2), &field_id) || field_id < 0 || field_id > INT32_MAX) {
         return false;
     }
     rejection->field_id = (int32_t)field_id;
@@ -170,10 +170,10 @@ static enum err_code decode_batch(const struct json *batch, struct merge_batch_o
     CLEANUP(merge_batch_outcome_deinit)
     struct merge_batch_outcome outcome = {.already = true, .counts_known = true, .version = -1};
     const struct json *rejected = json_get(batch, "rejected");
-    if (!json_integer(json_get(batch, "position"), &outcome.position) ||
-        !json_integer(json_get(batch, "applied"), &outcome.applied) ||
-        !json_integer(json_get(batch, "superseded"), &outcome.superseded) ||
-        json_kind(rejected) != JSON_ARRAY) {
+    if (!json_as_integer(json_get(batch, "position"), &outcome.position) ||
+        !json_as_integer(json_get(batch, "applied"), &outcome.applied) ||
+        !json_as_integer(json_get(batch, "superseded"), &outcome.superseded) ||
+        json_kind(rejected) != JSON_KIND_ARRAY) {
         return err_set(err, ERR_CORRUPT, "outcome of a batch is malformed");
     }
     outcome.rejections_count = json_count(rejected);
@@ -194,7 +194,7 @@ static enum err_code find_batch(const struct json *batches, int64_t position, bo
     for (size_t i = 0; i < json_count(batches); i++) {
         const struct json *batch = json_at(batches, i);
         int64_t found = 0;
-        if (json_integer(json_get(batch, "position"), &found) && found == position) {
+        if (json_as_integer(json_get(batch, "position"), &found) && found == position) {
             *found_out = true;
             return decode_batch(batch, outcome_out, err);
         }

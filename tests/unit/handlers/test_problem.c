@@ -67,7 +67,7 @@ Test(problem, maps_every_error_code)
         struct json *json = answer_of(&exchange);
         int64_t status = 0;
         cr_expect_eq(exchange.status, cases[i].status, "%s", err_code_name(cases[i].code));
-        cr_expect(json_integer(json_get(json, "status"), &status) && status == cases[i].status);
+        cr_expect(json_as_integer(json_get(json, "status"), &status) && status == cases[i].status);
         cr_expect_str_eq(json_text(json_get(json, "code")), problem_code(cases[i].code));
         cr_expect_str_eq(json_text(json_get(json, "request_id")), exchange.request_id.text);
         cr_expect_str_eq(exchange.answer_type, "application/problem+json");
@@ -109,7 +109,7 @@ Test(problem, lists_items_up_to_a_limit)
     struct json *json = answer_of(&exchange);
     int64_t total = 0;
     cr_expect_eq(json_count(json_get(json, "errors")), PROBLEM_ERRORS_MAX);
-    cr_expect(json_integer(json_get(json, "errors_total"), &total) && total == 4711);
+    cr_expect(json_as_integer(json_get(json, "errors_total"), &total) && total == 4711);
     cr_expect_null(json_get(json_at(json_get(json, "errors"), 0), "line"), "line 0 is no line");
     cr_expect_str_eq(json_text(json_get(json_at(json_get(json, "errors"), 2), "pointer")),
                      "/a~1\"");

@@ -35,15 +35,15 @@ Test(json, absent_values_read_as_nothing)
     size_t position = 0;
     const char *name = NULL;
     const struct json *value = NULL;
-    cr_expect_eq(json_kind(NULL), JSON_NULL);
+    cr_expect_eq(json_kind(NULL), JSON_KIND_NULL);
     cr_expect_null(json_get(NULL, "a"));
     cr_expect_null(json_at(NULL, 0));
     cr_expect_eq(json_count(NULL), 0);
-    cr_expect_not(json_string(NULL, &text));
-    cr_expect_not(json_integer(NULL, &integer));
-    cr_expect_not(json_real(NULL, &real));
-    cr_expect_not(json_real_text(NULL, &text));
-    cr_expect_not(json_boolean(NULL, &boolean));
+    cr_expect_not(json_as_string(NULL, &text));
+    cr_expect_not(json_as_integer(NULL, &integer));
+    cr_expect_not(json_as_real(NULL, &real));
+    cr_expect_not(json_as_real_text(NULL, &text));
+    cr_expect_not(json_as_boolean(NULL, &boolean));
     cr_expect_null(json_text(NULL));
     cr_expect_not(json_member(NULL, &position, &name, &value));
     struct json *nothing = NULL;
@@ -60,30 +60,30 @@ Test(json, reads_by_kind_and_only_by_kind)
     int64_t integer = 0;
     double real = 0;
     bool boolean = false;
-    cr_expect(json_string(json_get(root, "s"), &text) && span_equal_text(text, "x"));
-    cr_expect(json_integer(json_get(root, "i"), &integer) && integer == 7);
-    cr_expect(json_real(json_get(root, "r"), &real) && real == 2.5);
-    cr_expect(json_real(json_get(root, "i"), &real) && real == 7.0);
-    cr_expect(json_boolean(json_get(root, "b"), &boolean) && boolean);
-    cr_expect_eq(json_kind(json_get(root, "n")), JSON_NULL);
-    cr_expect_eq(json_kind(json_get(root, "o")), JSON_OBJECT);
+    cr_expect(json_as_string(json_get(root, "s"), &text) && span_equal_text(text, "x"));
+    cr_expect(json_as_integer(json_get(root, "i"), &integer) && integer == 7);
+    cr_expect(json_as_real(json_get(root, "r"), &real) && real == 2.5);
+    cr_expect(json_as_real(json_get(root, "i"), &real) && real == 7.0);
+    cr_expect(json_as_boolean(json_get(root, "b"), &boolean) && boolean);
+    cr_expect_eq(json_kind(json_get(root, "n")), JSON_KIND_NULL);
+    cr_expect_eq(json_kind(json_get(root, "o")), JSON_KIND_OBJECT);
     cr_expect_eq(json_count(json_get(root, "a")), 1);
     cr_expect_null(json_at(json_get(root, "a"), 1));
 
-    cr_expect_not(json_integer(json_get(root, "r"), &integer));
-    cr_expect_not(json_integer(json_get(root, "s"), &integer));
-    cr_expect_not(json_string(json_get(root, "i"), &text));
-    cr_expect_not(json_boolean(json_get(root, "i"), &boolean));
+    cr_expect_not(json_as_integer(json_get(root, "r"), &integer));
+    cr_expect_not(json_as_integer(json_get(root, "s"), &integer));
+    cr_expect_not(json_as_string(json_get(root, "i"), &text));
+    cr_expect_not(json_as_boolean(json_get(root, "i"), &boolean));
     cr_expect_null(json_get(json_get(root, "a"), "x"));
     cr_expect_null(json_at(root, 0));
 
     cr_expect_str_eq(json_text(json_get(root, "s")), "x");
     cr_expect_null(json_text(json_get(root, "z")), "a NUL would cut it");
-    cr_expect(json_string(json_get(root, "z"), &text) && text.size == 3);
+    cr_expect(json_as_string(json_get(root, "z"), &text) && text.size == 3);
 
-    cr_expect(json_real_text(json_get(root, "r"), &text) && span_equal_text(text, "2.50"));
-    cr_expect_not(json_integer(json_get(root, "big"), &integer));
-    cr_expect(json_real_text(json_get(root, "big"), &text) &&
+    cr_expect(json_as_real_text(json_get(root, "r"), &text) && span_equal_text(text, "2.50"));
+    cr_expect_not(json_as_integer(json_get(root, "big"), &integer));
+    cr_expect(json_as_real_text(json_get(root, "big"), &text) &&
               span_equal_text(text, "18446744073709551616"));
 }
 
@@ -161,7 +161,7 @@ static void expect_names(const struct json *root, int count, int step)
         char name[16];
         (void)snprintf(name, sizeof name, "k%d", i); /* fits */
         int64_t value = -1;
-        bool found = json_integer(json_get(root, name), &value);
+        bool found = json_as_integer(json_get(root, name), &value);
         cr_assert_eq(found, i % step == 0, "%s", name);
         cr_assert_eq(value, found ? i : -1);
     }
@@ -215,14 +215,14 @@ Test(json, copy_is_deep)
 {
     static const char text[] = "{\"a\":[1,2.50,\"x\",null,true,{\"b\":{}}],\"c\":\"\"}";
     CLEANUP(json_free) struct json *root = parse(text);
-    struct json *copy = json_copy(root);
-    cr_expect(json_equal(root, copy));
+    struct json *copy = json_duplicate(root);
+    cr_expect(json_equals(root, copy));
     json_free(&root);
     cr_expect(writes_as(copy, text));
     json_free(&copy);
     cr_expect_null(copy);
-    CLEANUP(json_free) struct json *null = json_copy(NULL);
-    cr_expect_eq(json_kind(null), JSON_NULL);
+    CLEANUP(json_free) struct json *null = json_duplicate(NULL);
+    cr_expect_eq(json_kind(null), JSON_KIND_NULL);
 }
 
 Test(json, equal)
@@ -254,10 +254,10 @@ Test(json, equal)
     for (size_t i = 0; i < COUNT(cases); i++) {
         CLEANUP(json_free) struct json *a = parse(cases[i].a);
         CLEANUP(json_free) struct json *b = parse(cases[i].b);
-        cr_expect_eq(json_equal(a, b), cases[i].equal, "%s %s", cases[i].a, cases[i].b);
-        cr_expect_eq(json_equal(b, a), cases[i].equal, "%s %s", cases[i].b, cases[i].a);
+        cr_expect_eq(json_equals(a, b), cases[i].equal, "%s %s", cases[i].a, cases[i].b);
+        cr_expect_eq(json_equals(b, a), cases[i].equal, "%s %s", cases[i].b, cases[i].a);
     }
     CLEANUP(json_free) struct json *null = json_new_null();
-    cr_expect(json_equal(NULL, null));
-    cr_expect(json_equal(NULL, NULL));
+    cr_expect(json_equals(NULL, null));
+    cr_expect(json_equals(NULL, NULL));
 }

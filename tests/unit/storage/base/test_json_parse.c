@@ -236,7 +236,7 @@ Test(json_parse, large_objects_find_every_member_and_duplicate)
             char name[16];
             int64_t value = -1;
             (void)snprintf(name, sizeof name, "n%d", n); /* fits */
-            cr_assert(json_integer(json_get(root, name), &value));
+            cr_assert(json_as_integer(json_get(root, name), &value));
             cr_assert_eq(value, n);
         }
         cr_expect_null(json_get(root, "n"));

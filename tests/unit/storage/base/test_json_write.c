@@ -49,7 +49,7 @@ Test(json_write, every_byte_at_every_offset_reads_back)
             buffer_init(&text, 4096);
             json_write_string(&text, span_of(bytes, sizeof bytes));
             cr_assert_eq(json_parse(buffer_span(&text), &back, &err), ERR_OK, "%s", err.msg);
-            cr_assert(json_string(back, &read));
+            cr_assert(json_as_string(back, &read));
             cr_assert(span_equal(read, span_of(bytes, sizeof bytes)), "%d at %zu", byte, at);
         }
     }

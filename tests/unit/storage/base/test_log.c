@@ -39,7 +39,7 @@ static struct json *parse_line(const char *text, size_t size)
     cr_assert_gt(size, 1);
     cr_assert_eq(strchr(text, '\n'), text + size - 1, "%s", text);
     cr_assert_eq(json_parse(span_of(text, size), &root, &err), ERR_OK, "%s in %s", err.msg, text);
-    cr_assert_eq(json_kind(root), JSON_OBJECT);
+    cr_assert_eq(json_kind(root), JSON_KIND_OBJECT);
     return root;
 }
 
@@ -117,7 +117,7 @@ Test(log, what_does_not_fit_is_left_out_and_said)
         CLEANUP(json_free) struct json *root = parse_line(text, size);
         bool cut = false;
         bool complete = json_get(root, "path") != NULL && json_get(root, "status") != NULL;
-        cr_expect_eq(json_boolean(json_get(root, "cut"), &cut) && cut, !complete, "%zu", length);
+        cr_expect_eq(json_as_boolean(json_get(root, "cut"), &cut) && cut, !complete, "%zu", length);
     }
 }
 

@@ -168,7 +168,7 @@ Test(encode_json, each_character_reads_back_at_each_place)
             cr_assert_eq(json_parse(buffer_span(&text), &json, &err), ERR_OK, "%u at %zu: %s", c,
                          place, err.msg);
             struct span back = {0};
-            cr_assert(json_string(json_get(json, "s"), &back));
+            cr_assert(json_as_string(json_get(json, "s"), &back));
             cr_assert(span_equal(back, span_of(value, sizeof value)), "%u at %zu", c, place);
         }
     }

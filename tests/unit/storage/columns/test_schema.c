@@ -106,7 +106,7 @@ Test(schema, json_form_reads_back_to_the_same)
         cr_expect_eq(schema_load(json, 0, &none, &err), ERR_CORRUPT);
         cr_expect_null(none);
         CLEANUP(json_free) struct json *json_again = schema_to_json(again);
-        cr_expect(json_equal(json, json_again), "definition %zu", i);
+        cr_expect(json_equals(json, json_again), "definition %zu", i);
         CLEANUP(schema_release) struct schema *evolved = NULL;
         bool same = false;
         cr_assert_eq(schema_evolve(schema, again, &evolved, &same, &err), ERR_OK, "%s", err.msg);
@@ -435,7 +435,7 @@ Test(schema, only_changes_that_stored_rows_survive_are_allowed)
             cr_expect_eq(evolved->version, 2);
             CLEANUP(json_free) struct json *wanted = schema_to_json(next);
             CLEANUP(json_free) struct json *got = schema_to_json(evolved);
-            cr_expect(json_equal(wanted, got), "%s", changes[i].name);
+            cr_expect(json_equals(wanted, got), "%s", changes[i].name);
         } else {
             cr_expect_eq(code, ERR_CONFLICT, "%s was allowed", changes[i].name);
             cr_expect_not_null(strstr(err.msg, changes[i].refused), "%s: %s", changes[i].name,
