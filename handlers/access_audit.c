@@ -33,6 +33,14 @@ static enum err_code unavailable(struct exchange *exchange)
     return err_wrap(&exchange->err, "the audit trail cannot be written; try again when it can");
 }
 
+_Static_assert((int)EXCHANGE_SUBJECT_BYTES == (int)AUDIT_SUBJECT_BYTES, "one form of the hash");
+
+void access_audit_note_subject(const struct services *services, struct exchange *exchange,
+                               struct span identifier)
+{
+    audit_subject(services->keys, identifier, exchange->log_subject);
+}
+
 enum err_code access_audit_change(struct services *services, struct exchange *exchange,
                                   const char *event, const char *resource)
 {

@@ -34,6 +34,13 @@ enum err_code access_audit_read(struct services *services, struct exchange *exch
                                 const struct span *subjects, size_t subjects_count,
                                 int64_t count) MUST_USE;
 
+/*
+ * Name the person whose identifier came in the request's URL in its log line: by
+ * the keyed hash that the audit trail has, never by the identifier.
+ */
+void access_audit_note_subject(const struct services *services, struct exchange *exchange,
+                               struct span identifier);
+
 /* Records were accepted: durable before the receipt leaves. Errors: as above. */
 enum err_code access_audit_write(struct services *services, struct exchange *exchange,
                                  const char *event, const char *resource, int64_t count) MUST_USE;

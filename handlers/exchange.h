@@ -33,6 +33,7 @@ enum {
     ROUTE_PARAMETERS_MAX = 4,
     EXCHANGE_QUERY_MAX = 64,
     EXCHANGE_HEADERS_MAX = 24,
+    EXCHANGE_SUBJECT_BYTES = 33, /* as AUDIT_SUBJECT_BYTES */
 };
 
 /* One operation of openapi/openapi.yaml; the table is generated from it. */
@@ -43,6 +44,8 @@ struct route {
     const char *action;     /* x-permission action, e.g. "batch.post"; NULL = public */
     const char *resource;   /* path parameter that names the table, or NULL */
     size_t resource_index;  /* its place among the path parameters */
+    const char *identifier; /* x-identifier: path parameter that names a person, or NULL */
+    size_t identifier_index;
     bool reads_phi;         /* x-phi: the answer needs an audit record before it leaves */
     bool never_blocks;      /* x-inline: runs on the network thread */
     bool body_required;     /* 411 without one */
@@ -94,7 +97,8 @@ struct exchange {
 
     /* --- what the access log and audit say; set by handlers as they learn it --- */
     char log_table[132];
-    struct id log_batch; /* empty text = none */
+    char log_subject[EXCHANGE_SUBJECT_BYTES]; /* keyed hash of the person the URL names */
+    struct id log_batch;                      /* empty text = none */
     int64_t log_records;
     int64_t log_version;  /* -1 = none */
     const char *log_code; /* problem code of the answer, static; NULL = none */

@@ -58,9 +58,31 @@ static enum err_code parse_moment(struct exchange *exchange, struct span text, i
     return ERR_OK;
 }
 
-/* One `column:operator:value`. Protected columns belong into the body of rows/query. */
-static enum err_code parse_query_filter(struct exchange *exchange, const struct schema *schema,
-                                        struct span text, struct scan_filter *filter_out)
+/* The text behind the first colon; empty when there is none. */
+static struct span behind_colon(struct span text)
+{
+    const uint8_t *colon = text.size > 0 ? memchr(text.data, ':', text.size) : NULL;
+    size_t used = colon != NULL ? (size_t)(colon - text.data) + 1 : text.size;
+    return span_of(text.data + used, text.size - used);
+}
+
+/* Health information belongs into the body of rows/query; who was named goes into the log. */
+static enum err_code refuse_protected(struct services *services, struct exchange *exchange,
+                                      const struct field *field, struct span value)
+{
+    if (value.size > 0) {
+        access_audit_note_subject(services, exchange, value);
+    }
+    return err_set(&exchange->err, ERR_INVALID,
+                   "filter: column '%s' is protected, and URLs are logged on the way; use POST "
+                   "/v1/tables/{table}/rows/query",
+                   field->name);
+}
+
+/* One `column:operator:value`. */
+static enum err_code parse_query_filter(struct services *services, struct exchange *exchange,
+                                        const struct schema *schema, struct span text,
+                                        struct scan_filter *filter_out)
 {
     const uint8_t *first = text.size > 0 ? memchr(text.data, ':', text.size) : NULL;
     size_t column_size = first != NULL ? (size_t)(first - text.data) : text.size;
@@ -70,14 +92,10 @@ static enum err_code parse_query_filter(struct exchange *exchange, const struct 
                        "filter: give column:operator:value with a column of the table");
     }
     const struct field *field = &schema->fields[column];
+    struct span rest = behind_colon(text);
     if (field->phi) {
-        return err_set(&exchange->err, ERR_INVALID,
-                       "filter: column '%s' is protected, and URLs are logged on the way; use POST "
-                       "/v1/tables/{table}/rows/query",
-                       field->name);
+        return refuse_protected(services, exchange, field, behind_colon(rest));
     }
-    struct span rest =
-        first != NULL ? span_of(first + 1, text.size - column_size - 1) : (struct span){0};
     const uint8_t *second = rest.size > 0 ? memchr(rest.data, ':', rest.size) : NULL;
     size_t operator_size = second != NULL ? (size_t)(second - rest.data) : rest.size;
     struct scan_filter filter = {.column = (size_t)column};
@@ -99,8 +117,8 @@ static enum err_code parse_query_filter(struct exchange *exchange, const struct 
     return ERR_OK;
 }
 
-static enum err_code parse_query_filters(struct exchange *exchange, const struct schema *schema,
-                                         struct listing *listing)
+static enum err_code parse_query_filters(struct services *services, struct exchange *exchange,
+                                         const struct schema *schema, struct listing *listing)
 {
     listing->filters =
         arena_alloc(&exchange->arena, (exchange->query_count + 1) * sizeof *listing->filters);
@@ -111,7 +129,7 @@ static enum err_code parse_query_filters(struct exchange *exchange, const struct
         if (!span_equal_text(exchange->query[i].name, "filter")) {
             continue;
         }
-        TRY(parse_query_filter(exchange, schema, exchange->query[i].value,
+        TRY(parse_query_filter(services, exchange, schema, exchange->query[i].value,
                                &listing->filters[listing->filters_count]));
         listing->filters_count++;
     }
@@ -126,12 +144,12 @@ static enum err_code check_moment(struct exchange *exchange, const struct listin
     return ERR_OK;
 }
 
-static enum err_code listing_of_query(struct exchange *exchange, const struct schema *schema,
-                                      struct listing *listing)
+static enum err_code listing_of_query(struct services *services, struct exchange *exchange,
+                                      const struct schema *schema, struct listing *listing)
 {
     TRY(rows_split_names(exchange, exchange_query(exchange, "columns"), &listing->columns,
                          &listing->columns_count));
-    TRY(parse_query_filters(exchange, schema, listing));
+    TRY(parse_query_filters(services, exchange, schema, listing));
     TRY(exchange_query_integer(exchange, "limit", 1, LIMIT_MAX, &listing->limit));
     TRY(exchange_query_integer(exchange, "version", 0, INT64_MAX, &listing->version));
     struct span timestamp = exchange_query(exchange, "timestamp");
@@ -420,7 +438,7 @@ enum handler_result handle_row_list(struct services *services, struct exchange *
     }
     CLEANUP(schema_release) struct schema *schema = table_schema(table);
     struct listing listing = {.limit = LIMIT_DEFAULT, .version = -1, .timestamp_us = -1};
-    if (listing_of_query(exchange, schema, &listing) != ERR_OK) {
+    if (listing_of_query(services, exchange, schema, &listing) != ERR_OK) {
         return problem_err(exchange);
     }
     listing.fingerprint = fingerprint_of(exchange, table, exchange_query(exchange, "columns"),

@@ -28,8 +28,9 @@ struct operation {
     node parameters[OPERATION_PARAMETERS_MAX]; /* path item's first, then its own */
     node request;                              /* requestBody, NULL = none */
     bool is_public;
-    const char *action;   /* NULL = public */
-    const char *resource; /* NULL = none */
+    const char *action;     /* NULL = public */
+    const char *resource;   /* NULL = none */
+    const char *identifier; /* path parameter that names a person, NULL = none */
     int64_t body_bytes_max;
     int64_t arena_bytes_max;
 };

@@ -15,6 +15,8 @@ static const char *const operation_names[] = {
     "requestBody", "responses", "security",     "deprecated",    "x-permission",
     "x-phi",       "x-inline",  "x-body-limit", "x-arena-limit", NULL};
 static const char *const permission_names[] = {"action", "resource", NULL};
+static const char *const parameter_names[] = {
+    "name", "in", "required", "description", "explode", "schema", "example", "x-identifier", NULL};
 
 static void check_names(struct document *document, node mapping, const char *const allowed[],
                         const char *what)
@@ -42,6 +44,7 @@ static void add_parameters(struct document *document, struct operation *operatio
         if (parameter == NULL) {
             continue;
         }
+        check_names(document, parameter, parameter_names, operation->id);
         if (operation->parameters_count == OPERATION_PARAMETERS_MAX) {
             document_fault(document, parameter, "too many parameters");
             return;
@@ -85,6 +88,23 @@ static void check_path(struct document *document, const struct operation *operat
         document_fault(document, operation->body,
                        "%s: the path has %zu parameters, %zu are declared, %d are possible",
                        operation->id, in_path, declared, OPERATION_PATH_PARAMETERS_MAX);
+    }
+}
+
+/* The log line of a request has room for one person, named by the path. */
+static void read_identifier(struct document *document, struct operation *operation)
+{
+    for (size_t i = 0; i < operation->parameters_count; i++) {
+        node parameter = operation->parameters[i];
+        if (!node_true(node_get(document, parameter, "x-identifier"))) {
+            continue;
+        }
+        if (!node_is_text(node_get(document, parameter, "in"), "path") ||
+            operation->identifier != NULL) {
+            document_fault(document, parameter, "%s: x-identifier is for one path parameter",
+                           operation->id);
+        }
+        operation->identifier = node_text(node_get(document, parameter, "name"));
     }
 }
 
@@ -148,6 +168,7 @@ static void read_operation(struct document *document, struct operations *operati
     add_parameters(document, operation, node_get(document, body, "parameters"));
     operation->request = node_resolve(document, node_get(document, body, "requestBody"));
     check_path(document, operation);
+    read_identifier(document, operation);
     read_permission(document, operation);
     read_limits(document, operation);
 }

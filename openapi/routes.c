@@ -146,14 +146,13 @@ static void write_text_member(struct buffer *text, const char *member, const cha
     }
 }
 
-/* Which path parameter, counted from 0, names the resource. */
-static size_t resource_index(const struct operation *operation)
+/* Which path parameter, counted from 0, has the name. */
+static size_t path_index(const struct operation *operation, const char *name)
 {
     size_t index = 0;
     for (const char *at = strchr(operation->path, '{'); at != NULL; at = strchr(at + 1, '{')) {
         size_t size = strcspn(at + 1, "}");
-        if (strlen(operation->resource) == size &&
-            strncmp(at + 1, operation->resource, size) == 0) {
+        if (strlen(name) == size && strncmp(at + 1, name, size) == 0) {
             break;
         }
         index++;
@@ -187,7 +186,13 @@ static void write_route(struct document *document, const struct operation *opera
     write_text_member(text, "action", operation->action);
     write_text_member(text, "resource", operation->resource);
     if (operation->resource != NULL) {
-        buffer_append_format(text, "     .resource_index = %zu,\n", resource_index(operation));
+        buffer_append_format(text, "     .resource_index = %zu,\n",
+                             path_index(operation, operation->resource));
+    }
+    write_text_member(text, "identifier", operation->identifier);
+    if (operation->identifier != NULL) {
+        buffer_append_format(text, "     .identifier_index = %zu,\n",
+                             path_index(operation, operation->identifier));
     }
     bool phi = node_true(node_get(document, operation->body, "x-phi"));
     bool is_inline = node_true(node_get(document, operation->body, "x-inline"));

@@ -78,6 +78,7 @@ static void record_refusal(struct gate *gate, const struct exchange *exchange, i
 {
     char remote[REMOTE_BYTES];
     copy_remote(exchange, remote);
+    const char *subject = exchange->log_subject;
     struct audit_event event = {
         .event = "access.denied",
         .principal_id = exchange->principal != NULL ? exchange->principal->id.text : NULL,
@@ -87,6 +88,8 @@ static void record_refusal(struct gate *gate, const struct exchange *exchange, i
         .resource = resource_of(exchange),
         .outcome = AUDIT_DENIED,
         .status = status,
+        .subjects = &subject,
+        .subjects_count = subject[0] != '\0' ? 1 : 0,
         .count = -1,
         .remote = remote,
         .detail = detail,

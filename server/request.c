@@ -1,6 +1,7 @@
 /* Admission, body and dispatch of one request; see request.h. */
 #include "server/request.h"
 
+#include "handlers/access_audit.h"
 #include "handlers/problem.h"
 #include "server/routes.h"
 #include "server/target.h"
@@ -251,6 +252,10 @@ bool request_admit(struct request *request, enum guard_refusal refusal, struct s
     if (target_decode_parameters(&match, exchange) != ERR_OK) {
         (void)problem_err(exchange);
         return false;
+    }
+    if (exchange->route->identifier != NULL) {
+        access_audit_note_subject(request->front->services, exchange,
+                                  exchange->parameters[exchange->route->identifier_index]);
     }
     if (!gate_admit(request->front->gate, exchange, authorization, &request->identity)) {
         return false;

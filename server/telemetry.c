@@ -93,6 +93,7 @@ static void write_line(const struct exchange *exchange, const char *method, int6
     log_text(&line, LOG_METHOD, method);
     log_text(&line, LOG_ROUTE, route != NULL ? route->path : NULL);
     log_text(&line, LOG_TABLE, exchange->log_table[0] != '\0' ? exchange->log_table : NULL);
+    log_text(&line, LOG_SUBJECT, exchange->log_subject[0] != '\0' ? exchange->log_subject : NULL);
     log_text(&line, LOG_BATCH,
              exchange->log_batch.text[0] != '\0' ? exchange->log_batch.text : NULL);
     if (exchange->log_version >= 0) {

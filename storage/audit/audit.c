@@ -63,9 +63,13 @@ void audit_subject(const struct secret_keys *keys, struct span identifier,
 {
     uint8_t hash[SECRET_HASH_BYTES];
     secret_hash(keys, SECRET_IDENTIFIERS, identifier, hash);
-    for (size_t i = 0; i < (AUDIT_SUBJECT_BYTES - 1) / 2; i++) {
-        (void)snprintf(subject_out + 2 * i, 3, "%02x", hash[i]); /* fits */
-    }
+    /* every member lookup does this twice, so it writes into place and never reaches for the heap
+     */
+    struct buffer text = {.data = (uint8_t *)subject_out,
+                          .capacity = AUDIT_SUBJECT_BYTES,
+                          .size_max = AUDIT_SUBJECT_BYTES};
+    text_hex_encode(span_of(hash, (AUDIT_SUBJECT_BYTES - 1) / 2), &text);
+    buffer_append_byte(&text, '\0');
 }
 
 /* `text` as a JSON string; a long one is cut between code points and marked. */

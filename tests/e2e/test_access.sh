@@ -118,3 +118,46 @@ test_token_text_is_nowhere_on_disk()
         fail "the token is on disk"
     fi
 }
+
+# The hash the audit trail has for the subject of the newest record of an event.
+audited_subject()
+{
+    grep -aoE "\"event\":\"$1\"[^}]*\"subjects\":\[\"[0-9a-f]{32}\"" "$DATA"/audit/* | tail -1 | grep -oE '[0-9a-f]{32}"$' | tr -d '"'
+}
+
+logged_subject()
+{
+    grep '"msg":"request"' "$LOG" | tail -1 | jq -r .subject
+}
+
+test_the_log_names_members_by_their_keyed_hash()
+{
+    start_server
+    create members '{"schema":{"fields":[{"name":"member_id","type":"string","nullable":false,"phi":true},{"name":"state","type":"string"}]},
+        "key":["member_id"],"lookup":[{"entity":"member","column":"member_id","as":"member"}]}'
+    printf '{"member_id":"CANARY/7 ü","state":"TX"}\n' >"$WORK/m.ndjson"
+    post members "$WORK/m.ndjson"
+    api GET /v1/members/CANARY%2F7%20%C3%BC
+    expect_status 200
+    local hash
+    hash=$(logged_subject)
+    [[ $hash =~ ^[0-9a-f]{32}$ ]] || fail "the log line has the subject '$hash'"
+    [ "$hash" = "$(audited_subject member.read)" ] || fail "log and audit trail hash in two ways"
+    # whoever is not let in leaves the same name behind
+    user nosy '[{"role":"partner","table":"members"}]'
+    as "$USER_TOKEN" api GET /v1/members/CANARY%2F7%20%C3%BC
+    expect_status 403
+    [ "$(logged_subject)" = "$hash" ] || fail "403: the log line has the subject '$(logged_subject)'"
+    [ "$hash" = "$(audited_subject access.denied)" ] || fail "the trail does not say whom the refused request named"
+    STATUS=$(curl -sS -o "$BODY" -w '%{http_code}' "$URL/v1/members/CANARY%2F7%20%C3%BC")
+    expect_status 401
+    [ "$(logged_subject)" = "$hash" ] || fail "401: the log line has the subject '$(logged_subject)'"
+    # an identifier in a filter is refused, and who sends one nevertheless is found
+    api GET '/v1/tables/members/rows?filter=member_id:eq:CANARY/7%20%C3%BC'
+    expect_status 400
+    [ "$(logged_subject)" = "$hash" ] || fail "filter: the log line has the subject '$(logged_subject)'"
+    api GET '/v1/tables/members/rows?filter=state:eq:TX'
+    [ "$(logged_subject)" = null ] || fail "a state is no person"
+    stop_server
+    ! grep -aqi canary "$LOG" "$DATA"/audit/* || fail "the identifier itself is in the log or the audit trail"
+}
