@@ -403,8 +403,8 @@ enum err_code intake_judge(struct intake *intake, bool *answered_out)
 
 /*
  * Refused records as errors and, back to back in `payloads`, as dead letters: one
- * a record, under its first error. A CSV record is kept behind its header line,
- * so that it can be replayed.
+ * a record, under its first error, with the operation that the record asked for. A CSV record is
+ * kept behind its header line, so that it can be replayed.
  */
 static enum err_code collect_rejected(struct intake *intake, struct buffer *payloads,
                                       struct record_error **errors_out, size_t *count_out)
@@ -430,6 +430,7 @@ static enum err_code collect_rejected(struct intake *intake, struct buffer *payl
     for (size_t i = 0; i < decoded->rejected_kept; i++) {
         const struct decode_rejected *rejected = &decoded->rejected[i];
         struct record_error *first = &errors[rejected->errors_first];
+        first->operation = rejected->operation;
         first->payload_start = (int64_t)payloads->size;
         if (decoded->csv_header.size > 0) {
             buffer_append_span(payloads, decoded->csv_header);

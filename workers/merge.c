@@ -247,6 +247,7 @@ static enum err_code collect_rejections(struct step *step, size_t index,
                     ? "a row with this key is there already; post it as upsert to replace it"
                     : "there is no row with this key to patch, and the record lacks a field that "
                       "must have a value"),
+            .operation = frame_operation_at(frame, rejection->row),
             .payload_start = (int64_t)start,
             .payload_size = (int64_t)(payloads.size - start),
         };

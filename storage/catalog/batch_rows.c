@@ -161,7 +161,7 @@ static enum err_code insert_letters(struct store *store, const struct refusals *
         query_bind_span(&query, text_cut(error->pointer, BATCH_TEXT_BYTES_MAX));
         query_bind_span(&query, text_cut(error->code, BATCH_TEXT_BYTES_MAX));
         query_bind_span(&query, text_cut(error->message, BATCH_TEXT_BYTES_MAX));
-        query_bind_integer(&query, refusals->operation);
+        query_bind_integer(&query, error->operation);
         query_bind_integer(&query, refusals->schema_version);
         query_bind_integer(&query, now_us);
         query_bind_location(&query, &refusals->payloads);

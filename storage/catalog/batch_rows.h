@@ -45,7 +45,6 @@ struct refusals {
     const struct id *table;
     const struct id *principal;
     int64_t order_position;
-    enum frame_operation operation;
     int32_t schema_version;
     const struct record_error *errors;
     size_t count;

@@ -51,7 +51,6 @@ static struct refusals refusals_of(const struct batch_accept *accept, int64_t po
         .table = &accept->table,
         .principal = &accept->principal,
         .order_position = position,
-        .operation = accept->operation,
         .schema_version = accept->schema_version,
         .errors = accept->errors,
         .count = accept->errors_count,

@@ -65,12 +65,13 @@ struct batch {
 
 /* One refused record of a body, or of a merge. Texts are borrowed for the call. */
 struct record_error {
-    int64_t line;          /* 1-based line or element; 0 = the whole batch */
-    struct span pointer;   /* "/quantity", empty = none */
-    struct span code;      /* "type", "key_exists", … */
-    struct span message;   /* never contains the value */
-    int64_t payload_start; /* within the batch's record of the dead-letter log */
-    int64_t payload_size;  /* -1 = no dead letter is kept for it */
+    int64_t line;                   /* 1-based line or element; 0 = the whole batch */
+    struct span pointer;            /* "/quantity", empty = none */
+    struct span code;               /* "type", "key_exists", … */
+    struct span message;            /* never contains the value */
+    enum frame_operation operation; /* its own; of the batch for a whole batch */
+    int64_t payload_start;          /* within the batch's record of the dead-letter log */
+    int64_t payload_size;           /* -1 = no dead letter is kept for it */
 };
 
 /* ---- idempotency ---- */

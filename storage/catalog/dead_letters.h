@@ -39,7 +39,7 @@ struct dead_letter {
     const char *code;
     const char *message;
     enum dead_letter_state state;
-    enum frame_operation operation; /* of its batch */
+    enum frame_operation operation; /* of the record; of the batch when line is 0 */
     int32_t schema_version;         /* of its batch */
     int64_t created_at_us;
     int64_t resolved_at_us;  /* 0 = unresolved */

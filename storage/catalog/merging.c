@@ -99,6 +99,7 @@ static enum err_code insert_refused(struct transaction *transaction, struct stor
         .line = 0,
         .code = span_of_text(failure),
         .message = span_of_text(message),
+        .operation = finished->operation,
         .payload_size = outcome->payloads.size,
     };
     bool failed = outcome->state == BATCH_FAILED;
@@ -107,7 +108,6 @@ static enum err_code insert_refused(struct transaction *transaction, struct stor
         .table = &lane->statistics.table,
         .principal = &finished->principal,
         .order_position = finished->order_position,
-        .operation = finished->operation,
         .schema_version = finished->schema_version,
         .errors = failed ? &whole : outcome->errors,
         .count = failed ? 1 : outcome->errors_count,

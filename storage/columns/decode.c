@@ -131,6 +131,7 @@ static void reject_record(struct decoder *decoder, struct span payload, bool wit
                                  &errors->rejected_capacity, sizeof *errors->rejected);
     errors->rejected[errors->rejected_kept++] = (struct decode_rejected){
         .line = decoder->line,
+        .operation = decoder->operation,
         .payload = payload,
         .errors_first = first,
         .errors_count = count,

@@ -97,10 +97,11 @@ struct decode_error {
 /* One rejected record: what a dead letter is made of. */
 struct decode_rejected {
     int64_t line;
-    struct span payload;  /* the raw record without line end; borrowed from the body */
-    size_t errors_first;  /* index into items; at least one */
-    size_t errors_count;  /* of them kept */
-    size_t errors_unkept; /* further faults that were seen but not kept */
+    enum frame_operation operation; /* its `_op` where that can be taken, else the body's */
+    struct span payload;            /* the raw record without line end; borrowed from the body */
+    size_t errors_first;            /* index into items; at least one */
+    size_t errors_count;            /* of them kept */
+    size_t errors_unkept;           /* further faults that were seen but not kept */
 };
 
 /* Owned by the caller; zeroed before use, filled by decode_body, freed by deinit. */

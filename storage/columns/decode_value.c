@@ -413,11 +413,14 @@ static bool check_utf8(struct decoder *decoder, size_t index, struct span text, 
 static void put_operation(struct decoder *decoder, struct span text)
 {
     size_t index = decoder->fields_count;
-    if (!frame_operation_parse(text, &decoder->operation)) {
+    enum frame_operation operation = decoder->operation;
+    if (!frame_operation_parse(text, &operation)) {
         decoder_fault(decoder, index, DECODE_OPERATION,
                       "must be one of upsert, patch, insert, delete");
-    } else if (decoder->schema->merge == TABLE_APPEND && decoder->operation != FRAME_INSERT) {
+    } else if (decoder->schema->merge == TABLE_APPEND && operation != FRAME_INSERT) {
         decoder_fault(decoder, index, DECODE_OPERATION, "must be insert: this is an append table");
+    } else {
+        decoder->operation = operation;
     }
 }
 

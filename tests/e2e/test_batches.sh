@@ -109,6 +109,47 @@ test_record_errors_become_dead_letters()
     expect .state '"applied"'
 }
 
+# The letter of the last batch at LINE in $LETTER; its operation is OPERATION.
+letter_of()
+{
+    LETTER=$(jq -r ".dead_letters[] | select(.line == $1) | .dead_letter_id" "$WORK/letters")
+    api GET "/v1/dead-letters/$LETTER"
+    expect .operation "\"$2\""
+}
+
+replay_letter()
+{
+    api POST "/v1/dead-letters/$LETTER/replay" -H 'Content-Type: application/json' -H 'Prefer: wait=30' -d "$1"
+}
+
+test_dead_letters_keep_the_operation_of_their_record()
+{
+    start_server
+    create items "$TABLE_ITEMS"
+    lines '{"id":"a","n":1,"name":"x","seq":1}' '{"id":"e","n":1,"seq":1}'
+    post items "$WORK/batch.ndjson"
+    lines '{"_op":"delete","id":"a","seq":"?"}' '{"id":"b","n":101,"seq":1}' '{"_op":"remove","id":"c","seq":1}' \
+        '{"_op":"insert","id":"e","n":2,"seq":2}' '{"_op":"patch","id":"f","n":3,"seq":3}'
+    post items "$WORK/batch.ndjson" # the default operation is upsert
+    expect_status 200
+    api GET "/v1/dead-letters?table=items&batch=$(jq -r .batch_id "$BODY")"
+    cp "$BODY" "$WORK/letters"
+    expect '[.dead_letters[] | [.line, .operation]] | sort' '[[1,"delete"],[2,"upsert"],[3,"upsert"],[4,"insert"]]'
+    # an insert that met its key is no upsert when it is replayed as it stands
+    letter_of 4 insert
+    replay_letter '{}'
+    api GET "/v1/dead-letters/$LETTER"
+    expect '[.state, .code]' '["pending","key_exists"]'
+    api POST /v1/tables/items/lookup -H 'Content-Type: application/json' -d '{"keys":[{"id":"e"}]}'
+    expect '.rows[0].row.n' 1
+    # a corrected record without _op is still the delete it was
+    letter_of 1 delete
+    replay_letter '{"record":{"id":"a","seq":2}}'
+    expect_status 200
+    api POST /v1/tables/items/lookup -H 'Content-Type: application/json' -d '{"keys":[{"id":"a"}]}'
+    expect '.rows[0].found' false
+}
+
 test_replay_that_lost_is_409_unless_forced()
 {
     start_server

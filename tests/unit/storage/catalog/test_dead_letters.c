@@ -27,6 +27,7 @@ static const struct record_error two_errors[] = {
      .pointer = TEXT("/quantity"),
      .code = TEXT("type"),
      .message = TEXT("not a number"),
+     .operation = FRAME_DELETE,
      .payload_start = 0,
      .payload_size = 100},
     {.line = 9,
@@ -90,6 +91,7 @@ Test(dead_letters, keep_place_reason_and_payload)
     cr_expect_str_eq(letter.pointer, "/quantity");
     cr_expect_str_eq(letter.code, "type");
     cr_expect_str_eq(letter.message, "not a number");
+    cr_expect_eq(letter.operation, FRAME_DELETE, "the record's, not its batch's");
     cr_expect_eq(letter.state, DEAD_LETTER_PENDING);
     cr_expect_eq(letter.batch_position, position);
     cr_expect_eq(letter.payload.segment, 4);

@@ -423,6 +423,34 @@ static void append_records(struct buffer *body, int bad, int good)
     }
 }
 
+Test(decode_json, keeps_the_operation_that_a_rejected_record_asked_for)
+{
+    static const struct {
+        const char *record;
+        enum frame_operation expected;
+    } cases[] = {
+        {"{\"k\":7}", FRAME_PATCH},
+        {"{\"_op\":\"delete\",\"k\":7}", FRAME_DELETE},
+        {"{\"k\":7,\"_op\":\"insert\"}", FRAME_INSERT},
+        {"{\"k\":7,\"_op\":\"remove\"}", FRAME_PATCH},
+        {"{\"_op\":7,\"k\":7}", FRAME_PATCH},
+        {"{broken", FRAME_PATCH},
+    };
+    const struct decode_options options = {.format = DECODE_NDJSON, .operation = FRAME_PATCH};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct frame *frame = NULL;
+        struct decode_errors errors = {0};
+        struct err err = {0};
+        cr_assert_eq(
+            decode_body(span_of_text(cases[i].record), schema, &options, &frame, &errors, &err),
+            ERR_OK, "%s", err.msg);
+        cr_assert_eq(errors.rejected_kept, 1, "%s", cases[i].record);
+        cr_expect_eq(errors.rejected[0].operation, cases[i].expected, "%s", cases[i].record);
+        frame_free(&frame);
+        decode_errors_deinit(&errors);
+    }
+}
+
 Test(decode_json, counts_rejected_records_against_their_limit)
 {
     static const struct {
