@@ -214,6 +214,16 @@ static enum err_code read_frames(struct step *step, struct err *err)
     return ERR_OK;
 }
 
+/* The record as it was posted: what a patch left out is left out, or its replay would clear it. */
+static void append_payload(const struct frame *frame, int64_t row, bool *mask,
+                           struct buffer *payloads)
+{
+    for (size_t i = 0; i < frame->schema->fields_count; i++) {
+        mask[i] = column_is_present(&frame->columns[i], row);
+    }
+    encode_json_row(frame, row, mask, payloads);
+}
+
 /* The records that the merge refused, as errors and as payloads for their dead letters. */
 static enum err_code collect_rejections(struct step *step, size_t index,
                                         const struct merge_batch_outcome *merged,
@@ -222,7 +232,8 @@ static enum err_code collect_rejections(struct step *step, size_t index,
     const struct frame *frame = step->frames[index];
     struct record_error *errors =
         arena_alloc(&step->arena, (merged->rejections_count + 1) * sizeof *errors);
-    if (errors == NULL) {
+    bool *mask = arena_alloc(&step->arena, frame->schema->fields_count * sizeof *mask);
+    if (errors == NULL || mask == NULL) {
         return err_set(err, ERR_TOO_LARGE, "too many records were refused at merge");
     }
     struct buffer payloads;
@@ -230,7 +241,7 @@ static enum err_code collect_rejections(struct step *step, size_t index,
     for (size_t i = 0; i < merged->rejections_count; i++) {
         const struct merge_rejection *rejection = &merged->rejections[i];
         size_t start = payloads.size;
-        encode_json_row(frame, rejection->row, NULL, &payloads);
+        append_payload(frame, rejection->row, mask, &payloads);
         const char *pointer = "";
         if (rejection->code == MERGE_REQUIRED) {
             int field = schema_field_index_by_id(frame->schema, rejection->field_id);

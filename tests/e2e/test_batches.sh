@@ -150,6 +150,26 @@ test_dead_letters_keep_the_operation_of_their_record()
     expect '.rows[0].found' false
 }
 
+test_a_patch_refused_at_merge_clears_nothing_when_replayed()
+{
+    start_server
+    create strict '{"schema":{"fields":[{"name":"id","type":"string","nullable":false},{"name":"n","type":"integer","nullable":false},
+        {"name":"name","type":"string"},{"name":"seq","type":"long","nullable":false}]},"key":["id"],"sequence_by":"seq"}'
+    lines '{"_op":"patch","id":"f","name":"y","seq":3}'
+    post strict "$WORK/batch.ndjson"
+    expect .records.rejected_at_merge 1
+    api GET "/v1/dead-letters?table=strict"
+    cp "$BODY" "$WORK/letters"
+    letter_of 1 patch
+    expect .payload '"{\"id\":\"f\",\"name\":\"y\",\"seq\":3}"'
+    lines '{"id":"f","n":7,"name":"x","seq":2}'
+    post strict "$WORK/batch.ndjson"
+    replay_letter '{}'
+    expect_status 200
+    api POST /v1/tables/strict/lookup -H 'Content-Type: application/json' -d '{"keys":[{"id":"f"}]}'
+    expect '.rows[0].row' '{"id":"f","n":7,"name":"y","seq":3}'
+}
+
 test_replay_that_lost_is_409_unless_forced()
 {
     start_server
