@@ -145,24 +145,22 @@ static enum err_code open_stores(struct instance *instance, struct err *err)
     return audit_open(audit, instance->keys, &audit_options, &instance->audit, err);
 }
 
-/* The first administrator's token: shown in a file of its own, once. */
-static enum err_code bootstrap(struct instance *instance, struct err *err)
+/*
+ * The first administrator's token: shown in a file of its own, once. What a first
+ * start that was cut short left there is replaced, never taken up: it may be as old
+ * as a catalog that was thrown away.
+ */
+static enum err_code keep_admin_token(void *arg, struct span token_text, struct err *err)
 {
-    char text[TOKEN_TEXT_BYTES + 2];
-    bool created = false;
-    TRY(access_bootstrap(instance->catalog, text, &created, err));
-    if (!created) {
-        return ERR_OK;
-    }
+    const struct instance *instance = arg;
     CLEANUP(mem_cleanup) char *path = file_join(instance->data, "admin.token");
-    text[TOKEN_TEXT_BYTES] = '\n';
-    enum err_code code = file_replace(path, span_of(text, TOKEN_TEXT_BYTES + 1), err);
-    secret_wipe(text, sizeof text);
-    TRY(code);
-    if (chmod(path, S_IRUSR | S_IWUSR) != 0) {
-        return err_set_errno(err, errno, "set the mode of %s", path);
-    }
-    return ERR_OK;
+    char line[TOKEN_TEXT_BYTES + 1];
+    assert(token_text.size == TOKEN_TEXT_BYTES);
+    memcpy(line, token_text.data, TOKEN_TEXT_BYTES);
+    line[TOKEN_TEXT_BYTES] = '\n';
+    enum err_code code = file_replace(path, span_of(line, sizeof line), err);
+    secret_wipe(line, sizeof line);
+    return code;
 }
 
 /* ---- tables ---- */
@@ -366,7 +364,7 @@ enum err_code instance_open(const struct instance_options *options, struct insta
         code = open_stores(instance, err);
     }
     if (code == ERR_OK) {
-        code = bootstrap(instance, err);
+        code = access_bootstrap(instance->catalog, keep_admin_token, instance, err);
     }
     if (code == ERR_OK) {
         code = attach_tables(instance, err);

@@ -186,11 +186,20 @@ enum err_code access_token_list(struct catalog *catalog, const struct id *princi
                                 struct token_record **records_out, size_t *count_out,
                                 struct err *err) MUST_USE;
 
+/* Put the token's text where the administrator finds it: durable when it returns ERR_OK. */
+typedef enum err_code access_keep_fn(void *arg, struct span token_text, struct err *err);
+
 /*
  * The first start: when no principal exists, create "admin" with the role admin
  * and a token of ACCESS_TOKEN_DAYS_MAX days.
  *
- *   created_out  false: principals exist, text_out untouched
+ *   keep  is called with the token before it opens anything: a crash in between
+ *         leaves a text that is good for nothing, and the next start mints
+ *         another. The other way round the only token could be lost for ever.
+ *         Not called when principals exist.
+ *
+ * Errors:  those of keep; ERR_NO_SPACE.
+ * Thread:  before the first request.
  */
-enum err_code access_bootstrap(struct catalog *catalog, char text_out[TOKEN_TEXT_BYTES + 1],
-                               bool *created_out, struct err *err) MUST_USE;
+enum err_code access_bootstrap(struct catalog *catalog, access_keep_fn *keep, void *arg,
+                               struct err *err) MUST_USE;

@@ -4,6 +4,7 @@
  */
 #include "storage/base/buffer.h"
 #include "storage/base/clock.h"
+#include "storage/base/fault.h"
 #include "storage/catalog/access.h"
 #include "storage/catalog/private.h"
 
@@ -650,33 +651,43 @@ enum err_code access_token_list(struct catalog *catalog, const struct id *princi
 struct bootstrap {
     struct principal_change principal;
     struct token_change token;
-    bool created;
 };
+
+static enum err_code has_principals(struct store *store, bool *has_out, struct err *err)
+{
+    int64_t count = 0;
+    CLEANUP(query_end) struct query query = {0};
+    TRY(query_begin(store, sql_count_principals, &query, err));
+    TRY(run_count(&query, &count, err));
+    *has_out = count > 0;
+    return ERR_OK;
+}
+
+static enum err_code is_started(struct catalog *catalog, bool *started_out, struct err *err)
+{
+    CLEANUP(reader_drop) struct reader *reader = reader_take(catalog);
+    struct store *store = NULL;
+    TRY(reader_main(reader, &store, err));
+    return has_principals(store, started_out, err);
+}
 
 /* Principal and token in one transaction: a crash leaves both or neither. */
 static enum err_code write_bootstrap(struct transaction *transaction, void *arg, struct err *err)
 {
     struct bootstrap *bootstrap = arg;
     struct store *store = NULL;
+    bool started = false;
     TRY(transaction_main(transaction, &store, err));
-    int64_t count = 0;
-    {
-        CLEANUP(query_end) struct query query = {0};
-        TRY(query_begin(store, sql_count_principals, &query, err));
-        TRY(run_count(&query, &count, err));
-    }
-    if (count > 0) {
-        return ERR_OK;
-    }
+    TRY(has_principals(store, &started, err));
+    assert(!started);
     TRY(insert_principal(store, &bootstrap->principal, err));
     TRY(insert_token(store, &bootstrap->token, err));
     transaction_access_changed(transaction);
-    bootstrap->created = true;
     return ERR_OK;
 }
 
-enum err_code access_bootstrap(struct catalog *catalog, char text_out[TOKEN_TEXT_BYTES + 1],
-                               bool *created_out, struct err *err)
+static enum err_code create_administrator(struct catalog *catalog, access_keep_fn *keep, void *arg,
+                                          char text[TOKEN_TEXT_BYTES + 1], struct err *err)
 {
     static const struct access_assignment everything = {.role = "admin"};
     struct bootstrap bootstrap = {
@@ -687,17 +698,26 @@ enum err_code access_bootstrap(struct catalog *catalog, char text_out[TOKEN_TEXT
                       .count = 1},
         .token = {.description = "made at the first start"},
     };
-    char text[TOKEN_TEXT_BYTES + 1];
     mint_token(catalog, text, &bootstrap.token);
     bootstrap.token.principal = bootstrap.principal.id;
     bootstrap.token.expires_at_us = bootstrap.token.now_us + ACCESS_TOKEN_DAYS_MAX * day_us;
-    enum err_code code = catalog_write(catalog, write_bootstrap, &bootstrap, err);
-    if (code == ERR_OK) {
-        *created_out = bootstrap.created;
-        if (bootstrap.created) {
-            memcpy(text_out, text, sizeof text);
-        }
+    TRY(keep(arg, span_of(text, TOKEN_TEXT_BYTES), err));
+    if (FAULT("access.token-kept")) {
+        return err_set(err, ERR_NO_SPACE, "create the first administrator");
     }
+    return catalog_write(catalog, write_bootstrap, &bootstrap, err);
+}
+
+enum err_code access_bootstrap(struct catalog *catalog, access_keep_fn *keep, void *arg,
+                               struct err *err)
+{
+    bool started = false;
+    TRY(is_started(catalog, &started, err));
+    if (started) {
+        return ERR_OK;
+    }
+    char text[TOKEN_TEXT_BYTES + 1];
+    enum err_code code = create_administrator(catalog, keep, arg, text, err);
     secret_wipe(text, sizeof text);
     return code;
 }

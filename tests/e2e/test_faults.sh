@@ -152,6 +152,42 @@ post_event()
     fail "event $1: status $STATUS"
 }
 
+# A first start that dies at the N-th passing of POINT, and the next one, whose token must open
+# the door. Returns 1 when POINT is not passed so often.
+first_start_dies()
+{
+    local code=0
+    rm -rf "$DATA"
+    mkdir -m 700 "$DATA"
+    SLUICE_FAULTS="$1@$2" "$SLUICE" serve --data "$DATA" --listen 127.0.0.1:0 2>>"$LOG" &
+    SERVER_PID=$!
+    wait_for server_is_up
+    [ ! -s "$DATA/endpoint" ] || return 1
+    wait "$SERVER_PID" 2>/dev/null || code=$?
+    SERVER_PID=""
+    [ "$code" -ne 0 ] || fail "$1@$2: the first start ended by itself"
+    start_server
+    api GET /v1/principals
+    [ "$STATUS" = 200 ] || fail "$1@$2: the token of the next start is refused"
+    expect '[.principals[].name]' '["admin"]'
+    stop_server
+}
+
+test_a_first_start_that_dies_leaves_a_way_in()
+{
+    need_faults
+    local point n
+    for point in access.token-kept=crash access.token-kept=fail catalog.commit=crash catalog.committed=crash \
+        file.sync=crash file.sync-directory=crash; do
+        n=1
+        while first_start_dies "$point" "$n"; do
+            n=$((n + 1))
+        done
+        kill_server
+        [ "$n" -gt 1 ] || fail "$point is not on the way of a first start"
+    done
+}
+
 test_failed_sync_of_the_journal()
 {
     need_faults

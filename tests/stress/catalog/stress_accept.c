@@ -216,10 +216,17 @@ static void sync_journal(void *arg)
     journal_sync_all(stress->journal);
 }
 
+static enum err_code keep_token(void *arg, struct span token_text, struct err *err)
+{
+    struct stress *stress = arg;
+    (void)err;
+    memcpy(stress->token, token_text.data, TOKEN_TEXT_BYTES);
+    return ERR_OK;
+}
+
 static void set_up(struct stress *stress, const char *folder)
 {
     struct err err = {0};
-    bool created = false;
     struct access_identity identity;
     const struct catalog_options options = {.before_promise = sync_journal,
                                             .before_promise_arg = stress};
@@ -230,7 +237,7 @@ static void set_up(struct stress *stress, const char *folder)
     must(secret_keys_open(keys, &stress->keys, &err), &err);
     must(catalog_open(catalog, stress->keys, &options, &stress->catalog, &err), &err);
     must(journal_open(journal, JOURNAL_FRAMES, &stress->journal, NULL, &err), &err);
-    must(access_bootstrap(stress->catalog, stress->token, &created, &err), &err);
+    must(access_bootstrap(stress->catalog, keep_token, stress, &err), &err);
     must(access_authenticate(stress->catalog, span_of(stress->token, TOKEN_TEXT_BYTES),
                              clock_wall_us(), &identity, &err),
          &err);
