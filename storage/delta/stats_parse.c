@@ -5,8 +5,8 @@
 #include "storage/delta/stats.h"
 
 #include "storage/base/json.h"
+#include "storage/base/json_raw.h"
 #include "storage/base/mem.h"
-#include "storage/delta/stats_scan.h"
 #include "storage/delta/value.h"
 
 #include <assert.h>
@@ -80,10 +80,10 @@ static int find_field(const struct schema *schema, struct span raw_name)
 static enum err_code parse_bounds(struct span object, const struct schema *schema, bool is_max,
                                   struct delta_stats *stats, struct err *err)
 {
-    struct stats_scan scan = stats_scan_of(object);
+    struct json_raw raw = json_raw_members(object);
     struct span name;
     struct span value;
-    while (stats_scan_next(&scan, &name, &value)) {
+    while (json_raw_next(&raw, &name, &value)) {
         int index = find_field(schema, name);
         if (index < 0) {
             continue;
@@ -93,17 +93,17 @@ static enum err_code parse_bounds(struct span object, const struct schema *schem
         bool good = parse_bound(value, &schema->fields[index], is_max, &stats->texts, bound);
         *(is_max ? &range->has_max : &range->has_min) = good;
     }
-    return scan.failed ? err_set(err, ERR_CORRUPT, "the statistics are broken JSON") : ERR_OK;
+    return raw.failed ? err_set(err, ERR_CORRUPT, "the statistics are broken JSON") : ERR_OK;
 }
 
 static enum err_code parse_null_counts(struct span object, const struct schema *schema,
                                        struct delta_stats *stats, struct err *err)
 {
     static const struct field count_field = {.type = COLUMN_LONG};
-    struct stats_scan scan = stats_scan_of(object);
+    struct json_raw raw = json_raw_members(object);
     struct span name;
     struct span value;
-    while (stats_scan_next(&scan, &name, &value)) {
+    while (json_raw_next(&raw, &name, &value)) {
         int index = find_field(schema, name);
         struct delta_bound count;
         if (index >= 0 &&
@@ -114,31 +114,31 @@ static enum err_code parse_null_counts(struct span object, const struct schema *
                 stats->rows_count > 0 && count.i64 == stats->rows_count;
         }
     }
-    return scan.failed ? err_set(err, ERR_CORRUPT, "the statistics are broken JSON") : ERR_OK;
+    return raw.failed ? err_set(err, ERR_CORRUPT, "the statistics are broken JSON") : ERR_OK;
 }
 
 static enum err_code parse_text(struct span text, const struct schema *schema,
                                 struct delta_stats *stats, struct err *err)
 {
     struct span member;
-    if (stats_scan_find(text, "tightBounds", &member)) {
+    if (json_raw_find(text, "tightBounds", &member)) {
         stats->tight_bounds = span_equal_text(member, "true");
     }
-    if (stats_scan_find(text, "minValues", &member)) {
+    if (json_raw_find(text, "minValues", &member)) {
         TRY(parse_bounds(member, schema, false, stats, err));
     }
-    if (stats_scan_find(text, "maxValues", &member)) {
+    if (json_raw_find(text, "maxValues", &member)) {
         TRY(parse_bounds(member, schema, true, stats, err));
     }
-    if (stats_scan_find(text, "nullCount", &member)) {
+    if (json_raw_find(text, "nullCount", &member)) {
         TRY(parse_null_counts(member, schema, stats, err));
     }
-    struct stats_scan scan = stats_scan_of(text);
+    struct json_raw raw = json_raw_members(text);
     struct span name;
-    while (stats_scan_next(&scan, &name, &member)) {
+    while (json_raw_next(&raw, &name, &member)) {
         /* to the end: is the whole text an object? */
     }
-    return scan.failed ? err_set(err, ERR_CORRUPT, "the statistics are broken JSON") : ERR_OK;
+    return raw.failed ? err_set(err, ERR_CORRUPT, "the statistics are broken JSON") : ERR_OK;
 }
 
 /* A partition column has one value in the whole file, and the log knows it. */
