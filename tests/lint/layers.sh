@@ -56,7 +56,7 @@ calls="
 $memory: storage/base/mem.c
 $numbers: storage/base/*
 $calendar:
-$durable: storage/base/file.c storage/journal/segments.c
+$durable: storage/base/file.c storage/base/root_output.c storage/journal/segments.c
 $never:
 $signals: server/*
 "
