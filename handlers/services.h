@@ -15,6 +15,7 @@
 struct audit;
 struct catalog;
 struct journal;
+struct roots;
 struct secret_keys;
 struct tables;
 struct waiting_room;
@@ -35,6 +36,8 @@ struct services {
     struct lock definitions;
     struct lock roles; /* held while roles change: one change must not miss the other's effect */
     const struct secret_keys *keys;
+    const struct roots *source_roots; /* what jobs may read and write of the file system */
+    const struct roots *export_roots;
     struct waiting_room *waiting_room; /* handlers/waiting_room.h */
     services_wake_fn *wake_lane;
     void *wake_arg;

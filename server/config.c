@@ -100,6 +100,10 @@ static const struct setting settings[] = {
             "frames of one commit"),
     INTEGER("refresh-interval-milliseconds", refresh_interval_milliseconds, "ms", "1000", 10,
             3600000, "how often commits of other writers are looked for"),
+    TEXT("source-roots", source_roots, "",
+         "folders whose files jobs may read, separated by ':'; empty = none"),
+    TEXT("export-roots", export_roots, "",
+         "folders below which jobs may write files, separated by ':'; empty = none"),
     INTEGER("stop-seconds", stop_seconds, "s", "8", 1, 9,
             "time for requests in flight after SIGTERM"),
 };

@@ -10,6 +10,7 @@
 #include "storage/base/file.h"
 #include "storage/base/log.h"
 #include "storage/base/mem.h"
+#include "storage/base/roots.h"
 #include "storage/base/secret.h"
 #include "storage/catalog/access.h"
 #include "storage/catalog/batches.h"
@@ -36,6 +37,8 @@ struct instance {
     struct instance_options options;
     char *data;
     int lock_fd;
+    struct roots *source_roots;
+    struct roots *export_roots;
     struct secret_keys *keys;
     struct catalog *catalog;
     struct journal *journal;
@@ -91,6 +94,16 @@ static enum err_code open_directory(struct instance *instance, struct err *err)
     CLEANUP(mem_cleanup) char *key = file_join(secrets, "root.key");
     TRY(file_make_directory(secrets, err));
     return secret_keys_open(key, &instance->keys, err);
+}
+
+/* Folders of others, opened to jobs: never the one that holds keys and health information. */
+static enum err_code open_roots(struct instance *instance, struct err *err)
+{
+    const struct instance_options *options = &instance->options;
+    TRY(roots_open(options->source_roots, "source-roots", &instance->source_roots, err));
+    TRY(roots_check_apart(instance->source_roots, instance->data, err));
+    TRY(roots_open(options->export_roots, "export-roots", &instance->export_roots, err));
+    return roots_check_apart(instance->export_roots, instance->data, err);
 }
 
 /* ---- stores ---- */
@@ -300,6 +313,8 @@ static enum err_code start_services(struct instance *instance, struct err *err)
     services->audit = instance->audit;
     services->tables = instance->tables;
     services->keys = instance->keys;
+    services->source_roots = instance->source_roots;
+    services->export_roots = instance->export_roots;
     services->wake_lane = wake_lane;
     services->wake_arg = instance;
     services->batch_body_bytes_max = options->batch_body_bytes_max;
@@ -361,6 +376,9 @@ enum err_code instance_open(const struct instance_options *options, struct insta
         code = open_directory(instance, err);
     }
     if (code == ERR_OK) {
+        code = open_roots(instance, err);
+    }
+    if (code == ERR_OK) {
         code = open_stores(instance, err);
     }
     if (code == ERR_OK) {
@@ -400,6 +418,8 @@ void instance_close(struct instance **instance)
     journal_close(&closed->dead_letters);
     journal_close(&closed->journal);
     secret_keys_close(&closed->keys);
+    roots_close(&closed->export_roots);
+    roots_close(&closed->source_roots);
     file_close(&closed->lock_fd);
     lock_deinit(&closed->services.roles);
     lock_deinit(&closed->services.definitions);

@@ -40,13 +40,17 @@ struct instance_options {
     int64_t commit_batches_max;
     int64_t commit_bytes_max;
     int64_t refresh_interval_us;
+    const char *source_roots; /* folders that jobs read from, as roots_open takes them */
+    const char *export_roots; /* folders that jobs write below */
 };
 
 /*
  * Open or create the instance, recover what a crash left, start the workers.
  *
  * Errors:  ERR_BUSY another process has the directory; ERR_FORBIDDEN secrets or
- *          directory are open to others (says which and how to close them);
+ *          directory are open to others (says which and how to close them), or a
+ *          root of jobs and the directory lie inside each other;
+ *          ERR_NOT_FOUND, ERR_INVALID, ERR_UNSUPPORTED such a root;
  *          ERR_CORRUPT; ERR_NO_SPACE; ERR_IO.
  * Thread:  once in a process: fatal signals are noted from here on.
  */

@@ -102,6 +102,8 @@ static enum err_code open_instance(const struct config *config, struct instance 
         .commit_batches_max = config->commit_batches,
         .commit_bytes_max = config->commit_bytes,
         .refresh_interval_us = config->refresh_interval_milliseconds * 1000,
+        .source_roots = config->source_roots,
+        .export_roots = config->export_roots,
     };
     return instance_open(&options, instance_out, err);
 }

@@ -94,6 +94,28 @@ test_help_names_every_setting()
     [ "$code" = 64 ] || fail "unknown command: exit $code"
 }
 
+test_roots_of_jobs_are_checked_at_the_start()
+{
+    local code
+    mkdir "$WORK/drop"
+    refused()
+    {
+        code=0
+        "$SLUICE" serve --data "$DATA" --listen 127.0.0.1:0 "$@" 2>"$WORK/said" || code=$?
+    }
+    refused --source-roots "$WORK/drop:$DATA"
+    [ "$code" = 77 ] || fail "the data directory as a source root: exit $code"
+    grep -q 'a folder of their own' "$WORK/said" || fail "said $(cat "$WORK/said")"
+    refused --export-roots "$WORK"
+    [ "$code" = 77 ] || fail "an export root around the data directory: exit $code"
+    refused --source-roots "$WORK/absent"
+    [ "$code" = 66 ] || fail "an absent root: exit $code"
+    refused --source-roots drop
+    [ "$code" = 65 ] || fail "a relative root: exit $code"
+    start_server --source-roots "$WORK/drop" --export-roots "$WORK/drop"
+    stop_server
+}
+
 test_sigterm_finishes_what_is_in_flight()
 {
     start_server
