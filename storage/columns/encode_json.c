@@ -2,74 +2,16 @@
  * JSON rows from frames and from row images. See encode_json.h for the forms.
  *
  * Both paths meet in one value: what a column or an image holds becomes a
- * struct row_value, and that becomes text. Text goes through a sink that keeps
- * room ahead, because this is the last step of every lookup.
+ * struct row_value, and that becomes text.
  */
 #include "storage/columns/encode_json.h"
 
-#include "storage/base/text.h"
-#include "storage/columns/row.h"
+#include "storage/columns/encode_text.h"
 
 #include <assert.h>
 #include <math.h>
-#include <stdio.h>
 
-enum {
-    SCALAR_BYTES_MAX = TEXT_DECIMAL_BYTES + 2, /* the longest number, date or name, quoted */
-    FLOAT_DIGITS_MIN = 6,                      /* always survive a float */
-    FLOAT_DIGITS_MAX = 9,                      /* always suffice for one */
-};
-_Static_assert((int)TEXT_DECIMAL_BYTES >= (int)TEXT_TIMESTAMP_BYTES, "the bound covers timestamps");
-_Static_assert((int)TEXT_DECIMAL_BYTES >= (int)TEXT_DOUBLE_BYTES, "the bound covers doubles");
-
-/* ---- the sink ------------------------------------------------------------------------ */
-
-enum { SINK_BYTES_AHEAD = 1024 };
-
-/* Where text goes: room taken from the buffer and not yet counted in its size. */
-struct sink {
-    struct buffer *buffer;
-    uint8_t *at;  /* the next byte; NULL when no room is taken */
-    uint8_t *end; /* of the room */
-};
-
-/* Count what was written; the buffer may be used directly until the next write. */
-static void sink_settle(struct sink *sink)
-{
-    if (sink->at != NULL) {
-        buffer_advance(sink->buffer, (size_t)(sink->at - sink->buffer->data) - sink->buffer->size);
-    }
-    sink->at = NULL;
-    sink->end = NULL;
-}
-
-/* NULL past the buffer's ceiling, which is sticky there. */
-static uint8_t *sink_refill(struct sink *sink, size_t size)
-{
-    sink_settle(sink);
-    const struct buffer *buffer = sink->buffer;
-    size_t left = buffer->size_max - buffer->size;
-    size_t ahead = size < left && SINK_BYTES_AHEAD < left - size ? SINK_BYTES_AHEAD : 0;
-    sink->at = buffer_reserve(sink->buffer, size + ahead);
-    sink->end = sink->at == NULL ? NULL : sink->at + size + ahead;
-    return sink->at;
-}
-
-/* Where the next `size` bytes go; the caller moves sink->at behind what it wrote. */
-static inline uint8_t *sink_room(struct sink *sink, size_t size)
-{
-    return (size_t)(sink->end - sink->at) >= size && sink->at != NULL ? sink->at
-                                                                      : sink_refill(sink, size);
-}
-
-static inline void sink_write(struct sink *sink, const void *bytes, size_t size)
-{
-    uint8_t *out = sink_room(sink, size);
-    if (out != NULL && size > 0) {
-        memcpy(out, bytes, size);
-        sink->at += size;
-    }
-}
+enum { QUOTED_BYTES_MAX = ENCODE_SCALAR_BYTES_MAX + 2 };
 
 /* ---- strings ------------------------------------------------------------------------ */
 
@@ -110,25 +52,25 @@ static size_t plain_run(struct span text)
 }
 
 /* spec: RFC 8259 7 — quote, backslash and U+0000 to U+001F must be escaped, nothing else */
-static void write_escape(uint8_t c, struct sink *sink)
+static void write_escape(uint8_t c, struct encode_sink *sink)
 {
     static const char letters[0x20] = {
         ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r'};
     static const char digits[] = "0123456789abcdef";
     if (c >= 0x20 || letters[c] != 0) {
         const char escape[] = {'\\', c >= 0x20 ? (char)c : letters[c]};
-        sink_write(sink, escape, sizeof escape);
+        encode_sink_write(sink, escape, sizeof escape);
     } else {
         const char escape[] = {'\\', 'u', '0', '0', digits[c >> 4], digits[c & 15]};
-        sink_write(sink, escape, sizeof escape);
+        encode_sink_write(sink, escape, sizeof escape);
     }
 }
 
 /* Bytes that are well-formed UTF-8 already. */
-static void write_string(struct span string, struct sink *sink)
+static void write_string(struct span string, struct encode_sink *sink)
 {
     size_t run = plain_run(string);
-    uint8_t *out = sink_room(sink, run + 2);
+    uint8_t *out = encode_sink_room(sink, run + 2);
     if (out == NULL) {
         return;
     }
@@ -146,136 +88,72 @@ static void write_string(struct span string, struct sink *sink)
         write_escape(string.data[run], sink);
         struct span rest = span_of(string.data + run + 1, string.size - run - 1);
         size_t plain = plain_run(rest);
-        sink_write(sink, rest.data, plain);
+        encode_sink_write(sink, rest.data, plain);
         run += 1 + plain;
     }
-    sink_write(sink, "\"", 1);
+    encode_sink_write(sink, "\"", 1);
 }
 
-/* ---- scalars: each writes to `out` and returns its length ------------------------------ */
+/* ---- values -------------------------------------------------------------------------- */
 
-static size_t put_literal(const char *literal, size_t size, char *out)
+/* What JSON has no literal for is a string: dates, and doubles that are not numbers. */
+static bool is_quoted(const struct field *field, const struct row_value *value)
 {
-    memcpy(out, literal, size);
-    return size;
-}
-#define PUT_LITERAL(literal, out) put_literal(literal, sizeof(literal) - 1, out)
-
-static size_t put_double(double real, char *out)
-{
-    if (isfinite(real)) {
-        return text_format_double(real, out);
+    switch (field->type) {
+    case COLUMN_DATE:
+    case COLUMN_TIMESTAMP:
+    case COLUMN_TIMESTAMP_NTZ:
+        return true;
+    case COLUMN_DOUBLE:
+    case COLUMN_FLOAT:
+        return !isfinite(value->real);
+    default:
+        return false;
     }
-    if (isnan(real)) {
-        return PUT_LITERAL("\"NaN\"", out);
-    }
-    return real > 0 ? PUT_LITERAL("\"Infinity\"", out) : PUT_LITERAL("\"-Infinity\"", out);
-}
-
-/* The shortest text that reads back as this float: a float widened has digits of its own. */
-static size_t put_float(double real, char *out)
-{
-    if (!isfinite(real)) {
-        return put_double(real, out);
-    }
-    for (int digits = FLOAT_DIGITS_MIN; digits <= FLOAT_DIGITS_MAX; digits++) {
-        char text[TEXT_DOUBLE_BYTES];
-        int size = snprintf(text, sizeof text, "%.*g", digits, real);
-        double back = 0;
-        assert(size > 0 && size < (int)sizeof text);
-        if (text_parse_double(span_of(text, (size_t)size), &back) && (float)back == (float)real) {
-            return put_double(back, out);
-        }
-    }
-    return put_double(real, out);
-}
-
-static size_t put_date(int64_t days, char *out)
-{
-    out[0] = '"';
-    size_t size = text_format_date((int32_t)days, out + 1);
-    out[size + 1] = '"';
-    return size + 2;
-}
-
-/* Fraction digits only when one of them is not zero. */
-static size_t put_timestamp(int64_t us, bool zone, char *out)
-{
-    enum { FRACTION_BYTES = 7 }; /* the point and six digits, last but for the zone */
-    out[0] = '"';
-    size_t size = text_format_timestamp_ntz(us, out + 1);
-    if (us % 1000000 == 0) {
-        size -= FRACTION_BYTES;
-    }
-    if (zone) {
-        out[1 + size++] = 'Z';
-    }
-    out[1 + size] = '"';
-    return size + 2;
 }
 
 static size_t put_scalar(const struct field *field, const struct row_value *value, char *out)
 {
-    switch (field->type) {
-    case COLUMN_INTEGER:
-    case COLUMN_LONG:
-    case COLUMN_BYTE:
-    case COLUMN_SHORT:
-        return text_format_int64(value->integer, out);
-    case COLUMN_DOUBLE:
-        return put_double(value->real, out);
-    case COLUMN_FLOAT:
-        return put_float(value->real, out);
-    case COLUMN_BOOLEAN:
-        return value->integer != 0 ? PUT_LITERAL("true", out) : PUT_LITERAL("false", out);
-    case COLUMN_DATE:
-        return put_date(value->integer, out);
-    case COLUMN_TIMESTAMP:
-        return put_timestamp(value->integer, true, out);
-    case COLUMN_TIMESTAMP_NTZ:
-        return put_timestamp(value->integer, false, out);
-    case COLUMN_DECIMAL:
-        return text_format_decimal(value->decimal, field->scale, out);
-    case COLUMN_STRING:
-    case COLUMN_BINARY:
-    case COLUMN_TYPE_COUNT:
-        break;
+    if (!is_quoted(field, value)) {
+        return encode_scalar(field, value, out);
     }
-    assert(false && "a scalar type");
-    return 0;
+    out[0] = '"';
+    size_t size = encode_scalar(field, value, out + 1);
+    out[size + 1] = '"';
+    return size + 2;
 }
 
-static void write_binary(struct span bytes, struct sink *sink)
+static void write_binary(struct span bytes, struct encode_sink *sink)
 {
-    sink_settle(sink);
-    buffer_append_byte(sink->buffer, '"');
-    text_base64_encode(bytes, sink->buffer);
-    buffer_append_byte(sink->buffer, '"');
+    encode_sink_write(sink, "\"", 1);
+    encode_sink_base64(sink, bytes);
+    encode_sink_write(sink, "\"", 1);
 }
 
-static void write_value(const struct field *field, const struct row_value *value, struct sink *sink)
+static void write_value(const struct field *field, const struct row_value *value,
+                        struct encode_sink *sink)
 {
     if (field->type == COLUMN_STRING) {
         write_string(value->bytes, sink);
     } else if (field->type == COLUMN_BINARY) {
         write_binary(value->bytes, sink);
     } else {
-        uint8_t *out = sink_room(sink, SCALAR_BYTES_MAX);
+        uint8_t *out = encode_sink_room(sink, QUOTED_BYTES_MAX);
         if (out != NULL) {
             sink->at += put_scalar(field, value, (char *)out);
         }
     }
 }
 
-static void write_null(struct sink *sink)
+static void write_null(struct encode_sink *sink)
 {
-    sink_write(sink, "null", 4);
+    encode_sink_write(sink, "null", 4);
 }
 
 /* "{" or "," and the member's name. */
-static void write_name(const struct field *field, bool first, struct sink *sink)
+static void write_name(const struct field *field, bool first, struct encode_sink *sink)
 {
-    uint8_t *out = sink_room(sink, 1 + field->json_name.size);
+    uint8_t *out = encode_sink_room(sink, 1 + field->json_name.size);
     if (out != NULL) {
         out[0] = first ? '{' : ',';
         memcpy(out + 1, field->json_name.data, field->json_name.size);
@@ -283,54 +161,19 @@ static void write_name(const struct field *field, bool first, struct sink *sink)
     }
 }
 
-static void write_end(bool empty, struct sink *sink)
+static void write_end(bool empty, struct encode_sink *sink)
 {
-    sink_write(sink, empty ? "{}" : "}", empty ? 2 : 1);
-    sink_settle(sink);
+    encode_sink_write(sink, empty ? "{}" : "}", empty ? 2 : 1);
+    encode_sink_settle(sink);
 }
 
 /* ---- from a frame --------------------------------------------------------------------- */
 
-/* A value that is not null. */
-static struct row_value value_of(const struct column *column, int64_t row)
-{
-    struct row_value value = {.type = column->type};
-    switch (column->type) {
-    case COLUMN_STRING:
-    case COLUMN_BINARY:
-        value.bytes = column_bytes(column, row);
-        break;
-    case COLUMN_INTEGER:
-    case COLUMN_DATE:
-    case COLUMN_BYTE:
-    case COLUMN_SHORT:
-        value.integer = column->values.i32[row];
-        break;
-    case COLUMN_LONG:
-    case COLUMN_TIMESTAMP:
-    case COLUMN_TIMESTAMP_NTZ:
-        value.integer = column->values.i64[row];
-        break;
-    case COLUMN_BOOLEAN:
-        value.integer = column->values.u8[row];
-        break;
-    case COLUMN_DOUBLE:
-    case COLUMN_FLOAT:
-        value.real = column->values.f64[row];
-        break;
-    case COLUMN_DECIMAL:
-        value.decimal = column->values.i128[row];
-        break;
-    case COLUMN_TYPE_COUNT:
-        assert(false && "a type of the enum");
-    }
-    return value;
-}
-
-static void write_cell(const struct frame *frame, size_t column, int64_t row, struct sink *sink)
+static void write_cell(const struct frame *frame, size_t column, int64_t row,
+                       struct encode_sink *sink)
 {
     if (column_is_valid(&frame->columns[column], row)) {
-        struct row_value value = value_of(&frame->columns[column], row);
+        struct row_value value = encode_value_of(&frame->columns[column], row);
         write_value(&frame->schema->fields[column], &value, sink);
     } else {
         write_null(sink);
@@ -342,9 +185,9 @@ void encode_json_value(const struct frame *frame, size_t column, int64_t row, st
     assert(column < frame->schema->fields_count);
     assert(row >= 0);
     assert(row < frame->rows_count);
-    struct sink sink = {.buffer = text};
+    struct encode_sink sink = {.buffer = text};
     write_cell(frame, column, row, &sink);
-    sink_settle(&sink);
+    encode_sink_settle(&sink);
 }
 
 void encode_json_row(const struct frame *frame, int64_t row, const bool *columns_mask,
@@ -352,7 +195,7 @@ void encode_json_row(const struct frame *frame, int64_t row, const bool *columns
 {
     assert(row >= 0);
     assert(row < frame->rows_count);
-    struct sink sink = {.buffer = text};
+    struct encode_sink sink = {.buffer = text};
     bool first = true;
     for (size_t i = 0; i < frame->schema->fields_count; i++) {
         if (columns_mask == NULL || columns_mask[i]) {
@@ -364,10 +207,20 @@ void encode_json_row(const struct frame *frame, int64_t row, const bool *columns
     write_end(first, &sink);
 }
 
+void encode_ndjson_rows(const struct frame *frame, int64_t first, int64_t count,
+                        const bool *columns_mask, struct buffer *text)
+{
+    for (int64_t row = first; row < first + count; row++) {
+        encode_json_row(frame, row, columns_mask, text);
+        buffer_append_byte(text, '\n');
+    }
+}
+
 /* ---- from a row image ------------------------------------------------------------------ */
 
 static enum err_code write_image(struct row_reader *reader, const struct schema *schema,
-                                 const bool *columns_mask, struct sink *sink, struct err *err)
+                                 const bool *columns_mask, struct encode_sink *sink,
+                                 struct err *err)
 {
     struct row_value value;
     bool have = row_reader_next(reader, &value);
@@ -404,7 +257,7 @@ enum err_code encode_json_image(struct span image, const struct schema *schema,
     struct row_reader reader;
     TRY(row_reader_init(&reader, image, err));
     size_t size_before = text->size;
-    struct sink sink = {.buffer = text};
+    struct encode_sink sink = {.buffer = text};
     enum err_code code = write_image(&reader, schema, columns_mask, &sink, err);
     if (code != ERR_OK) {
         text->size = size_before;

@@ -36,6 +36,10 @@
 void encode_json_row(const struct frame *frame, int64_t row, const bool *columns_mask,
                      struct buffer *text);
 
+/* Append rows first … first + count - 1 as NDJSON: each on a line of its own, ended by LF. */
+void encode_ndjson_rows(const struct frame *frame, int64_t first, int64_t count,
+                        const bool *columns_mask, struct buffer *text);
+
 /* Append one value alone. */
 void encode_json_value(const struct frame *frame, size_t column, int64_t row, struct buffer *text);
 

@@ -1,6 +1,7 @@
 #include "tests/unit/storage/columns/columns_kit.h"
 
 #include "storage/base/mem.h"
+#include "storage/base/text.h"
 
 #include <criterion/criterion.h>
 
@@ -68,10 +69,10 @@ uint64_t kit_random(uint64_t *state)
 }
 
 /* Characters of one to four bytes, and those that JSON must escape. */
-static void append_random_text(struct column *column, uint64_t *state)
+static void append_random_text(struct column *column, bool plain, uint64_t *state)
 {
-    static const char *const pieces[] = {"a", "Z", "7",  "\"", "\\", "\n", "\x01", " ",
-                                         "é", "ß", "中", "€",  "𝄞",  "é",  "x",    "-"};
+    static const char *const pieces[] = {"a",  "Z", "7", "\"", "\\", "\n", "\x01", " ", ",",
+                                         "\r", "é", "ß", "中", "€",  "𝄞",  "é",    "x", "-"};
     uint8_t text[64];
     size_t size = 0;
     size_t count = kit_random(state) % 14;
@@ -80,7 +81,7 @@ static void append_random_text(struct column *column, uint64_t *state)
         memcpy(text + size, piece, strlen(piece));
         size += strlen(piece);
     }
-    if (kit_random(state) % 8 == 0) {
+    if (kit_random(state) % 8 == 0 && !plain) {
         text[size++] = 0;
     }
     column_append_bytes(column, span_of(text, size));
@@ -119,11 +120,36 @@ static __int128 random_decimal(uint64_t *state, int precision)
     return kit_random(state) % 2 == 0 ? magnitude : -magnitude;
 }
 
-static void append_random_value(const struct field *field, struct column *column, uint64_t *state)
+/* Within the years 0001 to 9999. */
+static int64_t random_time(uint64_t *state, enum column_type type)
 {
+    const int64_t first = text_days_of(1, 1, 1);
+    const int64_t last = text_days_of(9999, 12, 31);
+    int64_t day = first + (int64_t)(kit_random(state) % (uint64_t)(last - first + 1));
+    if (type == COLUMN_DATE) {
+        return day;
+    }
+    const int64_t day_us = INT64_C(86400000000);
+    uint64_t within = kit_random(state) % (uint64_t)day_us;
+    return day * day_us +
+           (int64_t)(kit_random(state) % 2 == 0 ? within : within / 1000000 * 1000000);
+}
+
+/* plain: no NUL in texts, no year outside of 0001 to 9999 */
+static void append_random_value(const struct field *field, struct column *column, bool plain,
+                                uint64_t *state)
+{
+    if (plain && field->type == COLUMN_DATE) {
+        column_append_i32(column, (int32_t)random_time(state, field->type));
+        return;
+    }
+    if (plain && (field->type == COLUMN_TIMESTAMP || field->type == COLUMN_TIMESTAMP_NTZ)) {
+        column_append_i64(column, random_time(state, field->type));
+        return;
+    }
     switch (field->type) {
     case COLUMN_STRING:
-        append_random_text(column, state);
+        append_random_text(column, plain, state);
         break;
     case COLUMN_BINARY: {
         uint64_t bytes = kit_random(state);
@@ -179,10 +205,28 @@ struct frame *kit_random_frame(const struct schema *schema, int64_t rows, uint64
             } else if (nullable && dice == 1 && operation == FRAME_PATCH) {
                 column_append_absent(&frame->columns[i]);
             } else {
-                append_random_value(&schema->fields[i], &frame->columns[i], &state);
+                append_random_value(&schema->fields[i], &frame->columns[i], false, &state);
             }
         }
         frame_end_row(frame, operation, lines ? row * 3 + 1 : 0);
+    }
+    frame_check(frame);
+    return frame;
+}
+
+struct frame *kit_random_rows(const struct schema *schema, int64_t rows, uint64_t seed)
+{
+    uint64_t state = seed * 0x9e3779b97f4a7c15U + 1;
+    struct frame *frame = frame_new(schema);
+    for (int64_t row = 0; row < rows; row++) {
+        for (size_t i = 0; i < schema->fields_count; i++) {
+            if (schema->fields[i].nullable && kit_random(&state) % 6 == 0) {
+                column_append_null(&frame->columns[i]);
+            } else {
+                append_random_value(&schema->fields[i], &frame->columns[i], true, &state);
+            }
+        }
+        frame_end_row(frame, FRAME_UPSERT, 0);
     }
     frame_check(frame);
     return frame;

@@ -26,6 +26,9 @@ uint64_t kit_random(uint64_t *state);
 /* Rows of random values, nulls, operations and absent fields. */
 struct frame *kit_random_frame(const struct schema *schema, int64_t rows, uint64_t seed);
 
+/* Rows of random values and nulls that the API takes: no NUL in texts, years 0001 to 9999. */
+struct frame *kit_random_rows(const struct schema *schema, int64_t rows, uint64_t seed);
+
 /* Same rows in the same order: values (doubles by bits), nulls, presence, operations, lines. */
 bool kit_frames_equal(const struct frame *a, const struct frame *b);
 bool kit_values_equal(const struct column *a, int64_t row_a, const struct column *b, int64_t row_b);
