@@ -298,6 +298,34 @@ enum err_code file_move(const char *from, const char *to, struct err *err)
     return sync_parent(to, err);
 }
 
+/* For file systems that know no O_TMPFILE: a hidden name, given up at once. */
+static enum err_code create_and_unlink(const char *folder, int *fd_out, struct err *err)
+{
+    CLEANUP(mem_cleanup) char *inside = file_join(folder, "x");
+    CLEANUP(mem_cleanup) char *temporary = temporary_beside(inside);
+    CLEANUP(file_close)
+    int fd = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
+    if (fd < 0 || unlink(temporary) != 0) {
+        return err_set_errno(err, errno, "create a temporary file in %s", folder);
+    }
+    *fd_out = fd;
+    fd = -1;
+    return ERR_OK;
+}
+
+enum err_code file_create_nameless(const char *folder, int *fd_out, struct err *err)
+{
+    int fd = open(folder, O_RDWR | O_TMPFILE | O_EXCL | O_CLOEXEC, FILE_MODE);
+    if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR)) {
+        return create_and_unlink(folder, fd_out, err);
+    }
+    if (fd < 0) {
+        return err_set_errno(err, errno, "create a temporary file in %s", folder);
+    }
+    *fd_out = fd;
+    return ERR_OK;
+}
+
 /* ---- reading ---- */
 
 enum err_code file_open_read(const char *path, int *fd_out, int64_t *size_out, struct err *err)
@@ -413,21 +441,38 @@ enum err_code file_free_space(const char *path, int64_t *bytes_out, struct err *
     return ERR_OK;
 }
 
-enum err_code file_map(const char *path, struct span *mapping_out, struct err *err)
+static enum err_code map_descriptor(int fd, int64_t size, struct span *mapping_out, struct err *err)
 {
-    CLEANUP(file_close) int fd = -1;
-    int64_t size = 0;
-    TRY(file_open_read(path, &fd, &size, err));
     if (size == 0) {
         *mapping_out = (struct span){0};
         return ERR_OK;
     }
     void *mapping = mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED, fd, 0);
     if (mapping == MAP_FAILED) {
-        return err_set_errno(err, errno, "map %s", path);
+        return err_set_errno(err, errno, "map");
     }
     *mapping_out = span_of(mapping, (size_t)size);
     return ERR_OK;
+}
+
+enum err_code file_map(const char *path, struct span *mapping_out, struct err *err)
+{
+    CLEANUP(file_close) int fd = -1;
+    int64_t size = 0;
+    TRY(file_open_read(path, &fd, &size, err));
+    if (map_descriptor(fd, size, mapping_out, err) != ERR_OK) {
+        return err_wrap(err, "%s", path);
+    }
+    return ERR_OK;
+}
+
+enum err_code file_map_open(int fd, struct span *mapping_out, struct err *err)
+{
+    struct stat status;
+    if (fstat(fd, &status) != 0) {
+        return err_set_errno(err, errno, "size of an open file");
+    }
+    return map_descriptor(fd, status.st_size, mapping_out, err);
 }
 
 void file_unmap(struct span *mapping)

@@ -56,6 +56,14 @@ enum err_code file_write_derived(const char *path, struct span bytes, struct err
 enum err_code file_create_derived(const char *path, int *fd_out, struct err *err) MUST_USE;
 
 /*
+ * A new file of `folder` without a name, for this user only, to be written and read
+ * by file_write_at, file_read_at and file_map_open: it goes with its descriptor,
+ * however the process ends.
+ * Errors:  ERR_NOT_FOUND the folder; ERR_NO_SPACE; ERR_IO.
+ */
+enum err_code file_create_nameless(const char *folder, int *fd_out, struct err *err) MUST_USE;
+
+/*
  * Publish `bytes` at `path` if nothing is there: temporary file in the same
  * folder (hidden name) → fsync → link → unlink → fsync of the folder.
  * Durable: content and name, when ERR_OK.
@@ -124,6 +132,8 @@ enum err_code file_free_space(const char *path, int64_t *bytes_out, struct err *
  * Memory: file_unmap; the mapping outlives the removal of the name.
  */
 enum err_code file_map(const char *path, struct span *mapping_out, struct err *err) MUST_USE;
+/* The same for an open file; the mapping outlives the descriptor. */
+enum err_code file_map_open(int fd, struct span *mapping_out, struct err *err) MUST_USE;
 void file_unmap(struct span *mapping);
 
 /*

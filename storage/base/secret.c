@@ -215,8 +215,8 @@ void secret_hash(const struct secret_keys *keys, enum secret_purpose purpose, st
     hash_hmac_sha256(span_of(secret_key(keys, purpose), SECRET_KEY_BYTES), bytes, hash_out);
 }
 
-void secret_seal(const struct secret_keys *keys, enum secret_purpose purpose, struct span plain,
-                 struct span context, struct buffer *sealed)
+void secret_seal_under(const uint8_t key[SECRET_KEY_BYTES], struct span plain, struct span context,
+                       struct buffer *sealed)
 {
     assert(plain.size <= SIZE_MAX - SECRET_SEAL_OVERHEAD_BYTES);
     uint8_t *out = buffer_reserve(sealed, plain.size + SECRET_SEAL_OVERHEAD_BYTES);
@@ -224,16 +224,15 @@ void secret_seal(const struct secret_keys *keys, enum secret_purpose purpose, st
         return;
     }
     secret_random(out, NONCE_BYTES);
-    int result = crypto_aead_xchacha20poly1305_ietf_encrypt(out + NONCE_BYTES, NULL, plain.data,
-                                                            plain.size, context.data, context.size,
-                                                            NULL, out, secret_key(keys, purpose));
+    int result =
+        crypto_aead_xchacha20poly1305_ietf_encrypt(out + NONCE_BYTES, NULL, plain.data, plain.size,
+                                                   context.data, context.size, NULL, out, key);
     assert(result == 0);
     buffer_advance(sealed, plain.size + SECRET_SEAL_OVERHEAD_BYTES);
 }
 
-enum err_code secret_unseal(const struct secret_keys *keys, enum secret_purpose purpose,
-                            struct span sealed, struct span context, struct buffer *plain,
-                            struct err *err)
+enum err_code secret_unseal_under(const uint8_t key[SECRET_KEY_BYTES], struct span sealed,
+                                  struct span context, struct buffer *plain, struct err *err)
 {
     if (sealed.size < SECRET_SEAL_OVERHEAD_BYTES) {
         return err_set(err, ERR_INVALID, "sealed text is too short");
@@ -244,11 +243,24 @@ enum err_code secret_unseal(const struct secret_keys *keys, enum secret_purpose 
     if (out == NULL) {
         return buffer_check(plain, "sealed text", err);
     }
-    if (crypto_aead_xchacha20poly1305_ietf_decrypt(
-            out, NULL, NULL, sealed.data + NONCE_BYTES, sealed.size - NONCE_BYTES, context.data,
-            context.size, sealed.data, secret_key(keys, purpose)) != 0) {
+    if (crypto_aead_xchacha20poly1305_ietf_decrypt(out, NULL, NULL, sealed.data + NONCE_BYTES,
+                                                   sealed.size - NONCE_BYTES, context.data,
+                                                   context.size, sealed.data, key) != 0) {
         return err_set(err, ERR_INVALID, "sealed text is not ours or not for this use");
     }
     buffer_advance(plain, size);
     return ERR_OK;
+}
+
+void secret_seal(const struct secret_keys *keys, enum secret_purpose purpose, struct span plain,
+                 struct span context, struct buffer *sealed)
+{
+    secret_seal_under(secret_key(keys, purpose), plain, context, sealed);
+}
+
+enum err_code secret_unseal(const struct secret_keys *keys, enum secret_purpose purpose,
+                            struct span sealed, struct span context, struct buffer *plain,
+                            struct err *err)
+{
+    return secret_unseal_under(secret_key(keys, purpose), sealed, context, plain, err);
 }

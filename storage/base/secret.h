@@ -62,3 +62,10 @@ void secret_seal(const struct secret_keys *keys, enum secret_purpose purpose, st
 enum err_code secret_unseal(const struct secret_keys *keys, enum secret_purpose purpose,
                             struct span sealed, struct span context, struct buffer *plain,
                             struct err *err) MUST_USE;
+
+/* The same under a key of the caller's own (secret_random), which it wipes. */
+void secret_seal_under(const uint8_t key[SECRET_KEY_BYTES], struct span plain, struct span context,
+                       struct buffer *sealed);
+enum err_code secret_unseal_under(const uint8_t key[SECRET_KEY_BYTES], struct span sealed,
+                                  struct span context, struct buffer *plain,
+                                  struct err *err) MUST_USE;
