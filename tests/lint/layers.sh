@@ -20,9 +20,10 @@ storage/snapshot: delta parquet object columns base
 storage/catalog: columns base
 storage/journal: base
 storage/audit: journal base
+storage/remote: base
 openapi: base
-handlers: catalog journal audit snapshot columns base
-workers: catalog journal audit snapshot delta object columns base
+handlers: catalog journal audit remote snapshot columns base
+workers: catalog journal audit remote snapshot delta object columns base
 '
 
 # Third-party headers and the only files (globs) that may include them.
@@ -33,7 +34,7 @@ jansson.h:
 sodium.h: storage/base/secret.c storage/base/hash.c
 gnutls/: storage/base/hash.c server/*
 xxhash.h: storage/base/hash.c
-curl/: storage/object/s3.c server/cli/client.c
+curl/: storage/object/s3.c storage/remote/client.c server/cli/client.c
 zstd: storage/parquet/codec.c storage/columns/inflate.c storage/columns/deflate.c storage/columns/frame_codec.c
 zlib.h: storage/base/hash.c storage/parquet/codec.c storage/columns/inflate.c storage/columns/deflate.c
 snappy-c.h: storage/parquet/codec.c
