@@ -17,13 +17,14 @@ storage/parquet: columns base
 storage/object: base
 storage/delta: parquet object columns base
 storage/snapshot: delta parquet object columns base
-storage/catalog: columns base
+storage/catalog: jobs columns base
 storage/journal: base
 storage/audit: journal base
+storage/jobs: columns base
 storage/remote: base
 openapi: base
-handlers: catalog journal audit remote snapshot columns base
-workers: catalog journal audit remote snapshot delta object columns base
+handlers: catalog jobs journal audit remote snapshot columns base
+workers: catalog jobs journal audit remote snapshot delta object columns base
 '
 
 # Third-party headers and the only files (globs) that may include them.
