@@ -10,7 +10,7 @@
  * A deleted job starts no more runs. Its row stays, invisible to job_get and
  * job_list, until retention has taken its last run.
  *
- * Schedule: next_fire_us is stored with the definition, in the same transaction, and
+ * Schedule: where it stands is stored with the definition, in the same transaction, and
  * moved on in the transaction that makes the run (run_create, `fire`) or leaves fire
  * times out (job_set_schedule). So a fire time makes one run or none, never two, and
  * one that passed while the process was down is found again: it lies in the past.
@@ -52,15 +52,23 @@ struct job_tag {
     const char *value; /* "" = none */
 };
 
+/* Where a schedule stands (storage/jobs/schedule.h): wall times. All zero = no schedule. */
+struct job_schedule {
+    int64_t anchor_us;    /* of every_seconds */
+    int64_t decided_us;   /* fire times up to here made their run or were left out */
+    int64_t next_fire_us; /* 0 = none: paused, or it never fires again */
+};
+
 /* What a new version of a job says. Texts are borrowed for the call. */
 struct job_content {
     const char *name;       /* 1 to JOB_NAME_BYTES_MAX bytes */
     const char *definition; /* canonical JSON */
     const struct job_tag *tags;
     size_t tags_count;
-    struct id author;     /* who says so */
-    struct id run_as;     /* whose grants its runs use */
-    int64_t next_fire_us; /* wall; 0 = no schedule, or paused */
+    struct id author; /* who says so */
+    struct id run_as; /* whose grants its runs use */
+    /* job_change: NULL = goes on as it stands; that is the way unless timing or pause changed */
+    const struct job_schedule *schedule;
 };
 
 /* The Idempotency-Key of a creation, stored in the transaction that makes the job. */
@@ -95,8 +103,8 @@ enum err_code job_find_made(struct catalog *catalog, const struct job_creation_k
                             bool *found_out, int64_t *job_id_out, struct err *err) MUST_USE;
 
 /*
- * A new version. Replaces name, tags and next_fire_us; last_fire_us and the states of triggers
- * stay (job_set_triggers drops those that no longer are).
+ * A new version. Replaces name and tags; the states of triggers stay (job_set_triggers drops
+ * those that no longer are).
  *
  *   version      the one the caller changed; must still be the current one
  *   version_out  the new one
@@ -175,25 +183,24 @@ enum err_code job_list(struct catalog *catalog, const struct job_filter *filter,
 
 /* ---- schedules ---- */
 
-struct job_schedule {
+struct job_due {
     int64_t job_id;
     int32_t version;
-    int64_t next_fire_us; /* > 0 */
-    int64_t last_fire_us; /* 0 = never */
+    struct job_schedule schedule;
 };
 
 /* Jobs with 0 < next_fire_us <= now_us, the longest due first. INT64_MAX: all that have a schedule.
  */
 enum err_code jobs_due(struct catalog *catalog, int64_t now_us, size_t limit, struct arena *arena,
-                       struct job_schedule **due_out, size_t *count_out, struct err *err) MUST_USE;
+                       struct job_due **due_out, size_t *count_out, struct err *err) MUST_USE;
 
 /*
  * Move a schedule on without making a run: fire times are left out, or there is none to come.
  *
  * Errors:  ERR_NOT_FOUND; ERR_PRECONDITION the version is no longer the current one.
  */
-enum err_code job_set_schedule(struct catalog *catalog, const struct job_schedule *schedule,
-                               struct err *err) MUST_USE;
+enum err_code job_set_schedule(struct catalog *catalog, int64_t job_id, int32_t version,
+                               const struct job_schedule *schedule, struct err *err) MUST_USE;
 
 /* ---- triggers ---- */
 

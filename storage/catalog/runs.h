@@ -69,8 +69,7 @@ const char *run_trigger_name(enum run_trigger trigger); /* "MANUAL" */
 
 /* Where the job's schedule or trigger stands once the run is made. */
 struct run_fire {
-    int64_t next_fire_us; /* -1 = the schedule stays as it is; 0 = there is no next time */
-    int64_t last_fire_us;
+    const struct job_schedule *schedule;     /* NULL = as it stands */
     const struct job_trigger_state *trigger; /* one trigger's new state; NULL = none */
 };
 
@@ -108,13 +107,12 @@ enum err_code run_create(struct catalog *catalog, const struct run_new *new, int
 
 /* ---- what the runner stores ---- */
 
-/* A node as it is from now on. */
+/* A node as it is from now on. One that is `renewed` forgets its values and pins first. */
 struct run_task_change {
     const struct graph_node *node;
     const char *values;     /* JSON object; NULL = those stored stay */
     const char *error_code; /* of its last attempt, or why it did not run; NULL = none */
     const char *error;
-    bool forget_pins; /* it begins anew (repair): what it had pinned counts no longer */
 };
 
 struct run_attempt_id {
@@ -267,7 +265,7 @@ enum attempt_state {
 const char *attempt_state_name(enum attempt_state state); /* "RUNNING" */
 
 struct run_task {
-    struct graph_node node; /* `changed` is false */
+    struct graph_node node; /* `changed` and `renewed` are false */
     const char *values;     /* JSON object; "{}" = none */
     const char *error_code; /* NULL = none, as `error` */
     const char *error;
@@ -366,8 +364,8 @@ enum err_code runs_active_count(struct catalog *catalog, int64_t job_id, int64_t
 
 struct run_retention {
     int64_t before_us;   /* runs that ended earlier go; 0 = age alone takes none */
-    int64_t per_job_max; /* terminated runs kept of one job, newest first (one-offs together are
-                            one more job); 0 = without limit */
+    int64_t per_job_max; /* newest runs kept of one job (one-offs together are one more job);
+                            0 = without limit */
 };
 
 /*
