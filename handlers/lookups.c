@@ -7,6 +7,7 @@
 #include "handlers/problem.h"
 #include "handlers/rows.h"
 #include "storage/base/hash.h"
+#include "storage/base/json_raw.h"
 #include "storage/columns/encode_json.h"
 #include "storage/snapshot/lookup.h"
 #include "storage/snapshot/scan.h"
@@ -17,8 +18,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-static enum err_code append_key(struct exchange *exchange, const struct json *key, size_t index,
-                                struct frame *keys)
+/* `text` is the key as it stands in the body. */
+static enum err_code append_key(struct exchange *exchange, const struct json *key, struct span text,
+                                size_t index, struct frame *keys)
 {
     const struct schema *schema = keys->schema;
     if (json_kind(key) != JSON_KIND_OBJECT || json_count(key) != schema->key_count) {
@@ -29,8 +31,11 @@ static enum err_code append_key(struct exchange *exchange, const struct json *ke
     for (size_t i = 0; i < schema->key_count; i++) {
         size_t column = schema->key[i];
         struct row_value value = {0};
+        struct span digits = {0};
         const struct field *field = &schema->fields[column];
-        if (rows_parse_value(exchange, field, json_get(key, field->name), &value) != ERR_OK) {
+        (void)json_raw_find(text, field->name, &digits); /* absent: the document says so too */
+        if (rows_parse_value(exchange, field, json_get(key, field->name), digits, &value) !=
+            ERR_OK) {
             return err_wrap(&exchange->err, "/keys/%zu/%s", index, field->name);
         }
         row_value_append(&keys->columns[column], &value);
@@ -42,6 +47,15 @@ static enum err_code append_key(struct exchange *exchange, const struct json *ke
     }
     frame_end_row(keys, FRAME_UPSERT, 0);
     return ERR_OK;
+}
+
+/* The keys as they stand in the body, which has some. */
+static struct json_raw keys_of(const struct exchange *exchange)
+{
+    struct span keys;
+    bool found = json_raw_find(exchange->body, "keys", &keys);
+    assert(found);
+    return json_raw_items(keys);
 }
 
 static enum err_code parse_keys(struct exchange *exchange, const struct json *body,
@@ -58,9 +72,13 @@ static enum err_code parse_keys(struct exchange *exchange, const struct json *bo
                        "the table has no key; POST /v1/tables/{table}/rows/query finds its rows");
     }
     CLEANUP(frame_free) struct frame *keys = frame_new(schema);
-    for (size_t i = 0; i < count; i++) {
-        TRY(append_key(exchange, json_at(list, i), i, keys));
+    struct json_raw raw = keys_of(exchange);
+    struct span name;
+    struct span text;
+    for (size_t i = 0; json_raw_next(&raw, &name, &text); i++) {
+        TRY(append_key(exchange, json_at(list, i), text, i, keys));
     }
+    assert((size_t)keys->rows_count == count);
     *keys_out = keys;
     keys = NULL;
     return ERR_OK;
@@ -86,15 +104,16 @@ static enum err_code audit(struct services *services, struct exchange *exchange,
 }
 
 static enum err_code write_rows(struct exchange *exchange, const struct snapshot *snapshot,
-                                const struct json *body, const struct lookup_result *result,
-                                const bool *mask)
+                                const struct lookup_result *result, const bool *mask)
 {
     struct buffer *answer = &exchange->answer;
-    const struct json *list = json_get(body, "keys");
+    struct json_raw raw = keys_of(exchange);
+    struct span name;
+    struct span key;
     buffer_append_format(answer, "{\"version\":%" PRId64 ",\"rows\":[", snapshot->version);
-    for (size_t i = 0; i < result->count; i++) {
+    for (size_t i = 0; i < result->count && json_raw_next(&raw, &name, &key); i++) {
         buffer_append_text(answer, i > 0 ? ",{\"key\":" : "{\"key\":");
-        json_write(json_at(list, i), answer);
+        buffer_append_span(answer, key); /* as it was asked for */
         if (result->rows[i].found) {
             buffer_append_text(answer, ",\"found\":true,\"row\":");
             TRY(encode_json_image(result->rows[i].image, snapshot->schema, mask, answer,
@@ -153,7 +172,7 @@ static enum err_code look_up(struct services *services, struct exchange *exchang
     TRY(lookup_keys(snapshot, keys, &result, &exchange->err));
     int64_t found = count_found(&result);
     TRY(audit(services, exchange, table, body, schema, found));
-    TRY(write_rows(exchange, snapshot, body, &result, mask));
+    TRY(write_rows(exchange, snapshot, &result, mask));
     exchange->status = 200;
     exchange->log_version = snapshot->version;
     exchange->log_records = found;

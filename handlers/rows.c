@@ -13,7 +13,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum rows_limits { NAMES_MAX = SCHEMA_FIELDS_MAX, VALUE_BYTES_MAX = 1 << 20 };
+enum { NAMES_MAX = SCHEMA_FIELDS_MAX };
 
 enum err_code rows_split_names(struct exchange *exchange, struct span list, struct span **names_out,
                                size_t *count_out)
@@ -71,7 +71,8 @@ enum err_code rows_parse_columns(struct exchange *exchange, const struct schema 
 }
 
 enum err_code rows_parse_value(struct exchange *exchange, const struct field *field,
-                               const struct json *json, struct row_value *value_out)
+                               const struct json *json, struct span text,
+                               struct row_value *value_out)
 {
     struct span string;
     enum json_kind kind = json_kind(json);
@@ -79,16 +80,8 @@ enum err_code rows_parse_value(struct exchange *exchange, const struct field *fi
         return err_set(&exchange->err, ERR_INVALID, "give a value of type %s",
                        column_type_name(field->type));
     }
-    if (json_as_string(json, &string)) {
-        return scan_value_parse(field, string, &exchange->arena, value_out, &exchange->err);
-    }
-    struct buffer text;
-    buffer_init(&text, VALUE_BYTES_MAX);
-    json_write(json, &text);
-    enum err_code code =
-        scan_value_parse(field, buffer_span(&text), &exchange->arena, value_out, &exchange->err);
-    buffer_deinit(&text);
-    return code;
+    return scan_value_parse(field, json_as_string(json, &string) ? string : text, &exchange->arena,
+                            value_out, &exchange->err);
 }
 
 enum err_code rows_after_is_visible(struct services *services, struct exchange *exchange,

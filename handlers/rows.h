@@ -37,10 +37,15 @@ enum err_code rows_split_names(struct exchange *exchange, struct span list, stru
  * A value of a request body (a filter's, a key's) as the column's own. Strings of the
  * value that are borrowed live in the arena.
  *
+ *   json  the value as the document has it; NULL = absent
+ *   text  the value as it stands in the body (json_raw.h): digits of a decimal that a
+ *         document would round are taken from here
+ *
  * Errors:  ERR_INVALID, in exchange->err, without a place: the caller wraps it.
  */
 enum err_code rows_parse_value(struct exchange *exchange, const struct field *field,
-                               const struct json *json, struct row_value *value_out) MUST_USE;
+                               const struct json *json, struct span text,
+                               struct row_value *value_out) MUST_USE;
 
 /*
  * Has the batch that `after` names become visible? Not asked for: true.

@@ -9,6 +9,7 @@
 #include "handlers/rows.h"
 #include "handlers/times.h"
 #include "storage/base/hash.h"
+#include "storage/base/json_raw.h"
 #include "storage/base/text.h"
 #include "storage/columns/encode_json.h"
 #include "storage/snapshot/history.h"
@@ -163,8 +164,34 @@ static enum err_code listing_of_query(struct services *services, struct exchange
 
 /* ---- asking by body ---- */
 
+/* A member of the body as it stands there; empty when absent. */
+static struct span body_part(const struct exchange *exchange, const char *name)
+{
+    struct span part = {0};
+    (void)json_raw_find(exchange->body, name, &part); /* stays empty then */
+    return part;
+}
+
+/* The value or values of a filter; `text` is what stands in the body. */
+static enum err_code parse_filter_values(struct exchange *exchange, const struct field *field,
+                                         const struct json *json, struct span text,
+                                         struct row_value *values)
+{
+    if (json_kind(json) != JSON_KIND_ARRAY) {
+        return rows_parse_value(exchange, field, json, text, values);
+    }
+    struct json_raw raw = json_raw_items(text);
+    struct span name;
+    struct span item;
+    for (size_t i = 0; json_raw_next(&raw, &name, &item); i++) {
+        TRY(rows_parse_value(exchange, field, json_at(json, i), item, &values[i]));
+    }
+    return ERR_OK;
+}
+
+/* `text` is the filter as it stands in the body. */
 static enum err_code parse_body_filter(struct exchange *exchange, const struct schema *schema,
-                                       const struct json *json, size_t index,
+                                       const struct json *json, struct span text, size_t index,
                                        struct scan_filter *filter_out)
 {
     static const char *const names[] = {"column", "operator", "value", NULL};
@@ -185,18 +212,17 @@ static enum err_code parse_body_filter(struct exchange *exchange, const struct s
             "/filters/%zu/operator: give eq, ne, lt, le, gt, ge, in, is_null or not_null", index);
     }
     const struct json *value = json_get(json, "value");
-    bool many = json_kind(value) == JSON_KIND_ARRAY;
-    size_t count = many ? json_count(value) : value != NULL;
+    size_t count = json_kind(value) == JSON_KIND_ARRAY ? json_count(value) : value != NULL;
     struct row_value *values = arena_alloc(&exchange->arena, (count + 1) * sizeof *values);
     if (values == NULL || count > SCAN_VALUES_MAX) {
         return err_set(&exchange->err, ERR_TOO_LARGE, "/filters/%zu/value: at most %d values",
                        index, SCAN_VALUES_MAX);
     }
-    for (size_t i = 0; i < count; i++) {
-        if (rows_parse_value(exchange, &schema->fields[column], many ? json_at(value, i) : value,
-                             &values[i]) != ERR_OK) {
-            return err_wrap(&exchange->err, "/filters/%zu/value", index);
-        }
+    struct span value_text;
+    if (json_raw_find(text, "value", &value_text) &&
+        parse_filter_values(exchange, &schema->fields[column], value, value_text, values) !=
+            ERR_OK) {
+        return err_wrap(&exchange->err, "/filters/%zu/value", index);
     }
     filter.values = values;
     filter.values_count = count;
@@ -208,6 +234,9 @@ static enum err_code parse_body_filters(struct exchange *exchange, const struct 
                                         const struct json *filters, struct listing *listing)
 {
     size_t count = json_count(filters);
+    if (json_kind(filters) != JSON_KIND_NULL && json_kind(filters) != JSON_KIND_ARRAY) {
+        return err_set(&exchange->err, ERR_INVALID, "/filters: give an array of filters");
+    }
     if (count > SCAN_FILTERS_MAX) {
         return err_set(&exchange->err, ERR_TOO_LARGE, "/filters: at most %d", SCAN_FILTERS_MAX);
     }
@@ -215,8 +244,12 @@ static enum err_code parse_body_filters(struct exchange *exchange, const struct 
     if (listing->filters == NULL) {
         return err_set(&exchange->err, ERR_TOO_LARGE, "/filters: too many");
     }
-    for (size_t i = 0; i < count; i++) {
-        TRY(parse_body_filter(exchange, schema, json_at(filters, i), i, &listing->filters[i]));
+    struct json_raw raw = json_raw_items(body_part(exchange, "filters"));
+    struct span name;
+    struct span text;
+    for (size_t i = 0; json_raw_next(&raw, &name, &text); i++) {
+        TRY(parse_body_filter(exchange, schema, json_at(filters, i), text, i,
+                              &listing->filters[i]));
     }
     listing->filters_count = count;
     return ERR_OK;
@@ -446,17 +479,6 @@ enum handler_result handle_row_list(struct services *services, struct exchange *
     return answer_listing(services, exchange, table, &listing, handle_row_list);
 }
 
-/* Columns and filters of a body as text, for the fingerprint. */
-static struct span body_part(struct exchange *exchange, const struct json *part)
-{
-    struct buffer text;
-    buffer_init(&text, VALUE_BYTES_MAX);
-    json_write(part, &text);
-    struct span copy = span_of_text(arena_text(&exchange->arena, buffer_span(&text)));
-    buffer_deinit(&text);
-    return copy;
-}
-
 enum handler_result handle_row_query(struct services *services, struct exchange *exchange)
 {
     CLEANUP(table_release) struct table *table = NULL;
@@ -470,9 +492,8 @@ enum handler_result handle_row_query(struct services *services, struct exchange 
     if (listing_of_body(exchange, schema, body, &listing) != ERR_OK) {
         return problem_err(exchange);
     }
-    listing.fingerprint =
-        fingerprint_of(exchange, table, body_part(exchange, json_get(body, "columns")),
-                       body_part(exchange, json_get(body, "filters")));
+    listing.fingerprint = fingerprint_of(exchange, table, body_part(exchange, "columns"),
+                                         body_part(exchange, "filters"));
     return answer_listing(services, exchange, table, &listing, handle_row_query);
 }
 

@@ -174,6 +174,7 @@ enum handler_result handle_table_put(struct services *services, struct exchange 
     if (exchange_body_json(exchange, &body) != ERR_OK) {
         return problem_err(exchange);
     }
+    schema_keep_digits(body, exchange->body);
     if (schema_parse(body, &wanted, &exchange->err) != ERR_OK) {
         return problem_err_as(exchange, 422, "invalid_definition");
     }

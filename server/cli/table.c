@@ -7,6 +7,7 @@
 #include "server/cli/command.h"
 
 #include "storage/base/file.h"
+#include "storage/base/json_raw.h"
 #include "storage/base/mem.h"
 #include "storage/base/text.h"
 #include "storage/columns/encode_json.h"
@@ -232,8 +233,12 @@ static enum err_code folder_history(const struct arguments *arguments, const cha
 
 /* ---- tables of a server ---- */
 
-/* Visits each item of a page's array; returns false to stop. */
-typedef bool item_fn(const struct arguments *arguments, const struct json *item, void *arg);
+/*
+ * Visits each item of a page's array, also as the text the server sent, which has
+ * every digit; returns false to stop.
+ */
+typedef bool item_fn(const struct arguments *arguments, const struct json *item, struct span text,
+                     void *arg);
 
 /* Append "&name=value" with the value encoded. */
 static void add_parameter(struct buffer *path, const char *name, const char *value)
@@ -242,23 +247,37 @@ static void add_parameter(struct buffer *path, const char *name, const char *val
     text_percent_encode(span_of_text(value), "", path);
 }
 
+/* One page, as text and as a document. */
 static enum err_code get_page(struct client *client, const char *base, const char *token,
-                              struct json **page_out, struct err *err)
+                              struct buffer *body_out, struct json **page_out, struct err *err)
 {
     struct buffer path;
-    struct buffer body;
     buffer_init(&path, PATH_BYTES_MAX);
     buffer_append_text(&path, base);
     if (token != NULL) {
         add_parameter(&path, "page_token", token);
     }
     buffer_append_byte(&path, '\0');
-    enum err_code code = client_get(client, (const char *)path.data, &body, err);
+    enum err_code code = client_get(client, (const char *)path.data, body_out, err);
     buffer_deinit(&path);
     TRY(code);
-    code = json_parse(buffer_span(&body), page_out, err);
-    buffer_deinit(&body);
-    return code;
+    return json_parse(buffer_span(body_out), page_out, err);
+}
+
+/* Visit the items of one page until one says no. */
+static bool visit_page(const struct arguments *arguments, const struct json *page, struct span body,
+                       const char *member, item_fn *visit, void *arg)
+{
+    struct span list = {0};
+    (void)json_raw_find(body, member, &list); /* absent: there is nothing to visit */
+    struct json_raw raw = json_raw_items(list);
+    struct span name;
+    struct span text;
+    bool going_on = true;
+    for (size_t i = 0; going_on && json_raw_next(&raw, &name, &text); i++) {
+        going_on = visit(arguments, json_at(json_get(page, member), i), text, arg);
+    }
+    return going_on;
 }
 
 /* Walk all pages of a listing whose items are in `member`. */
@@ -270,11 +289,9 @@ static enum err_code walk_pages(const struct arguments *arguments, struct client
     bool going_on = true;
     while (going_on) {
         CLEANUP(json_free) struct json *page = NULL;
-        TRY(get_page(client, base, token, &page, err));
-        const struct json *items = json_get(page, member);
-        for (size_t i = 0; going_on && i < json_count(items); i++) {
-            going_on = visit(arguments, json_at(items, i), arg);
-        }
+        CLEANUP(buffer_deinit) struct buffer body = {0};
+        TRY(get_page(client, base, token, &body, &page, err));
+        going_on = visit_page(arguments, page, buffer_span(&body), member, visit, arg);
         const char *next = json_text(json_get(page, "next_page_token"));
         mem_cleanup(&token);
         token = next != NULL ? mem_copy_text(next) : NULL;
@@ -283,20 +300,12 @@ static enum err_code walk_pages(const struct arguments *arguments, struct client
     return ERR_OK;
 }
 
-static void print_json(const struct json *json)
-{
-    struct buffer text;
-    buffer_init(&text, ROW_BYTES_MAX);
-    json_write(json, &text);
-    (void)printf("%.*s\n", SPAN_PRINT(buffer_span(&text))); /* output */
-    buffer_deinit(&text);
-}
-
-static bool print_table(const struct arguments *arguments, const struct json *item, void *arg)
+static bool print_table(const struct arguments *arguments, const struct json *item,
+                        struct span text, void *arg)
 {
     (void)arg; /* nothing is counted */
     if (arguments->command.json) {
-        print_json(item);
+        (void)printf("%.*s\n", SPAN_PRINT(text)); /* output */
     } else {
         (void)printf("%-32s version %-8" PRId64 " %12" PRId64 " rows  %s\n",
                      command_text(item, "name"), command_integer(item, "version"),
@@ -305,19 +314,23 @@ static bool print_table(const struct arguments *arguments, const struct json *it
     return true;
 }
 
-static bool print_row(const struct arguments *arguments, const struct json *item, void *arg)
+static bool print_row(const struct arguments *arguments, const struct json *item, struct span text,
+                      void *arg)
 {
     int64_t *count = arg;
+    (void)item; /* the text is the row */
     if (!arguments->count) {
-        print_json(item);
+        (void)printf("%.*s\n", SPAN_PRINT(text)); /* output */
     }
     *count += 1;
     return arguments->limit < 0 || *count < arguments->limit;
 }
 
-static bool print_entry(const struct arguments *arguments, const struct json *item, void *arg)
+static bool print_entry(const struct arguments *arguments, const struct json *item,
+                        struct span text, void *arg)
 {
     int64_t *count = arg;
+    (void)text; /* printed for people */
     int64_t timestamp_us = 0;
     (void)text_parse_timestamp(span_of_text(command_text(item, "timestamp")),
                                &timestamp_us); /* 0 then */

@@ -164,6 +164,12 @@ enum err_code schema_parse(const struct json *definition, struct schema **schema
                            struct err *err) MUST_USE;
 
 /*
+ * Before schema_parse, of a definition read from `text`: bounds of decimal fields
+ * that stand there as numbers which a document rounds become texts with all digits.
+ */
+void schema_keep_digits(struct json *definition, struct span text);
+
+/*
  * As schema_parse, for a definition that was accepted as `version` before (the
  * catalog's copy).
  * Errors:  also ERR_CORRUPT for a version below 1.

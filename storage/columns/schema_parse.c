@@ -5,7 +5,9 @@
  */
 #include "storage/columns/schema.h"
 
+#include "storage/base/json_raw.h"
 #include "storage/base/mem.h"
+#include "storage/base/text.h"
 #include "storage/columns/schema_build.h"
 
 static const int64_t delete_retention_default_seconds = 604800;                /* 7 days */
@@ -340,6 +342,56 @@ enum err_code schema_load(const struct json *definition, int32_t version,
     schema = NULL;
     return ERR_OK;
 }
+
+/* ---- digits that a document does not keep ---- */
+
+/* Does the double a document has mean what the digits say? */
+static bool is_exact(double real, struct span digits, const struct field *type)
+{
+    char text[TEXT_DOUBLE_BYTES];
+    __int128 said = 0;
+    __int128 kept = 0;
+    struct span shortest = span_of(text, text_format_double(real, text));
+    return text_parse_decimal(digits, type->precision, type->scale, &said) &&
+           text_parse_decimal(shortest, type->precision, type->scale, &kept) && said == kept;
+}
+
+static void keep_bound(struct json *field, struct span text, const char *name,
+                       const struct field *type)
+{
+    const struct json *bound = json_get(field, name);
+    struct span digits;
+    double real = 0;
+    if (json_kind(bound) == JSON_KIND_REAL && json_as_real(bound, &real) &&
+        json_raw_find(text, name, &digits) && !is_exact(real, digits, type)) {
+        json_set(field, name, json_new_string(digits));
+    }
+}
+
+void schema_keep_digits(struct json *definition, struct span text)
+{
+    const struct json *fields = json_get(json_get(definition, "schema"), "fields");
+    struct span schema = {0};
+    struct span list = {0};
+    if (!json_raw_find(text, "schema", &schema) || !json_raw_find(schema, "fields", &list)) {
+        return; /* schema_parse says so */
+    }
+    struct json_raw raw = json_raw_items(list);
+    struct span name;
+    struct span field_text;
+    for (size_t i = 0; json_raw_next(&raw, &name, &field_text); i++) {
+        struct json *field = (struct json *)(uintptr_t)json_at(fields, i); /* ours to change */
+        struct field type = {0};
+        struct span type_name;
+        if (json_as_string(json_get(field, "type"), &type_name) &&
+            schema_parse_decimal_type(type_name, &type.precision, &type.scale)) {
+            keep_bound(field, field_text, "minimum", &type);
+            keep_bound(field, field_text, "maximum", &type);
+        }
+    }
+}
+
+/* ---- definitions ---- */
 
 enum err_code schema_parse(const struct json *definition, struct schema **schema_out,
                            struct err *err)

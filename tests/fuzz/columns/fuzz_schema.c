@@ -26,8 +26,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct err err = {0};
     CLEANUP(json_free) struct json *definition = NULL;
     CLEANUP(schema_release) struct schema *schema = NULL;
-    if (json_parse(span_of(data, size), &definition, &err) != ERR_OK ||
-        schema_parse(definition, &schema, &err) != ERR_OK) {
+    bool parsed = json_parse(span_of(data, size), &definition, &err) == ERR_OK;
+    if (parsed) {
+        schema_keep_digits(definition, span_of(data, size));
+    }
+    if (!parsed || schema_parse(definition, &schema, &err) != ERR_OK) {
         assert(schema == NULL);
         assert(err.msg[0] != '\0');
         return 0;

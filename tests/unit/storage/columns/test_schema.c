@@ -584,3 +584,88 @@ Test(schema, foreign_tables_are_read_or_refused_by_name)
     cr_expect_eq(schema_parse_delta(span_of_text(one), stranger, &schema, &err), ERR_CORRUPT);
     cr_expect_null(schema);
 }
+
+/* A definition of one field with a minimum, as a client writes it. */
+static void write_bounded(const char *type, const char *minimum, struct buffer *text)
+{
+    buffer_append_format(text,
+                         "{\"merge\":\"append\",\"schema\":{\"fields\":[{\"name\":\"a\",\"type\":"
+                         "\"string\"},{\"type\":\"%s\",\"\\u006dinimum\": %s ,\"name\":\"x\"}]}}",
+                         type, minimum);
+}
+
+Test(schema, bounds_of_decimals_keep_every_digit)
+{
+    static const struct {
+        const char *type;
+        const char *minimum;
+        const char *printed; /* in the canonical definition; NULL: refused */
+    } cases[] = {
+        {"decimal(10,2)", "0.25", "\"minimum\":0.25,"},
+        {"decimal(10,2)", "1E2", "\"minimum\":100,"},
+        {"decimal(10,2)", "0.250", "\"minimum\":0.25,"},
+        {"decimal(10,2)", "-7", "\"minimum\":-7,"},
+        {"decimal(19,2)", "12345678901234567.89", "\"minimum\":\"12345678901234567.89\","},
+        {"decimal(19,2)", "99999999999999999.99", "\"minimum\":\"99999999999999999.99\","},
+        {"decimal(38,2)", "99999999999999999.99", "\"minimum\":\"99999999999999999.99\","},
+        {"decimal(38,0)", "9223372036854775807", "\"minimum\":9223372036854775807,"},
+        {"decimal(38,0)", "9223372036854775809", "\"minimum\":\"9223372036854775809\","},
+        {"decimal(38,0)", "-98765432109876543210987654321098765432",
+         "\"minimum\":\"-98765432109876543210987654321098765432\","},
+        {"decimal(20,19)", "0.1000000000000000001", "\"minimum\":\"0.1000000000000000001\","},
+        {"decimal(19,2)", "\"12345678901234567.89\"", "\"minimum\":\"12345678901234567.89\","},
+        {"decimal(19,2)", "99999999999999999.999", NULL},
+        {"double", "0.10000000000000001", "\"minimum\":0.1,"},
+        {"long", "9223372036854775808", NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        CLEANUP(buffer_deinit) struct buffer text;
+        CLEANUP(buffer_deinit) struct buffer printed;
+        CLEANUP(json_free) struct json *json = NULL;
+        CLEANUP(schema_release) struct schema *schema = NULL;
+        CLEANUP(schema_release) struct schema *again = NULL;
+        struct err err = {0};
+        buffer_init(&text, 4096);
+        buffer_init(&printed, 4096);
+        write_bounded(cases[i].type, cases[i].minimum, &text);
+        cr_assert_eq(json_parse(buffer_span(&text), &json, &err), ERR_OK, "%s", err.msg);
+        schema_keep_digits(json, buffer_span(&text));
+        enum err_code code = schema_parse(json, &schema, &err);
+        cr_assert_eq(code, cases[i].printed != NULL ? ERR_OK : ERR_INVALID, "%s: %s",
+                     cases[i].minimum, err.msg);
+        if (schema == NULL) {
+            continue;
+        }
+        /* through the catalog's text and back */
+        CLEANUP(json_free) struct json *canonical = schema_to_json(schema);
+        json_write(canonical, &printed);
+        buffer_append_byte(&printed, '\0');
+        cr_expect_not_null(strstr((const char *)printed.data, cases[i].printed), "%s: %s",
+                           cases[i].minimum, printed.data);
+        CLEANUP(json_free) struct json *stored = NULL;
+        cr_assert_eq(json_parse(span_of_text((const char *)printed.data), &stored, &err), ERR_OK);
+        cr_assert_eq(schema_load(stored, 1, &again, &err), ERR_OK, "%s", err.msg);
+        cr_expect(schema->fields[1].minimum == again->fields[1].minimum, "%s", cases[i].minimum);
+    }
+}
+
+Test(schema, digits_of_a_broken_definition_are_left_alone)
+{
+    static const char *const texts[] = {
+        "{}",
+        "[]",
+        "{\"schema\":[]}",
+        "{\"schema\":{\"fields\":{\"type\":\"decimal(3,1)\"}}}",
+        "{\"schema\":{\"fields\":[1,[],{},{\"type\":\"decimal(99,1)\",\"minimum\":0.5}]}}",
+        "{\"schema\":{\"fields\":[{\"type\":\"decimal(3,1)\",\"minimum\":[0.55]}]}}",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        CLEANUP(json_free) struct json *json = NULL;
+        CLEANUP(json_free) struct json *same = NULL;
+        struct err err = {0};
+        cr_assert_eq(json_parse(span_of_text(texts[i]), &json, &err), ERR_OK);
+        cr_assert_eq(json_parse(span_of_text(texts[i]), &same, &err), ERR_OK);
+        schema_keep_digits(json, span_of_text(texts[i]));
+        cr_expect(json_equals(json, same), "%s", texts[i]);
+    }
+}
