@@ -6,6 +6,13 @@
 
 #include "storage/delta/log.h"
 
+/* What a log keeps of commitInfo; zeroed = there is none. Owned by its actions or commit. */
+struct delta_info {
+    char *text;                     /* the object as JSON; NULL = none, and the rest says nothing */
+    char *txn_id;                   /* NULL = absent */
+    int64_t in_commit_timestamp_ms; /* -1 = absent */
+};
+
 /* Every element holds one reference; delta_actions_deinit gives them back. */
 struct delta_actions {
     const struct delta_protocol *protocol; /* NULL = absent */
@@ -22,7 +29,7 @@ struct delta_actions {
     char **sidecars; /* checkpoints only: file names below _delta_log/_sidecars, decoded */
     size_t sidecars_count;
     size_t sidecars_capacity;
-    struct json *info_root; /* the line that held commitInfo; NULL = none */
+    struct delta_info info;
     size_t cdc_count;
 };
 

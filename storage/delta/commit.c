@@ -42,15 +42,13 @@ const struct delta_commit *delta_commit_new(int64_t version, struct span bytes,
                                             struct delta_actions *actions)
 {
     struct delta_commit *commit = mem_zeroed(1, sizeof *commit);
-    const struct json *info = json_get(actions->info_root, "commitInfo");
     commit->version = version;
     commit->hash = hash_checksum(bytes);
     commit->bytes_count = (int64_t)bytes.size;
-    commit->info = info;
-    commit->txn_id = json_text(json_get(info, "txnId"));
-    if (!json_as_integer(json_get(info, "inCommitTimestamp"), &commit->in_commit_timestamp_ms)) {
-        commit->in_commit_timestamp_ms = -1;
-    }
+    commit->info = actions->info.text;
+    commit->txn_id = actions->info.txn_id;
+    commit->in_commit_timestamp_ms =
+        actions->info.text != NULL ? actions->info.in_commit_timestamp_ms : -1;
     commit->protocol = actions->protocol;
     commit->metadata = actions->metadata;
     commit->files = actions->files;
@@ -60,7 +58,6 @@ const struct delta_commit *delta_commit_new(int64_t version, struct span bytes,
     commit->domains = actions->domains;
     commit->domains_count = actions->domains_count;
     commit->cdc_count = actions->cdc_count;
-    commit->info_root = actions->info_root;
     commit->references = 1;
     /* Sidecars belong to checkpoints; a commit that names some is read without them. */
     *actions = (struct delta_actions){.sidecars = actions->sidecars,
@@ -101,10 +98,25 @@ void delta_commit_release(const struct delta_commit **commit)
         .txns_count = counted->txns_count,
         .domains = counted->domains,
         .domains_count = counted->domains_count,
-        .info_root = counted->info_root,
+        .info = {.text = (char *)(uintptr_t)counted->info,
+                 .txn_id = (char *)(uintptr_t)counted->txn_id},
     };
     delta_actions_deinit(&actions);
     mem_free(counted);
+}
+
+enum err_code delta_commit_info(const struct delta_commit *commit, struct json **info_out,
+                                struct err *err)
+{
+    if (commit->info == NULL) {
+        *info_out = NULL;
+        return ERR_OK;
+    }
+    if (json_parse(span_of_text(commit->info), info_out, err) != ERR_OK) {
+        err->code = ERR_CORRUPT; /* what is stored is wrong, not what the caller asked */
+        return err_wrap(err, "commitInfo of commit %lld", (long long)commit->version);
+    }
+    return ERR_OK;
 }
 
 enum err_code delta_commit_read(struct object_store *store, int64_t version,

@@ -3,6 +3,8 @@
  */
 #include "storage/delta/commit_write.h"
 
+#include "storage/base/mem.h"
+
 #include <assert.h>
 
 static struct json *copy_or_object(const struct json *value)
@@ -10,7 +12,7 @@ static struct json *copy_or_object(const struct json *value)
     return value != NULL ? json_duplicate(value) : json_new_object();
 }
 
-struct json *commit_info_new(const struct commit_info_parts *parts)
+static struct json *make_info(const struct commit_info_parts *parts)
 {
     struct json *info = json_new_object();
     json_set_integer(info, "timestamp", parts->timestamp_ms);
@@ -27,17 +29,34 @@ struct json *commit_info_new(const struct commit_info_parts *parts)
     if (parts->extension != NULL) {
         json_set(info, "sluice", json_duplicate(parts->extension));
     }
-    struct json *root = json_new_object();
-    json_set(root, "commitInfo", info);
-    return root;
+    return info;
+}
+
+enum err_code commit_info_set(struct delta_actions *actions, const struct commit_info_parts *parts,
+                              struct err *err)
+{
+    assert(actions->info.text == NULL);
+    CLEANUP(json_free) struct json *info = make_info(parts);
+    CLEANUP(buffer_deinit) struct buffer text = {0};
+    buffer_init(&text, DELTA_COMMIT_BYTES_MAX);
+    json_write(info, &text);
+    buffer_append_byte(&text, '\0');
+    TRY(buffer_check(&text, "the commit's commitInfo", err));
+    actions->info = (struct delta_info){
+        .text = mem_copy(text.data, text.size),
+        .txn_id = mem_copy_text(parts->txn_id),
+        .in_commit_timestamp_ms = -1, /* not a feature of tables that we write */
+    };
+    return ERR_OK;
 }
 
 enum err_code commit_encode(const struct delta_actions *actions, struct buffer *bytes,
                             struct err *err)
 {
     buffer_init(bytes, DELTA_COMMIT_BYTES_MAX);
-    json_write(actions->info_root, bytes);
-    buffer_append_byte(bytes, '\n');
+    buffer_append_text(bytes, "{\"commitInfo\":");
+    buffer_append_text(bytes, actions->info.text);
+    buffer_append_text(bytes, "}\n");
     if (actions->protocol != NULL) {
         delta_protocol_encode(actions->protocol, bytes);
     }

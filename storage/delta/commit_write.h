@@ -18,8 +18,9 @@ struct commit_info_parts {
     bool blind_append;
 };
 
-/* The line object {"commitInfo": {…}} of struct delta_actions. json_free. */
-struct json *commit_info_new(const struct commit_info_parts *parts);
+/* The commitInfo of actions that have none yet. Errors: ERR_TOO_LARGE. */
+enum err_code commit_info_set(struct delta_actions *actions, const struct commit_info_parts *parts,
+                              struct err *err) MUST_USE;
 
 /*
  * Every action as a line, commitInfo first, as with in-commit timestamps it must

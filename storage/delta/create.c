@@ -125,7 +125,7 @@ enum err_code delta_table_create(struct object_store *store,
         .read_version = -1,
         .blind_append = true,
     };
-    actions.info_root = commit_info_new(&parts);
+    TRY(commit_info_set(&actions, &parts, err));
     actions.protocol = delta_protocol_new_for(options->deletion_vectors);
     actions.metadata =
         make_metadata(options, options->id != NULL ? options->id : table_id.text, now_ms);

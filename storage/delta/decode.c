@@ -7,6 +7,7 @@
  */
 #include "storage/delta/actions.h"
 
+#include "storage/base/json_raw.h"
 #include "storage/base/mem.h"
 #include "storage/base/text.h"
 
@@ -33,8 +34,18 @@ void delta_actions_deinit(struct delta_actions *actions)
     mem_free(actions->txns);
     mem_free(actions->domains);
     mem_free(actions->sidecars);
-    json_free(&actions->info_root);
+    mem_free(actions->info.text);
+    mem_free(actions->info.txn_id);
     *actions = (struct delta_actions){0};
+}
+
+/* The bytes of `span`, which hold no NUL, as a text. mem_free. */
+static char *copy_span(struct span span)
+{
+    char *copy = mem_alloc(span.size + 1);
+    memcpy(copy, span.data, span.size);
+    copy[span.size] = '\0';
+    return copy;
 }
 
 /* Room for one more pointer in an array of pointers. */
@@ -495,6 +506,21 @@ static enum err_code decode_action(const char *name, const struct json *value,
     return ERR_OK; /* spec: delta PROTOCOL.md#actions — unknown actions are ignored */
 }
 
+/* spec: delta PROTOCOL.md#commit-provenance-information — any object; most of it is for people */
+static void keep_info(struct span line, const struct json *object, struct delta_info *info)
+{
+    struct span text;
+    if (json_kind(object) != JSON_KIND_OBJECT || !json_raw_find(line, "commitInfo", &text)) {
+        return;
+    }
+    const char *txn_id = json_text(json_get(object, "txnId"));
+    info->text = copy_span(text);
+    info->txn_id = txn_id != NULL ? mem_copy_text(txn_id) : NULL;
+    if (!json_as_integer(json_get(object, "inCommitTimestamp"), &info->in_commit_timestamp_ms)) {
+        info->in_commit_timestamp_ms = -1;
+    }
+}
+
 static enum err_code decode_line(struct span line, struct delta_actions *actions, struct err *err)
 {
     CLEANUP(json_free) struct json *root = NULL;
@@ -513,9 +539,8 @@ static enum err_code decode_line(struct span line, struct delta_actions *actions
             TRY(decode_action(name, value, actions, err));
         }
     }
-    if (actions->info_root == NULL && json_kind(json_get(root, "commitInfo")) == JSON_KIND_OBJECT) {
-        actions->info_root = root;
-        root = NULL;
+    if (actions->info.text == NULL) {
+        keep_info(line, json_get(root, "commitInfo"), &actions->info);
     }
     return ERR_OK;
 }

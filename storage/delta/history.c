@@ -11,14 +11,12 @@
 static enum err_code read_entry(struct object_store *store, const struct listed_commit *listed,
                                 struct delta_history_entry *entry, struct err *err)
 {
-    const struct delta_commit *commit = NULL;
+    CLEANUP(delta_commit_release) const struct delta_commit *commit = NULL;
     TRY(delta_commit_read(store, listed->version, &commit, err));
     entry->version = listed->version;
     entry->timestamp_ms =
         commit->in_commit_timestamp_ms >= 0 ? commit->in_commit_timestamp_ms : listed->modified_ms;
-    entry->info = commit->info != NULL ? json_duplicate(commit->info) : NULL;
-    delta_commit_release(&commit);
-    return ERR_OK;
+    return delta_commit_info(commit, &entry->info, err);
 }
 
 enum err_code delta_history_read(struct object_store *store, int64_t before_version, size_t limit,

@@ -210,10 +210,10 @@ void delta_domain_release(const struct delta_domain **domain);
 struct delta_commit {
     int64_t version;
     uint64_t hash;                         /* of the file's bytes, for overwrite detection */
+    const char *info;                      /* commitInfo as JSON text or NULL */
     const char *txn_id;                    /* commitInfo.txnId or NULL */
     int64_t in_commit_timestamp_ms;        /* commitInfo.inCommitTimestamp; -1 = absent */
     int64_t bytes_count;                   /* of the file */
-    const struct json *info;               /* commitInfo or NULL; borrowed from the commit */
     const struct delta_protocol *protocol; /* NULL = absent */
     const struct delta_metadata *metadata; /* NULL = absent */
     const struct delta_file **files;       /* adds and removes */
@@ -222,9 +222,8 @@ struct delta_commit {
     size_t txns_count;
     const struct delta_domain **domains;
     size_t domains_count;
-    size_t cdc_count;       /* change data files; not kept */
-    struct json *info_root; /* private: owns info */
-    int references;         /* atomic; private to commit.c */
+    size_t cdc_count; /* change data files; not kept */
+    int references;   /* atomic; private to commit.c */
 };
 
 /*
@@ -237,6 +236,13 @@ enum err_code delta_commit_decode(int64_t version, struct span bytes,
                                   const struct delta_commit **commit_out, struct err *err) MUST_USE;
 const struct delta_commit *delta_commit_acquire(const struct delta_commit *commit);
 void delta_commit_release(const struct delta_commit **commit);
+
+/*
+ * commitInfo as a document: json_free; NULL when the commit has none. Replay reads
+ * past it, so it is parsed for those who ask only. Errors: ERR_CORRUPT.
+ */
+enum err_code delta_commit_info(const struct delta_commit *commit, struct json **info_out,
+                                struct err *err) MUST_USE;
 
 /* Read and decode one version. Errors: ERR_NOT_FOUND no such version; ERR_CORRUPT; ERR_IO. */
 enum err_code delta_commit_read(struct object_store *store, int64_t version,

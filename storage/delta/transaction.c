@@ -514,7 +514,7 @@ static enum err_code check_not_applied(struct attempt *attempt, struct err *err)
     return ERR_OK;
 }
 
-static void make_transaction_info(struct delta_transaction *transaction)
+static enum err_code make_transaction_info(struct delta_transaction *transaction, struct err *err)
 {
     const struct commit_info_parts parts = {
         .timestamp_ms = transaction->now_ms,
@@ -526,7 +526,7 @@ static void make_transaction_info(struct delta_transaction *transaction)
         .read_version = transaction->state->version,
         .blind_append = is_blind_append(&transaction->actions, transaction->reads),
     };
-    transaction->actions.info_root = commit_info_new(&parts);
+    return commit_info_set(&transaction->actions, &parts, err);
 }
 
 static void leave_out_txn(struct delta_actions *actions)
@@ -557,7 +557,7 @@ enum err_code delta_transaction_commit(struct delta_transaction *transaction,
                                        struct delta_commit_result *result_out, struct err *err)
 {
     assert(!transaction->committed);
-    assert(transaction->actions.info_root == NULL);
+    assert(transaction->actions.info.text == NULL);
     *result_out = (struct delta_commit_result){.state = delta_state_acquire(transaction->state),
                                                .version = -1};
     CLEANUP(attempt_deinit)
@@ -568,7 +568,7 @@ enum err_code delta_transaction_commit(struct delta_transaction *transaction,
         leave_out_txn(&transaction->actions);
     }
     attempt.touched = find_touched(&transaction->actions);
-    make_transaction_info(transaction);
+    TRY(make_transaction_info(transaction, err));
     TRY(commit_encode(&transaction->actions, &attempt.bytes, err));
     if (FAULT("delta.commit.before-log")) {
         return err_set(err, ERR_IO, "planted fault before the log entry");

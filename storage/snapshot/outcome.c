@@ -243,9 +243,11 @@ int64_t table_applied_position(struct table *table)
 static enum err_code look_into(struct table *table, int64_t version, int64_t position, bool *done,
                                struct merge_batch_outcome *outcome, struct err *err)
 {
-    const struct delta_commit *commit = NULL;
+    CLEANUP(delta_commit_release) const struct delta_commit *commit = NULL;
+    CLEANUP(json_free) struct json *info = NULL;
     TRY(delta_commit_read(table->store, version, &commit, err));
-    const struct json *extension = outcome_extension(commit->info);
+    TRY(delta_commit_info(commit, &info, err));
+    const struct json *extension = outcome_extension(info);
     int64_t from = 0;
     int64_t to = 0;
     enum err_code code = ERR_OK;
@@ -261,7 +263,6 @@ static enum err_code look_into(struct table *table, int64_t version, int64_t pos
         }
         *done = *done || to < position;
     }
-    delta_commit_release(&commit);
     return code;
 }
 

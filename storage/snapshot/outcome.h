@@ -37,7 +37,7 @@ enum err_code outcome_encode(struct object_store *store, const char *txn_id, con
                              struct json **extension_out, bool *written_out,
                              struct err *err) MUST_USE;
 
-/* The extension of a commit, NULL when it is not ours. Borrowed from the commit. */
+/* The extension in a commit's commitInfo, NULL when it is not ours. Borrowed. */
 const struct json *outcome_extension(const struct json *info);
 
 /* Lane positions a commit holds; false when it has none. */

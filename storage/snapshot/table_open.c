@@ -133,19 +133,20 @@ enum err_code table_load_tombstones(struct table *table, const struct delta_stat
     CLEANUP(snapshot_release) const struct snapshot *current = table_snapshot(table);
     int64_t horizon_us = table_tombstone_horizon_us(current->schema, clock_wall_us());
     for (int64_t version = state->version; version >= 0; version--) {
-        const struct delta_commit *commit = NULL;
+        CLEANUP(delta_commit_release) const struct delta_commit *commit = NULL;
+        CLEANUP(json_free) struct json *info = NULL;
         enum err_code code = delta_commit_read(table->store, version, &commit, err);
         if (code == ERR_NOT_FOUND) {
             err_clear(err);
             break;
         }
         TRY(code);
-        const struct json *extension = outcome_extension(commit->info);
+        TRY(delta_commit_info(commit, &info, err));
+        const struct json *extension = outcome_extension(info);
         bool found = json_get(extension, "tombstones") != NULL;
         if (found) {
             code = load_listed(table, extension, horizon_us, err);
         }
-        delta_commit_release(&commit);
         if (found || version == 0) {
             return code;
         }

@@ -230,11 +230,11 @@ static enum err_code clear_leftover(struct tables *tables, const char *name, con
         return ERR_OK;
     }
     TRY(code);
-    const struct delta_commit *commit = NULL;
+    CLEANUP(delta_commit_release) const struct delta_commit *commit = NULL;
+    CLEANUP(json_free) struct json *info = NULL;
     TRY(delta_commit_read(store, 0, &commit, err));
-    bool ours =
-        state->version == 0 && state->files_count == 0 && outcome_extension(commit->info) != NULL;
-    delta_commit_release(&commit);
+    TRY(delta_commit_info(commit, &info, err));
+    bool ours = state->version == 0 && state->files_count == 0 && outcome_extension(info) != NULL;
     if (!ours) {
         return err_set(err, ERR_EXISTS,
                        "the folder of table '%s' holds a table that this server did not make; "

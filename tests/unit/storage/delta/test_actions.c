@@ -73,6 +73,42 @@ Test(actions, decodes_every_field)
     delta_commit_release(&commit);
 }
 
+Test(actions, commit_info_is_kept_as_it_was_written)
+{
+    static const struct {
+        const char *line;
+        const char *info; /* NULL: there is none */
+        const char *txn_id;
+        int64_t in_commit_timestamp_ms;
+    } cases[] = {
+        {"{\"commitInfo\":{\"txnId\":\"t\",\"inCommitTimestamp\":5}}",
+         "{\"txnId\":\"t\",\"inCommitTimestamp\":5}", "t", 5},
+        {" { \"\\u0063ommitInfo\" : { \"n\": 12345678901234567890.10 } } ",
+         "{ \"n\": 12345678901234567890.10 }", NULL, -1},
+        {"{\"txn\":{\"appId\":\"a\",\"version\":1},\"commitInfo\":{\"txnId\":7}}", "{\"txnId\":7}",
+         NULL, -1},
+        {"{\"commitInfo\":{}}\n{\"commitInfo\":{\"txnId\":\"second\"}}", "{}", NULL, -1},
+        {"{\"commitInfo\":null}", NULL, NULL, -1},
+        {"{\"commitInfo\":[]}", NULL, NULL, -1},
+        {"{\"txn\":{\"appId\":\"commitInfo\",\"version\":1}}", NULL, NULL, -1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct delta_commit *commit = decode(cases[i].line);
+        CLEANUP(json_free) struct json *info = NULL;
+        struct err err = {0};
+        cr_expect(cases[i].info == NULL ? commit->info == NULL
+                                        : strcmp(commit->info, cases[i].info) == 0,
+                  "%s", cases[i].line);
+        cr_expect(cases[i].txn_id == NULL ? commit->txn_id == NULL
+                                          : strcmp(commit->txn_id, cases[i].txn_id) == 0,
+                  "%s", cases[i].line);
+        cr_expect_eq(commit->in_commit_timestamp_ms, cases[i].in_commit_timestamp_ms);
+        cr_expect_eq(delta_commit_info(commit, &info, &err), ERR_OK, "%s", err.msg);
+        cr_expect_eq(info != NULL, cases[i].info != NULL);
+        delta_commit_release(&commit);
+    }
+}
+
 Test(actions, refuses_broken_lines_and_names_them)
 {
     static const struct {
