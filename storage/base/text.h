@@ -49,6 +49,14 @@ bool text_parse_date(struct span text, int32_t *days_out);
 size_t text_format_date(int32_t days, char text_out[TEXT_TIMESTAMP_BYTES]);
 int32_t text_days_of(int year, int month, int day);
 
+/* A date of the proleptic Gregorian calendar, and the date of a day since 1970-01-01. */
+struct text_civil {
+    int64_t year;
+    int month; /* 1 to 12 */
+    int day;   /* 1 to 31 */
+};
+struct text_civil text_civil_of(int32_t days);
+
 /*
  * RFC 3339 with 'T' or space, zone required ('Z' or ±hh:mm), up to six fraction
  * digits (further ones must be zero); microseconds since the epoch, UTC.

@@ -26,13 +26,7 @@ enum {
 static const int64_t us_per_second = 1000000;
 static const int64_t us_per_day = 86400 * (int64_t)1000000;
 
-struct civil {
-    int64_t year;
-    int month; /* 1 to 12 */
-    int day;   /* 1 to 31 */
-};
-
-static int64_t days_from_civil(struct civil date)
+static int64_t days_from_civil(struct text_civil date)
 {
     int64_t year = date.year - (date.month <= 2);
     int64_t era = (year >= 0 ? year : year - 399) / 400;
@@ -42,7 +36,7 @@ static int64_t days_from_civil(struct civil date)
     return era * DAYS_PER_ERA + day_of_era - DAYS_TO_EPOCH;
 }
 
-static struct civil civil_from_days(int64_t days)
+static struct text_civil civil_from_days(int64_t days)
 {
     int64_t shifted = days + DAYS_TO_EPOCH;
     int64_t era = (shifted >= 0 ? shifted : shifted - (DAYS_PER_ERA - 1)) / DAYS_PER_ERA;
@@ -53,7 +47,7 @@ static struct civil civil_from_days(int64_t days)
     int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     int64_t month_from_march = (5 * day_of_year + 2) / 153;
     int month = (int)(month_from_march < 10 ? month_from_march + 3 : month_from_march - 9);
-    return (struct civil){
+    return (struct text_civil){
         .year = year_of_era + era * 400 + (month <= 2),
         .month = month,
         .day = (int)(day_of_year - (153 * month_from_march + 2) / 5 + 1),
@@ -62,7 +56,12 @@ static struct civil civil_from_days(int64_t days)
 
 int32_t text_days_of(int year, int month, int day)
 {
-    return (int32_t)days_from_civil((struct civil){.year = year, .month = month, .day = day});
+    return (int32_t)days_from_civil((struct text_civil){.year = year, .month = month, .day = day});
+}
+
+struct text_civil text_civil_of(int32_t days)
+{
+    return civil_from_days(days);
 }
 
 static bool is_leap(int64_t year)
@@ -93,7 +92,7 @@ static int digits_value(const uint8_t *digits, size_t count)
 /* The ten bytes of a date. */
 static bool parse_civil_days(const uint8_t *text, int64_t *days_out)
 {
-    struct civil date = {
+    struct text_civil date = {
         .year = digits_value(text, 4),
         .month = digits_value(text + 5, 2),
         .day = digits_value(text + 8, 2),
@@ -233,7 +232,7 @@ static char *put_two(char *out, int value)
 
 static char *put_date(char *out, int64_t days)
 {
-    struct civil date = civil_from_days(days);
+    struct text_civil date = civil_from_days(days);
     if (date.year >= 1 && date.year <= YEAR_MAX) {
         out = put_two(out, (int)(date.year / 100));
         out = put_two(out, (int)(date.year % 100));

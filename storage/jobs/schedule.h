@@ -58,7 +58,8 @@ bool schedule_next(const struct schedule *schedule, int64_t after_us, int64_t *f
 
 enum schedule_catch_up {
     SCHEDULE_CATCH_UP_NONE, /* what was missed is left out */
-    SCHEDULE_CATCH_UP_LAST, /* one run for all that was missed, at the latest missed time */
+    SCHEDULE_CATCH_UP_LAST, /* one run for all that was missed, at the latest missed time; none
+                             * of its own when a fire time is on time: that run is the one */
     SCHEDULE_CATCH_UP_ALL,  /* a run for each missed time, oldest first */
 };
 
@@ -78,7 +79,7 @@ struct schedule_downtime {
 struct schedule_due {
     size_t count;       /* fire times written, oldest first */
     int64_t decided_us; /* the next call's last_us: nothing up to here is due any more */
-    bool more;          /* the array was full: call again with last_us = decided_us */
+    bool more;          /* the array was full: call again with last_us = decided_us, same now_us */
     /* Fire times that the policy left out lie between these two; 0 and 0: none. */
     int64_t left_out_first_us;
     int64_t left_out_last_us;
@@ -92,7 +93,7 @@ struct schedule_due {
  * Never cut in silence: with `more` the rest is got by calling again, so that a caller works
  * off a long downtime in bounded memory. A clock that went backwards (now_us <= last_us) and
  * a paused schedule give none, and decided_us = last_us.
- * Cost:    count + about 60 fire times computed, however long the downtime.
+ * Cost:    count + about 130 fire times computed, however long the downtime.
  * Thread:  reentrant.
  */
 void schedule_missed(const struct schedule *schedule, const struct schedule_downtime *downtime,

@@ -69,6 +69,23 @@ Test(text_calendar, days_of)
     cr_expect_eq(text_days_of(1, 1, 1), -719162);
 }
 
+Test(text_calendar, civil_of)
+{
+    static const struct {
+        int32_t days;
+        struct text_civil date;
+    } cases[] = {
+        {0, {1970, 1, 1}},      {-1, {1969, 12, 31}},          {11016, {2000, 2, 29}},
+        {-719163, {0, 12, 31}}, {INT32_MAX, {5881580, 7, 11}}, {INT32_MIN, {-5877641, 6, 23}},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct text_civil date = text_civil_of(cases[i].days);
+        cr_expect_eq(date.year, cases[i].date.year, "%d", cases[i].days);
+        cr_expect_eq(date.month, cases[i].date.month, "%d", cases[i].days);
+        cr_expect_eq(date.day, cases[i].date.day, "%d", cases[i].days);
+    }
+}
+
 Test(text_calendar, format_takes_any_value)
 {
     static const struct {
