@@ -23,6 +23,12 @@ static inline struct span span_of_text(const char *text)
     return (struct span){.data = (const uint8_t *)text, .size = strlen(text)};
 }
 
+/* The bytes from offset `from` up to `to`, which is not included; from <= to <= size. */
+static inline struct span span_part(struct span span, size_t from, size_t to)
+{
+    return (struct span){.data = from > 0 ? span.data + from : span.data, .size = to - from};
+}
+
 static inline bool span_equal(struct span a, struct span b)
 {
     return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
