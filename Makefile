@@ -197,12 +197,12 @@ run: packages-build
 #: make test           install, build, unit and end-to-end tests
 .PHONY: test e2e
 test: packages-test
-	@$(MAKE) --no-print-directory -j2 all unit-programs
+	@$(MAKE) --no-print-directory -j2 all unit-programs tools-programs
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory e2e
 
-e2e: all
-	SLUICE=$(BUILD)/sluice tests/e2e/run.sh
+e2e: all tools-programs
+	SLUICE=$(BUILD)/sluice TOOLS=$(OUT)/tools tests/e2e/run.sh
 
 .PHONY: unit-programs fuzz-programs stress-programs
 unit-programs: $(foreach r,$(UNIT_ROOMS),$(OUT)/unit/$(r))
@@ -212,7 +212,7 @@ stress-programs: $(STRESS_PROGRAMS)
 #: make asan           unit and end-to-end tests under ASan, UBSan and LSan
 .PHONY: asan
 asan: packages-test
-	@$(MAKE) --no-print-directory -j2 FLAVOUR=asan BUILD=$(BUILD)/asan-run all unit-programs
+	@$(MAKE) --no-print-directory -j2 FLAVOUR=asan BUILD=$(BUILD)/asan-run all unit-programs tools-programs
 	@$(MAKE) --no-print-directory FLAVOUR=asan BUILD=$(BUILD)/asan-run unit
 	@$(MAKE) --no-print-directory FLAVOUR=asan BUILD=$(BUILD)/asan-run e2e
 
@@ -239,9 +239,9 @@ lint: packages-lint
 .PHONY: crash
 CRASH_CYCLES ?= 50
 crash: packages-test
-	@$(MAKE) --no-print-directory -j2 FLAVOUR=faults BUILD=$(BUILD)/crash-run all crash-programs
+	@$(MAKE) --no-print-directory -j2 FLAVOUR=faults BUILD=$(BUILD)/crash-run all crash-programs tools-programs
 	@tests/crash/run.sh $(BUILD)/crash-run $(CRASH_CYCLES)
-	@SLUICE=$(BUILD)/crash-run/sluice SLUICE_FAULTS_PROGRAM=$(BUILD)/crash-run/sluice \
+	@SLUICE=$(BUILD)/crash-run/sluice TOOLS=$(BUILD)/crash-run/faults/tools SLUICE_FAULTS_PROGRAM=$(BUILD)/crash-run/sluice \
 	    tests/e2e/run.sh tests/e2e/test_faults.sh
 
 #: make interop        other engines read what we write (Python packages from PyPI)
@@ -253,7 +253,7 @@ interop: packages-proof
 #: make powercut       power loss on real file systems (root; not part of check)
 .PHONY: powercut
 powercut: packages-proof
-	@$(MAKE) --no-print-directory -j2 FLAVOUR=faults BUILD=$(BUILD)/crash-run all crash-programs
+	@$(MAKE) --no-print-directory -j2 FLAVOUR=faults BUILD=$(BUILD)/crash-run all crash-programs tools-programs
 	@tests/crash/powercut.sh $(BUILD)/crash-run
 
 #: make bench          the benchmark set of design section 8
@@ -271,7 +271,7 @@ fresh: packages-proof
 .PHONY: check
 check: test lint asan tsan fuzz-smoke crash interop
 
-# ---- tool programs: tests/crash/*.c, tests/bench/*.c; may use every room below server ---
+# ---- tool programs: tests/crash/*.c, tests/bench/*.c, tests/tools/*.c (of end-to-end tests); may use every room below server ---
 tool_libs := $(call lib,base) $(foreach r,$(filter-out base server,$(ROOMS)),$(call lib,$(r)))
 define tool_rules
 $(OUT)/$(1)/$(2): $(OUT)/tests/$(1)/$(2).o $(SUPPORT_OBJ) $(tool_libs)
@@ -279,10 +279,11 @@ $(OUT)/$(1)/$(2): $(OUT)/tests/$(1)/$(2).o $(SUPPORT_OBJ) $(tool_libs)
 	$(CC) $(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS)
 $(1)_PROGRAMS += $(OUT)/$(1)/$(2)
 endef
-$(foreach k,crash bench,$(foreach f,$(wildcard tests/$(k)/*.c),$(eval $(call tool_rules,$(k),$(basename $(notdir $(f)))))))
-.PHONY: crash-programs bench-programs
+$(foreach k,crash bench tools,$(foreach f,$(wildcard tests/$(k)/*.c),$(eval $(call tool_rules,$(k),$(basename $(notdir $(f)))))))
+.PHONY: crash-programs bench-programs tools-programs
 crash-programs: $(crash_PROGRAMS)
 bench-programs: $(bench_PROGRAMS)
+tools-programs: $(tools_PROGRAMS)
 
 #: make clean          remove what was built
 .PHONY: clean

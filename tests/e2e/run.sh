@@ -4,6 +4,7 @@
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 export SLUICE=${SLUICE:-$here/../../build/sluice}
+export TOOLS=${TOOLS:-$here/../../build/release/tools} # programs of tests/tools
 only=""
 files=()
 while [ $# -gt 0 ]; do
