@@ -49,9 +49,18 @@ queue_is_empty()
     [ "$STATUS" = 200 ] && [ "$(jq .queued_batches "$BODY")" = 0 ]
 }
 
+# STATUS 000: the merge ended the process before its answer was out
+post_poison()
+{
+    rows poison "$POISON_ROWS"
+    STATUS=$(curl -sS -o "$BODY" -D "$HEADERS" -w '%{http_code}' -H "Authorization: Bearer $TOKEN" \
+        -H 'Content-Type: application/x-ndjson' -H 'Idempotency-Key: "poison"' \
+        --data-binary "@$WORK/rows.ndjson" "$URL/v1/tables/items/batches" 2>/dev/null) || true
+}
+
 poison()
 {
-    local action=$1 batch
+    local action=$1 batch=""
     export SLUICE_FAULTS="merge.poison=$action@$POISON_ROWS"
     start_server
     create items "$TABLE_FAULTS_ITEMS"
@@ -59,15 +68,20 @@ poison()
     rows before 3
     post items "$WORK/rows.ndjson"
     expect_status 200
-    rows poison "$POISON_ROWS"
-    api POST /v1/tables/items/batches -H 'Content-Type: application/x-ndjson' -H 'Idempotency-Key: "poison"' \
-        --data-binary "@$WORK/rows.ndjson"
-    expect_status 202
-    batch=$(jq -r .batch_id "$BODY")
+    post_poison
+    case $STATUS in
+    202) batch=$(jq -r .batch_id "$BODY") ;;
+    000) ;;
+    *) fail "status $STATUS for the poison" ;;
+    esac
     expect_end 134
     serve_to_the_end 134
 
     start_server
+    if [ -z "$batch" ]; then
+        post_poison
+        batch=$(jq -r .batch_id "$BODY")
+    fi
     api GET "/v1/batches/$batch" -H 'Prefer: wait=30'
     expect_status 200
     expect .state '"failed"'
@@ -85,9 +99,7 @@ poison()
     expect '.dead_letters[0].code' '"poison"'
 
     # the same post again is answered with what became of it, and does not start it anew
-    rows poison "$POISON_ROWS"
-    api POST /v1/tables/items/batches -H 'Content-Type: application/x-ndjson' -H 'Idempotency-Key: "poison"' \
-        --data-binary "@$WORK/rows.ndjson"
+    post_poison
     expect .batch_id "\"$batch\""
 }
 
@@ -183,7 +195,9 @@ test_a_first_start_that_dies_leaves_a_way_in()
         while first_start_dies "$point" "$n"; do
             n=$((n + 1))
         done
-        kill_server
+        kill -KILL "$SERVER_PID" 2>/dev/null || true # the fault may have hit behind the start
+        wait "$SERVER_PID" 2>/dev/null || true
+        SERVER_PID=""
         [ "$n" -gt 1 ] || fail "$point is not on the way of a first start"
     done
 }
