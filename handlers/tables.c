@@ -1,13 +1,16 @@
 /*
  * Tables: /v1/tables. The catalog's row is the table's existence; its folder
  * follows, and a creation that a crash cut short is finished at the next start.
+ * The table's log holds its definition; the catalog's copy follows.
  */
 #include "generated/operations.h"
 
 #include "handlers/access_audit.h"
+#include "handlers/definitions.h"
 #include "handlers/page_token.h"
 #include "handlers/problem.h"
 #include "handlers/times.h"
+#include "storage/base/file.h"
 #include "storage/catalog/access.h"
 #include "storage/catalog/batches.h"
 #include "storage/catalog/tables.h"
@@ -17,6 +20,13 @@
 
 #include <inttypes.h>
 #include <string.h>
+
+static enum err_code read_table(struct services *services, struct exchange *exchange,
+                                const char *name, struct catalog_table *record_out)
+{
+    TRY(catalog_table_get(services->catalog, name, &exchange->arena, record_out, &exchange->err));
+    return definitions_put_in_force(services->tables, &exchange->arena, record_out, &exchange->err);
+}
 
 static void set_statistics(struct services *services, struct json *json, const struct id *uuid)
 {
@@ -71,8 +81,7 @@ static enum handler_result answer_table(struct services *services, struct exchan
 {
     struct catalog_table record;
     CLEANUP(json_free) struct json *json = NULL;
-    if (catalog_table_get(services->catalog, name, &exchange->arena, &record, &exchange->err) !=
-            ERR_OK ||
+    if (read_table(services, exchange, name, &record) != ERR_OK ||
         table_to_json(services, exchange, &record, &json) != ERR_OK) {
         return problem_err(exchange);
     }
@@ -84,27 +93,13 @@ static enum handler_result answer_table(struct services *services, struct exchan
     return HANDLER_DONE;
 }
 
-static const char *definition_text(struct exchange *exchange, const struct schema *schema)
-{
-    struct buffer text;
-    buffer_init(&text, CATALOG_DEFINITION_BYTES_MAX);
-    CLEANUP(json_free) struct json *json = schema_to_json(schema);
-    json_write(json, &text);
-    const char *copy = text.overflowed ? NULL : arena_text(&exchange->arena, buffer_span(&text));
-    buffer_deinit(&text);
-    return copy;
-}
-
 /* Row first, folder second: what the row promises, a start after a crash can finish. */
 static enum err_code create_table(struct services *services, struct exchange *exchange,
                                   const char *name, const struct schema *schema)
 {
     struct id uuid = id_new_random();
-    const char *definition = definition_text(exchange, schema);
-    if (definition == NULL) {
-        return err_set(&exchange->err, ERR_TOO_LARGE, "the definition is over %d bytes",
-                       CATALOG_DEFINITION_BYTES_MAX);
-    }
+    const char *definition = NULL;
+    TRY(definitions_text(schema, &exchange->arena, &definition, &exchange->err));
     TRY(catalog_table_create(services->catalog, name, &uuid, definition, schema->version,
                              &exchange->err));
     if (tables_create(services->tables, name, &uuid, schema, &exchange->err) != ERR_OK) {
@@ -129,6 +124,19 @@ static enum err_code check_match(struct exchange *exchange, const struct catalog
                    record->etag);
 }
 
+/* Log first: it decides. A change cut short behind it is finished by whoever reads the log next. */
+static enum err_code apply_change(struct services *services, struct exchange *exchange,
+                                  struct table *table, const struct schema *next)
+{
+    enum err_code code = table_change_schema(table, next, &exchange->err);
+    if (code == ERR_IO) { /* nobody knows whether it is durable, until the log is read anew */
+        process_stop_after_io_error(&exchange->err);
+    }
+    TRY(code);
+    TRY(definitions_copy(services->catalog, table, &exchange->arena, &exchange->err));
+    return access_audit_change(services, exchange, "table.change", table_name(table));
+}
+
 static enum handler_result change_table(struct services *services, struct exchange *exchange,
                                         struct table *table, const struct schema *wanted)
 {
@@ -137,6 +145,10 @@ static enum handler_result change_table(struct services *services, struct exchan
     CLEANUP(schema_release) struct schema *next = NULL;
     bool same = false;
     if (schema_evolve(current, wanted, &next, &same, &exchange->err) != ERR_OK) {
+        return problem_err(exchange);
+    }
+    /* of a change before that was cut short */
+    if (definitions_copy(services->catalog, table, &exchange->arena, &exchange->err) != ERR_OK) {
         return problem_err(exchange);
     }
     if (same) {
@@ -149,18 +161,11 @@ static enum handler_result change_table(struct services *services, struct exchan
                               name);
     }
     struct catalog_table record;
-    const char *definition = definition_text(exchange, next);
-    if (definition == NULL) {
-        return problem_answer(exchange, 413, "too_large", "the definition is over %d bytes",
-                              CATALOG_DEFINITION_BYTES_MAX);
-    }
-    if (catalog_table_get(services->catalog, name, &exchange->arena, &record, &exchange->err) !=
-            ERR_OK ||
+    const char *text = NULL; /* what the copy could not hold must not get into the log */
+    if (definitions_text(next, &exchange->arena, &text, &exchange->err) != ERR_OK ||
+        read_table(services, exchange, name, &record) != ERR_OK ||
         check_match(exchange, &record) != ERR_OK ||
-        catalog_table_change(services->catalog, &record.uuid, record.definition_version, definition,
-                             next->version, &exchange->err) != ERR_OK ||
-        table_change_schema(table, next, &exchange->err) != ERR_OK ||
-        access_audit_change(services, exchange, "table.change", name) != ERR_OK) {
+        apply_change(services, exchange, table, next) != ERR_OK) {
         return problem_err(exchange);
     }
     return answer_table(services, exchange, 200, name);
@@ -199,8 +204,7 @@ enum handler_result handle_table_get(struct services *services, struct exchange 
 {
     const char *name = arena_text(&exchange->arena, exchange->parameters[0]);
     struct catalog_table record;
-    if (catalog_table_get(services->catalog, name, &exchange->arena, &record, &exchange->err) !=
-        ERR_OK) {
+    if (read_table(services, exchange, name, &record) != ERR_OK) {
         return problem_err(exchange);
     }
     if (exchange_is_current(exchange, record.etag)) {
@@ -216,7 +220,7 @@ static enum err_code drop_table(struct services *services, struct exchange *exch
 {
     CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&services->definitions);
     struct catalog_table record;
-    TRY(catalog_table_get(services->catalog, name, &exchange->arena, &record, &exchange->err));
+    TRY(read_table(services, exchange, name, &record));
     TRY(check_match(exchange, &record));
     TRY(catalog_table_drop(services->catalog, &record.uuid, &exchange->err));
     TRY(tables_drop(services->tables, name, &exchange->err));
@@ -271,6 +275,8 @@ static enum err_code list_tables(struct services *services, struct exchange *exc
     struct json *tables = json_new_array();
     for (size_t i = 0; i < count; i++) {
         if (access_allows(exchange->principal, "table.read", records[i].name)) {
+            TRY(definitions_put_in_force(services->tables, &exchange->arena, &records[i],
+                                         &exchange->err));
             json_append(tables, summary_to_json(services, &records[i]));
         }
     }

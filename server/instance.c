@@ -3,6 +3,7 @@
  */
 #include "server/instance.h"
 
+#include "handlers/definitions.h"
 #include "handlers/services.h"
 #include "handlers/waiting_room.h"
 #include "storage/audit/audit.h"
@@ -225,6 +226,36 @@ static enum err_code attach_table(struct instance *instance, const struct catalo
     return tables_create(instance->tables, record->name, &record->uuid, schema, err);
 }
 
+static void log_unfinished(const struct catalog_table *record)
+{
+    struct log_line line;
+    log_begin(&line, LOG_WARN, "the disk is full: a change of a definition is finished later");
+    log_text(&line, LOG_TABLE, record->name);
+    log_end(&line);
+}
+
+/*
+ * A change of the definition that was cut short, either way round: the newer
+ * version counts, and log and catalog get it.
+ */
+static enum err_code finish_change(struct instance *instance, const struct catalog_table *record,
+                                   struct arena *arena, struct err *err)
+{
+    CLEANUP(table_release) struct table *table = NULL;
+    TRY(tables_find_by_uuid(instance->tables, &record->uuid, &table, err));
+    CLEANUP(schema_release) struct schema *schema = table_schema(table);
+    enum err_code code = table_change_schema(table, schema, err);
+    if (code == ERR_OK) {
+        code = definitions_copy(instance->catalog, table, arena, err);
+    }
+    if (code == ERR_NO_SPACE) { /* lookups need neither */
+        err_clear(err);
+        log_unfinished(record);
+        return ERR_OK;
+    }
+    return code;
+}
+
 /* Has the table seen positions that the catalog never gave? Then the catalog was restored. */
 static enum err_code catalog_is_behind(struct instance *instance,
                                        const struct catalog_table *record, bool *behind_out,
@@ -249,6 +280,7 @@ static enum err_code attach_all(struct instance *instance, struct arena *arena, 
                                &count, err));
         for (size_t i = 0; i < count; i++) {
             if (attach_table(instance, &records[i], err) != ERR_OK ||
+                finish_change(instance, &records[i], arena, err) != ERR_OK ||
                 catalog_is_behind(instance, &records[i], behind_out, err) != ERR_OK) {
                 return err_wrap(err, "open table '%s'", records[i].name);
             }

@@ -206,6 +206,15 @@ enum err_code catalog_table_forget(struct catalog *catalog, const struct id *uui
 
 /* ---- reading ---- */
 
+void catalog_table_set_definition(struct catalog_table *record, const char *definition,
+                                  int32_t version)
+{
+    record->definition = definition;
+    record->definition_version = version;
+    (void)snprintf(record->etag, sizeof record->etag, "\"%s-%" PRId32 "\"", record->uuid.text,
+                   version); /* fits */
+}
+
 static enum err_code read_table(const struct query *query, struct arena *arena,
                                 struct catalog_table *record, struct err *err)
 {
@@ -218,8 +227,7 @@ static enum err_code read_table(const struct query *query, struct arena *arena,
     TRY(query_id(query, 0, &record->uuid, err));
     TRY(query_text(query, 1, arena, &record->name, err));
     TRY(query_text(query, 2, arena, &record->definition, err));
-    (void)snprintf(record->etag, sizeof record->etag, "\"%s-%" PRId32 "\"", record->uuid.text,
-                   record->definition_version); /* fits */
+    catalog_table_set_definition(record, record->definition, record->definition_version);
     return ERR_OK;
 }
 

@@ -25,13 +25,17 @@ enum {
 struct catalog_table {
     struct id uuid;
     const char *name;
-    const char *definition;     /* canonical JSON text of the schema */
+    const char *definition;     /* canonical JSON text of the schema; the table's log decides */
     int32_t definition_version; /* from 1 */
     int64_t created_at_us;
     int64_t changed_at_us;
     int64_t dropped_at_us;         /* 0 = live */
     char etag[CATALOG_ETAG_BYTES]; /* quoted: changes with every accepted change */
 };
+
+/* Another definition in place of the stored one, with the version and the ETag that follow. */
+void catalog_table_set_definition(struct catalog_table *record, const char *definition,
+                                  int32_t version);
 
 /*
  * Errors:  ERR_INVALID name; ERR_EXISTS a live table of the name; ERR_TOO_LARGE a limit.

@@ -7,11 +7,14 @@
  * entries that were dropped would be missing: the file is read again under a new
  * number.
  */
+#include "storage/base/fault.h"
 #include "storage/base/mem.h"
 #include "storage/delta/deletion_vector.h"
 #include "storage/delta/log.h"
 #include "storage/object/object.h"
+#include "storage/snapshot/definition.h"
 #include "storage/snapshot/images.h"
+#include "storage/snapshot/keys.h"
 #include "storage/snapshot/table_internal.h"
 
 #include <assert.h>
@@ -235,6 +238,18 @@ enum err_code table_follow(struct table *table, const struct schema *schema,
     return ERR_OK;
 }
 
+enum err_code table_follow_definition(struct table *table, const struct schema *schema,
+                                      struct delta_state *state, struct err *err)
+{
+    CLEANUP(snapshot_release) const struct snapshot *current = table_snapshot(table);
+    bool same = index_definition(current->schema, table->hash_key) ==
+                index_definition(schema, table->hash_key);
+    if (FAULT("definition.follow")) {
+        return err_set(err, ERR_NO_SPACE, "planted fault before the definition is published");
+    }
+    return table_follow(table, schema, state, !same, err);
+}
+
 /* ---- looking for news ---- */
 
 /* The oldest remembered commit of ours, among the newest `count`, that reads differently now. */
@@ -326,11 +341,13 @@ static enum err_code follow_newest(struct table *table, bool reload, bool *chang
     if (!reload && state->version == current->version) {
         return ERR_OK;
     }
+    CLEANUP(schema_release) struct schema *schema = NULL;
+    TRY(definition_in_force(current->schema, state->metadata, &schema, err));
     if (!delta_metadata_equal(state->metadata, current->state->metadata)) {
         bool missing = false;
-        TRY(table_check_columns(current->schema, state->metadata, &missing, err));
+        TRY(table_check_columns(schema, state->metadata, &missing, err));
     }
-    TRY(table_follow(table, current->schema, state, false, err));
+    TRY(table_follow_definition(table, schema, state, err));
     *changed_out = true;
     return ERR_OK;
 }
@@ -351,12 +368,23 @@ enum err_code table_catch_up(struct table *table, bool *changed_out, struct err 
     return catch_up(table, 1, changed_out, err);
 }
 
+/* Was the commit that held the definition among those overwritten? Then it is due again. */
+static enum err_code restore_definition(struct table *table, struct err *err)
+{
+    if (table->overwritten_from < 0) {
+        return ERR_OK;
+    }
+    CLEANUP(snapshot_release) const struct snapshot *current = table_snapshot(table);
+    return table_write_definition(table, current->schema, err);
+}
+
 enum err_code table_refresh(struct table *table, struct table_refresh_result *result_out,
                             struct err *err)
 {
     CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&table->commit);
     bool changed = false;
-    if (catch_up(table, MANIFEST_COMMITS_MAX, &changed, err) != ERR_OK) {
+    if (catch_up(table, MANIFEST_COMMITS_MAX, &changed, err) != ERR_OK ||
+        restore_definition(table, err) != ERR_OK) {
         return err_wrap(err, "table '%s'", table->name);
     }
     *result_out = (struct table_refresh_result){

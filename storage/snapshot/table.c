@@ -6,11 +6,13 @@
 #include "storage/snapshot/table.h"
 
 #include "storage/base/clock.h"
+#include "storage/base/fault.h"
 #include "storage/base/mem.h"
 #include "storage/delta/checkpoint.h"
 #include "storage/delta/transaction.h"
 #include "storage/object/object.h"
 #include "storage/parquet/writer.h"
+#include "storage/snapshot/definition.h"
 #include "storage/snapshot/images.h"
 #include "storage/snapshot/table_internal.h"
 
@@ -20,7 +22,6 @@ enum {
     CHECKPOINT_COMMITS = 100, /* since the last one */
     CHECKPOINT_LOG_BYTES = 16 << 20,
     CHECKPOINT_AGE_MS = 10 * 60 * 1000, /* when there was any commit since */
-    SCHEMA_TEXT_BYTES_MAX = 16 << 20,
 };
 
 /* ---- life ---- */
@@ -190,55 +191,51 @@ enum err_code table_snapshot_at_time(struct table *table, int64_t timestamp_ms,
 
 /* ---- the definition ---- */
 
-/* The new columns as a metadata commit. */
-static enum err_code commit_columns(struct table *table, const struct snapshot *current,
-                                    const struct schema *next, struct err *err)
+/* The definition, with its columns where the log lacks some, as a metadata commit. */
+static enum err_code commit_definition(struct table *table, const struct snapshot *current,
+                                       const struct schema *next, bool columns,
+                                       struct delta_commit_result *result, struct err *err)
 {
-    CLEANUP(buffer_deinit) struct buffer text;
-    buffer_init(&text, SCHEMA_TEXT_BYTES_MAX);
-    schema_write_delta(next, &text);
-    buffer_append_byte(&text, '\0');
-    TRY(buffer_check(&text, "schema", err));
-    struct delta_metadata changed = *current->state->metadata;
-    changed.schema_string = (const char *)text.data;
-    CLEANUP(delta_metadata_release)
-    const struct delta_metadata *metadata = delta_metadata_new(&changed);
+    CLEANUP(delta_metadata_release) const struct delta_metadata *metadata = NULL;
+    TRY(definition_metadata(current->state->metadata, next, columns, &metadata, err));
     CLEANUP(delta_transaction_free)
     struct delta_transaction *transaction =
         delta_transaction_begin(current->state, table->store, DELTA_READS_NOTHING);
     delta_transaction_set_metadata(transaction, metadata);
-    delta_transaction_set_operation(transaction, "CHANGE COLUMNS", NULL, NULL);
-    CLEANUP(delta_commit_result_deinit) struct delta_commit_result result = {0};
-    TRY(delta_transaction_commit(transaction, &result, err));
-    table_remember(table, result.version, result.hash, -1);
-    return table_follow(table, next, result.state, false, err);
+    delta_transaction_set_operation(transaction, columns ? "CHANGE COLUMNS" : "SET TBLPROPERTIES",
+                                    NULL, NULL);
+    if (FAULT("definition.commit")) {
+        return err_set(err, ERR_NO_SPACE, "planted fault before the commit");
+    }
+    TRY(delta_transaction_commit(transaction, result, err));
+    table_remember(table, result->version, result->hash, -1);
+    return ERR_OK;
 }
 
-/* Looser rules, descriptions, lookups: nothing for the log, but readers get the new schema. */
-static enum err_code publish_definition(struct table *table, const struct snapshot *current,
-                                        const struct schema *next, struct err *err)
+enum err_code table_write_definition(struct table *table, const struct schema *next,
+                                     struct err *err)
 {
-    bool same = index_definition(current->schema, table->hash_key) ==
-                index_definition(next, table->hash_key);
-    CLEANUP(delta_state_release) struct delta_state *state = delta_state_acquire(current->state);
-    return table_follow(table, next, state, !same, err);
+    bool changed = false;
+    TRY(table_catch_up(table, &changed, err));
+    CLEANUP(snapshot_release) const struct snapshot *current = table_snapshot(table);
+    if (current->schema != next && current->schema->version >= next->version) {
+        return err_set(err, ERR_PRECONDITION,
+                       "the definition was changed meanwhile; read it again");
+    }
+    if (definition_logged_version(current->state->metadata) >= next->version) {
+        return ERR_OK;
+    }
+    bool missing = false;
+    TRY(table_check_columns(next, current->state->metadata, &missing, err));
+    CLEANUP(delta_commit_result_deinit) struct delta_commit_result result = {0};
+    TRY(commit_definition(table, current, next, missing, &result, err));
+    return table_follow_definition(table, next, result.state, err);
 }
 
 enum err_code table_change_schema(struct table *table, const struct schema *next, struct err *err)
 {
     CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&table->commit);
-    bool changed = false;
-    TRY(table_catch_up(table, &changed, err));
-    CLEANUP(snapshot_release) const struct snapshot *current = table_snapshot(table);
-    bool missing = false;
-    enum err_code code = table_check_columns(next, current->state->metadata, &missing, err);
-    if (code == ERR_OK && missing) {
-        code = commit_columns(table, current, next, err);
-    }
-    if (code == ERR_OK) {
-        CLEANUP(snapshot_release) const struct snapshot *committed = table_snapshot(table);
-        code = committed->schema == next ? ERR_OK : publish_definition(table, committed, next, err);
-    }
+    enum err_code code = table_write_definition(table, next, err);
     return code == ERR_OK ? ERR_OK : err_wrap(err, "table '%s'", table->name);
 }
 

@@ -193,9 +193,17 @@ enum err_code table_refresh(struct table *table, struct table_refresh_result *re
                             struct err *err) MUST_USE;
 
 /*
- * Change the definition (schema_evolve decided that it may): commits the new
- * columns when there are any and publishes a snapshot with the new schema. A
- * change of lookup columns or sequence rebuilds the index.
+ * Change the definition (schema_evolve decided that it may): commits it to the log,
+ * with its new columns when there are any, and publishes a snapshot with the new
+ * schema. A change of lookup columns rebuilds the index. Nothing is done when `next` is
+ * the definition in force and the log holds it.
+ *
+ * The commit is the moment of the change. What fails before it leaves nothing; should
+ * publishing fail after it, the next refresh or merge takes the definition from the log.
+ *
+ * Errors:  ERR_PRECONDITION another change came before this one; else as table_merge.
+ * Thread:  any; takes the commit lock.
+ * Durable: the definition, when ERR_OK.
  */
 enum err_code table_change_schema(struct table *table, const struct schema *next,
                                   struct err *err) MUST_USE;

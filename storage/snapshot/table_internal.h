@@ -155,6 +155,14 @@ enum err_code table_clean_index(struct table *table, const struct snapshot *snap
 enum err_code table_follow(struct table *table, const struct schema *schema,
                            struct delta_state *state, bool fresh, struct err *err) MUST_USE;
 
+/* The same under another definition: the index is rebuilt when it is another for that. */
+enum err_code table_follow_definition(struct table *table, const struct schema *schema,
+                                      struct delta_state *state, struct err *err) MUST_USE;
+
+/* As table_change_schema, with the lock held. */
+enum err_code table_write_definition(struct table *table, const struct schema *next,
+                                     struct err *err) MUST_USE;
+
 /* Is every column of the log in the schema with the same type? Errors: ERR_CONFLICT names it. */
 enum err_code table_check_columns(const struct schema *schema,
                                   const struct delta_metadata *metadata, bool *missing_out,

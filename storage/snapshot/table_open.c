@@ -8,6 +8,7 @@
 #include "storage/delta/log.h"
 #include "storage/object/object.h"
 #include "storage/parquet/writer.h"
+#include "storage/snapshot/definition.h"
 #include "storage/snapshot/images.h"
 #include "storage/snapshot/outcome.h"
 #include "storage/snapshot/table_internal.h"
@@ -375,8 +376,7 @@ static enum err_code check_identity(const struct table *table, const struct delt
     return ERR_OK;
 }
 
-static enum err_code load(struct table *table, const struct schema *schema, bool *missing_out,
-                          struct err *err)
+static enum err_code load(struct table *table, const struct schema *known, struct err *err)
 {
     struct object_store *store = NULL;
     TRY(object_store_open_local(table->folder, &store, err));
@@ -386,7 +386,10 @@ static enum err_code load(struct table *table, const struct schema *schema, bool
     CLEANUP(delta_state_release) struct delta_state *state = NULL;
     TRY(delta_state_load(table->store, &state, err));
     TRY(check_identity(table, state, err));
-    TRY(table_check_columns(schema, state->metadata, missing_out, err));
+    CLEANUP(schema_release) struct schema *schema = NULL;
+    TRY(definition_in_force(known, state->metadata, &schema, err));
+    bool missing = false; /* then table_change_schema is due; see tables_attach */
+    TRY(table_check_columns(schema, state->metadata, &missing, err));
     CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&table->commit);
     TRY(open_index(table, schema, state, err));
     TRY(table_load_tombstones(table, state, err));
@@ -403,12 +406,8 @@ enum err_code table_open(const struct table_open_options *options, struct table 
                        options->folder);
     }
     CLEANUP(table_release) struct table *table = table_new(options);
-    bool missing = false;
-    if (load(table, options->schema, &missing, err) != ERR_OK) {
+    if (load(table, options->schema, err) != ERR_OK) {
         return err_wrap(err, "table '%s'", options->name);
-    }
-    if (missing) { /* the catalog's change was durable before the log's */
-        TRY(table_change_schema(table, options->schema, err));
     }
     *table_out = table;
     table = NULL;

@@ -9,6 +9,7 @@
 #include "storage/base/mem.h"
 #include "storage/delta/transaction.h"
 #include "storage/object/object.h"
+#include "storage/snapshot/definition.h"
 #include "storage/snapshot/outcome.h"
 #include "storage/snapshot/table_internal.h"
 
@@ -259,6 +260,8 @@ static enum err_code write_first_version(const char *folder, const char *name,
     schema_write_delta(schema, &text);
     buffer_append_byte(&text, '\0');
     TRY(buffer_check(&text, "schema", err));
+    CLEANUP(definition_properties_deinit) struct definition_properties properties = {0};
+    TRY(definition_properties_init(&properties, schema, err));
     const char *partitions[SCHEMA_KEY_FIELDS_MAX];
     for (size_t i = 0; i < schema->partition_count; i++) {
         partitions[i] = schema->fields[schema->partition[i]].name;
@@ -270,6 +273,8 @@ static enum err_code write_first_version(const char *folder, const char *name,
         .schema_string = (const char *)text.data,
         .partition_columns = partitions,
         .partition_columns_count = schema->partition_count,
+        .configuration = properties.pairs,
+        .configuration_count = DEFINITION_PROPERTIES,
         .deletion_vectors = schema->merge == TABLE_DELETION_VECTORS,
         .append_only = schema->merge == TABLE_APPEND,
     };

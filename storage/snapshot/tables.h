@@ -43,7 +43,12 @@ void tables_close(struct tables **tables);
 
 /*
  * Open a table that the catalog knows. Loads the log, opens the index and brings
- * it up to date, or rebuilds it (seconds per million rows when it is torn).
+ * it up to date, or rebuilds it (seconds per million rows when it is torn). Writes
+ * nothing to the log.
+ *
+ *   schema  the definition as the catalog has it; one in the log with a higher version
+ *           counts instead (table_schema). When the log's is behind, table_change_schema
+ *           is the caller's next step.
  *
  * Errors:  ERR_NOT_FOUND no folder or no log; ERR_CONFLICT the folder holds a
  *          table of another identity, or one whose columns the definition does

@@ -202,6 +202,125 @@ test_a_first_start_that_dies_leaves_a_way_in()
     done
 }
 
+TABLE_FAULTS_WIDER='{"schema":{"fields":[{"name":"id","type":"string","nullable":false},{"name":"n","type":"integer"},{"name":"note","type":"string"}]},"key":["id"]}'
+
+# change_items: PUT the wider definition; STATUS 000 when the server died of it
+change_items()
+{
+    local etag
+    api GET /v1/tables/items
+    etag=$(jq -r '"\"\(.table_id)-\(.definition_version)\""' "$BODY")
+    STATUS=$(curl -sS -o "$BODY" -D "$HEADERS" -w '%{http_code}' -X PUT -H "Authorization: Bearer $TOKEN" \
+        -H 'Content-Type: application/json' -H "If-Match: $etag" --data-binary "$TABLE_FAULTS_WIDER" \
+        "$URL/v1/tables/items" 2>/dev/null) || true
+}
+
+# definition_is VERSION: what the table says it is, and what it does to records, agree
+definition_is()
+{
+    local wide=$(($1 - 1))
+    api GET /v1/tables/items
+    expect .definition_version "$1"
+    expect '.definition.schema.fields|length' $((2 + wide))
+    expect_header ETag "-$1\"$"
+    api GET /v1/tables
+    expect '.tables[0].definition_version' "$1"
+    printf '{"id":"wide","note":"x"}\n' >"$WORK/wide.ndjson"
+    post items "$WORK/wide.ndjson"
+    expect .records.applied "$wide"
+}
+
+definition_becomes()
+{
+    local tries=0
+    until api GET /v1/tables/items && [ "$(jq .definition_version "$BODY")" = "$1" ]; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 300 ] || fail "the definition never becomes $1"
+        read -r -t 0.01 <>"$WORK/never" || true
+    done
+}
+
+items_under_faults()
+{
+    need_faults
+    start_server
+    create items "$TABLE_FAULTS_ITEMS"
+    rows before 3
+    post items "$WORK/rows.ndjson"
+    stop_server
+    SLUICE_FAULTS=$1 start_server
+    change_items
+}
+
+# After VERSION was found in force, so it stays over a restart, and the change can be made.
+definition_stays()
+{
+    definition_is "$1"
+    kill_server
+    start_server
+    definition_is "$1"
+    change_items
+    expect_status 200
+    definition_is 2
+    stop_server
+    "$SLUICE" fsck --data "$DATA" >"$WORK/fsck" 2>&1 || fail "fsck: $(cat "$WORK/fsck")"
+}
+
+test_a_definition_that_fails_before_the_log_is_nowhere()
+{
+    items_under_faults definition.commit=fail@1
+    expect_status 507
+    definition_stays 1
+}
+
+test_a_definition_that_dies_before_the_log_is_nowhere()
+{
+    items_under_faults definition.commit=crash@1
+    expect_end 137
+    start_server
+    definition_stays 1
+}
+
+test_a_definition_that_dies_behind_the_log_is_in_force()
+{
+    items_under_faults definition.follow=crash@1
+    expect_end 137
+    "$SLUICE" fsck --data "$DATA" >"$WORK/fsck" 2>&1 || fail "fsck: $(cat "$WORK/fsck")"
+    start_server
+    definition_stays 2
+}
+
+test_a_definition_that_cannot_be_published_is_in_force_soon()
+{
+    items_under_faults definition.follow=fail@1
+    expect_status 507
+    definition_becomes 2
+    definition_stays 2
+}
+
+test_a_definition_without_its_copy_is_in_force()
+{
+    items_under_faults definition.copy=fail@1
+    expect_status 507
+    definition_stays 2
+}
+
+test_a_definition_that_dies_before_its_copy_is_in_force()
+{
+    items_under_faults definition.copy=crash@1
+    expect_end 137
+    start_server
+    definition_stays 2
+}
+
+test_a_definition_of_which_nobody_knows_ends_the_process()
+{
+    items_under_faults delta.commit.after-log=fail@1
+    expect_end 74
+    start_server
+    definition_stays 2
+}
+
 test_failed_sync_of_the_journal()
 {
     need_faults
