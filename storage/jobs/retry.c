@@ -4,7 +4,6 @@
 #include "storage/jobs/retry.h"
 
 #include <assert.h>
-#include <string.h>
 
 /* value * 2^times, at most `ceiling`. */
 static int64_t doubled(int64_t value, uint32_t times, int64_t ceiling)
@@ -21,15 +20,13 @@ int64_t retry_delay_ms(uint32_t attempt, const struct retry_policy *policy, uint
     assert(policy->min_interval_ms >= 0);
     assert(policy->cap_ms >= 0);
     int64_t low = policy->min_interval_ms;
-    /* a range that begins at the minimum needs one doubling more to be a range */
-    int64_t high = low > 0 ? doubled(low, attempt, policy->cap_ms)
-                           : doubled(RETRY_BASE_MS, attempt - 1, policy->cap_ms);
-    if (high <= low) {
+    if (policy->cap_ms <= low) {
         return low;
     }
-    /* the high half of the product is even over [0, width) but for 2^-64 a value */
-    uint64_t width = (uint64_t)(high - low) + 1;
-    return low + (int64_t)((unsigned __int128)random * width >> 64);
+    int64_t base = low > RETRY_BASE_MS ? low : RETRY_BASE_MS;
+    uint64_t range = (uint64_t)doubled(base, attempt - 1, policy->cap_ms - low);
+    /* the high half of the product is even over [0, range] but for 2^-64 a value */
+    return low + (int64_t)((unsigned __int128)random * (range + 1) >> 64);
 }
 
 void retry_budget_init(struct retry_budget *budget, const struct retry_budget_options *options)

@@ -12,20 +12,19 @@
 #include <stdint.h>
 
 enum {
-    RETRY_BASE_MS = 1000,      /* first range when the task names no minimum */
-    RETRY_CAP_MS = 600 * 1000, /* default ceiling of the range */
+    RETRY_BASE_MS = 1000,      /* the first range is at least this wide */
+    RETRY_CAP_MS = 600 * 1000, /* the usual cap_ms */
 };
 
 struct retry_policy {
     int64_t min_interval_ms; /* the task's min_retry_interval_millis, >= 0: never waited less */
-    int64_t cap_ms;          /* top of the range; a larger minimum wins */
+    int64_t cap_ms;          /* never waited more, unless the minimum is more */
 };
 
 /*
- * Milliseconds to wait after the failed attempt number `attempt` (the first is 1).
- *
- * Even over [min, max(min, range)], range = min(cap, max(min, RETRY_BASE_MS) * 2^(attempt-1)),
- * where the first range with a minimum is doubled already: [min, 2 * min].
+ * Milliseconds to wait after the failed attempt number `attempt` (the first is 1):
+ * min_interval_ms and a jitter that is even over [0, max(min_interval_ms, RETRY_BASE_MS) *
+ * 2^(attempt-1)], both together at most cap_ms, or min_interval_ms when that is more.
  *
  *   random   64 even bits, fresh for each call
  */

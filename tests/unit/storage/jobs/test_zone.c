@@ -249,6 +249,19 @@ Test(zone, refuses_lying_fields)
     }
 }
 
+Test(zone, refuses_two_transitions_at_one_instant)
+{
+    struct zone_kit_file file = sample;
+    struct buffer bytes;
+    buffer_init(&bytes, 4096);
+    file.transitions[1].at_s = file.transitions[0].at_s;
+    zone_kit_encode(&file, &bytes);
+    struct err err = {0};
+    const struct zone *zone = NULL;
+    cr_expect_eq(zone_decode(buffer_span(&bytes), "T", &zone, &err), ERR_CORRUPT);
+    buffer_deinit(&bytes);
+}
+
 Test(zone, takes_limits_and_refuses_one_more)
 {
     struct buffer bytes;
