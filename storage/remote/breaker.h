@@ -19,7 +19,8 @@
 enum {
     BREAKER_NAME_BYTES = URL_ORIGIN_BYTES, /* with NUL */
     BREAKER_REASON_BYTES = 64,
-    BREAKERS_MAX = 1024, /* idle closed ones make room; when none is idle: ERR_BUSY */
+    BREAKERS_MAX =
+        1024, /* the one longest without a call makes room, unless it is open or in use */
     BREAKER_WINDOW_SLOTS = 12,
 };
 
@@ -36,7 +37,6 @@ struct breakers_options {
     int64_t window_us;       /* [60 s] */
     int64_t open_us;         /* first time open, doubled by each failed probe [5 s] */
     int64_t open_us_max;     /* [5 min] */
-    int64_t idle_us;         /* a closed one without calls so long is forgotten first [1 h] */
     int64_t (*now_us)(void); /* monotonic [clock_monotonic_us] */
     uint64_t (*random_below)(uint64_t limit); /* for jitter [secret_random_below] */
     /* Called after each change of state, without a lock; for logs. May be NULL. */
