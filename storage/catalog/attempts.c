@@ -1,5 +1,5 @@
 /*
- * Merge attempts. See attempts.h and batches.h.
+ * Attempts of merges and of tasks. See attempts.h, batches.h and runs.h.
  */
 #include "storage/catalog/attempts.h"
 
@@ -7,6 +7,7 @@
 #include "storage/base/mem.h"
 #include "storage/catalog/batches.h"
 #include "storage/catalog/private.h"
+#include "storage/catalog/runs.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +15,18 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { ID_BYTES = 16, MARK_BYTES = ID_BYTES + 1 };
+/*
+ * The mark: one place for the lane of a merge, one for an attempt of a task; each is a
+ * name and a byte that says whether the name is there.
+ */
+enum {
+    LANE_BYTES = 16,
+    TASK_BYTES = 28, /* run, task, iteration: 8 each; number: 4 */
+    NAME_BYTES_MAX = TASK_BYTES,
+    LANE_AT = 0,
+    TASK_AT = LANE_BYTES + 1,
+    MARK_BYTES = TASK_AT + TASK_BYTES + 1,
+};
 
 static const char sql_begin[] =
     "INSERT INTO attempts(table_uuid, position_first, position_last) VALUES(?1, ?2, ?3)"
@@ -26,20 +38,69 @@ static const char sql_charge[] =
     "UPDATE batches SET crashes = crashes + ?1, interruptions = interruptions + (1 - ?1)"
     " WHERE state = 1 AND table_uuid = ?2 AND position BETWEEN ?3 AND ?4";
 
-/* The lane this thread merges; read by the handler of a fatal signal on the same thread. */
+/* What this thread works on; read by the handler of a fatal signal on the same thread. */
 static _Thread_local struct {
-    uint8_t *mark; /* mapped, NULL = this thread merges nothing */
-    uint8_t table[ID_BYTES];
-} merging;
+    uint8_t *mark;  /* mapped, NULL = nothing */
+    uint8_t *place; /* in the mark */
+    size_t size;    /* of the name */
+    uint8_t name[NAME_BYTES_MAX];
+} bound;
 
 void catalog_mark_crash(void)
 {
-    if (merging.mark != NULL) {
-        for (size_t i = 0; i < ID_BYTES; i++) { /* memcpy is not promised to be safe here */
-            merging.mark[i] = merging.table[i];
+    if (bound.mark != NULL) {
+        for (size_t i = 0; i < bound.size; i++) { /* memcpy is not promised to be safe here */
+            bound.place[i] = bound.name[i];
         }
-        merging.mark[ID_BYTES] = 1;
+        bound.place[bound.size] = 1;
     }
+}
+
+static void bind_thread(struct catalog *catalog, size_t at, const uint8_t *name, size_t size)
+{
+    bound.mark = NULL; /* a signal in between finds nothing half-written */
+    atomic_signal_fence(memory_order_seq_cst);
+    memcpy(bound.name, name, size);
+    bound.size = size;
+    bound.place = catalog->crash_mark + at;
+    atomic_signal_fence(memory_order_seq_cst);
+    bound.mark = catalog->crash_mark;
+}
+
+static bool is_marked(const struct catalog *catalog, size_t at, const uint8_t *name, size_t size)
+{
+    const uint8_t *place = catalog->crash_mark + at;
+    return place[size] == 1 && memcmp(place, name, size) == 0;
+}
+
+static void name_task(int64_t run_id, const struct run_attempt_id *attempt,
+                      uint8_t name_out[TASK_BYTES])
+{
+    uint64_t task = attempt->task;
+    memcpy(name_out, &run_id, 8);
+    memcpy(name_out + 8, &task, 8);
+    memcpy(name_out + 16, &attempt->iteration, 8);
+    memcpy(name_out + 24, &attempt->number, 4);
+}
+
+void run_bind_thread(struct catalog *catalog, int64_t run_id, const struct run_attempt_id *attempt)
+{
+    uint8_t name[TASK_BYTES];
+    name_task(run_id, attempt, name);
+    bind_thread(catalog, TASK_AT, name, sizeof name);
+}
+
+void run_unbind_thread(void)
+{
+    attempts_unbind_thread();
+}
+
+bool attempts_crashed(const struct catalog *catalog, int64_t run_id,
+                      const struct run_attempt_id *attempt)
+{
+    uint8_t name[TASK_BYTES];
+    name_task(run_id, attempt, name);
+    return is_marked(catalog, TASK_AT, name, sizeof name);
 }
 
 enum err_code attempts_open(struct catalog *catalog, struct err *err)
@@ -60,8 +121,8 @@ enum err_code attempts_open(struct catalog *catalog, struct err *err)
 void attempts_close(struct catalog *catalog)
 {
     if (catalog->crash_mark != NULL) {
-        if (merging.mark == catalog->crash_mark) {
-            merging.mark = NULL;
+        if (bound.mark == catalog->crash_mark) {
+            bound.mark = NULL;
         }
         (void)munmap(catalog->crash_mark, MARK_BYTES); /* cannot fail for what was mapped */
         catalog->crash_mark = NULL;
@@ -112,12 +173,11 @@ static enum err_code charge_in(struct store *store, const struct attempt *attemp
     return query_run(&query, err);
 }
 
-static bool is_marked(const struct catalog *catalog, const struct attempt *attempt)
+static bool merge_crashed(const struct catalog *catalog, const struct attempt *attempt)
 {
-    uint8_t table[ID_BYTES];
+    uint8_t table[LANE_BYTES];
     id_bytes(&attempt->table, table);
-    return catalog->crash_mark[ID_BYTES] == 1 &&
-           memcmp(table, catalog->crash_mark, sizeof table) == 0;
+    return is_marked(catalog, LANE_AT, table, sizeof table);
 }
 
 enum err_code attempts_charge(struct catalog *catalog, struct err *err)
@@ -132,7 +192,7 @@ enum err_code attempts_charge(struct catalog *catalog, struct err *err)
         TRY(query_run(&query, err));
     }
     for (size_t i = 0; i < count; i++) {
-        bool crashed = is_marked(catalog, &attempts[i]);
+        bool crashed = merge_crashed(catalog, &attempts[i]);
         for (size_t j = 0; j < catalog->pieces.count; j++) {
             TRY(charge_in(catalog->pieces.sorted[j]->database.store, &attempts[i], crashed, err));
         }
@@ -161,14 +221,15 @@ enum err_code batches_begin_attempt(struct catalog *catalog, const struct id *ta
 {
     struct attempt attempt = {.table = *table, .first = position_first, .last = position_last};
     TRY(catalog_write(catalog, write_begin, &attempt, err));
-    id_bytes(table, merging.table);
-    merging.mark = catalog->crash_mark;
+    uint8_t name[LANE_BYTES];
+    id_bytes(table, name);
+    bind_thread(catalog, LANE_AT, name, sizeof name);
     return ERR_OK;
 }
 
 void attempts_unbind_thread(void)
 {
-    merging.mark = NULL;
+    bound.mark = NULL;
 }
 
 static enum err_code write_end(struct transaction *transaction, void *arg, struct err *err)

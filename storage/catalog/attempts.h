@@ -1,24 +1,36 @@
 /*
- * Merge attempts: which lane positions were being merged when the process ended,
- * and by whose fault. Private to the catalog; the public half is in batches.h.
+ * Attempts: which lane positions were being merged when the process ended, and by
+ * whose fault; and whose fault it was that attempts of runs' tasks ended with it.
+ * Private to the catalog; the public halves are in batches.h and runs.h.
  *
- * The attempt is a row of catalog.db, durable before the merge. Whether the merging
- * thread itself died of a fatal signal is noted by catalog_mark_crash in a
- * mapped page of `<folder>/crash-mark`: a kill -9 or a power cut is not the
- * batch's fault and counts as an interruption only.
+ * A merge attempt is a row of catalog.db, one of a task a row of jobs.db, durable
+ * before the work. Whether the working thread itself died of a fatal signal is
+ * noted by catalog_mark_crash in a mapped page of `<folder>/crash-mark`: a kill -9 or a
+ * power cut is nobody's fault and counts as an interruption only.
  */
 #pragma once
 
 #include "storage/base/err.h"
 
+#include <stdbool.h>
+#include <stdint.h>
+
 struct catalog;
+struct run_attempt_id;
 
 /* Map the mark; keep it for catalog_mark_crash. Start only. */
 enum err_code attempts_open(struct catalog *catalog, struct err *err) MUST_USE;
 void attempts_close(struct catalog *catalog);
 
-/* Charge the batches of attempts that never ended. Start only, before the writer runs. */
+/* Did the thread that worked on this attempt of a task die of a signal of its own? Start only. */
+bool attempts_crashed(const struct catalog *catalog, int64_t run_id,
+                      const struct run_attempt_id *attempt);
+
+/*
+ * Charge the batches of attempts that never ended, and wipe the mark. Start only, before the
+ * writer runs and after everybody else has looked at it.
+ */
 enum err_code attempts_charge(struct catalog *catalog, struct err *err) MUST_USE;
 
-/* The calling thread merges nothing any more. */
+/* The calling thread merges nothing any more, or works on no attempt. */
 void attempts_unbind_thread(void);

@@ -7,6 +7,7 @@
 #include "storage/base/file.h"
 #include "storage/base/mem.h"
 #include "storage/catalog/attempts.h"
+#include "storage/catalog/job_file.h"
 #include "storage/catalog/private.h"
 
 #include <assert.h>
@@ -260,6 +261,7 @@ enum err_code catalog_open(const char *folder, const struct secret_keys *keys,
     TRY(open_main(catalog, err));
     TRY(pieces_open(catalog, err));
     TRY(attempts_open(catalog, err));
+    TRY(job_file_open(catalog, err));
     TRY(attempts_charge(catalog, err));
     TRY(load_instance(catalog, err));
     TRY(load_lanes(catalog, err));
@@ -310,6 +312,7 @@ void catalog_close(struct catalog **catalog_pointer)
     readers_deinit(catalog); /* before the writers, which then fold their logs in */
     pieces_close(catalog);
     store_close(&catalog->main.store);
+    store_close(&catalog->jobs.store);
     attempts_close(catalog);
     access_cache_deinit(&catalog->access);
     claims_deinit(&catalog->claims);

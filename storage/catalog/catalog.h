@@ -2,6 +2,7 @@
  * The catalog: what exists and what is to be done. SQLite in one folder:
  *
  *   catalog.db                 instance, tables, principals, roles, tokens, attempts
+ *   jobs.db                    jobs, their runs, webhook deliveries, places in sources
  *   batches-YYYYMMDD[-n].db    one piece a day (or a size): batches, idempotency
  *                              keys, record errors, dead letters, lane positions
  *
@@ -16,7 +17,7 @@
  * Thread:  every function any thread unless it says otherwise. Writing functions
  *          block for one group commit; reading ones take LOCK_RANK_CATALOG_READ.
  * Neighbours: access.h (principals, roles, tokens) · tables.h · batches.h ·
- * dead_letters.h. The only room besides query that knows SQLite.
+ * dead_letters.h · jobs.h · runs.h · deliveries.h. The only room besides query that knows SQLite.
  */
 #pragma once
 
@@ -58,7 +59,8 @@ struct catalog_options {
 
 /*
  * Open or create the catalog: checkpoint every file, read the settings back,
- * check them, count interrupted merge attempts, load the access snapshot.
+ * check them, count interrupted merge attempts, raise the incarnation (runs.h), load the
+ * access snapshot.
  *
  *   keys  outlives the catalog
  *
@@ -112,10 +114,10 @@ enum err_code catalog_retain(struct catalog *catalog, int64_t *dropped_out,
                              int64_t *early_dropped_out, struct err *err) MUST_USE;
 
 /*
- * Note, from a fatal signal's handler, that this thread died: the lane whose
- * merge it had begun (batches_begin_attempt) is charged with a crash at the next
- * open; other lanes only with an interruption. Async-signal-safe; no-op on
- * threads that merge nothing.
+ * Note, from a fatal signal's handler, that this thread died: the lane whose merge
+ * it had begun (batches_begin_attempt), or the attempt of a run's task that it worked
+ * on (run_bind_thread), is charged with a crash at the next open; others only with an
+ * interruption. Async-signal-safe; no-op on threads that are bound to nothing.
  */
 void catalog_mark_crash(void);
 
@@ -131,11 +133,16 @@ struct catalog_report {
     int64_t unfinished_count;
     int64_t dead_letters_count;
     int64_t references_checked;
+    int64_t jobs_count; /* deleted ones with runs left are not counted */
+    int64_t runs_count;
+    int64_t runs_active_count;
+    int64_t deliveries_count;
 };
 
 /*
- * integrity_check and foreign_key_check of every file, positions unique per lane, and
- * every journal reference of unfinished batches and unresolved dead letters.
+ * integrity_check and foreign_key_check of every file, positions unique per lane,
+ * every journal reference of unfinished batches and unresolved dead letters, and that
+ * every run has the definition it began with.
  * Read-only: opens a private copy of nothing and writes nothing.
  *
  *   check_frame, check_payload  may be NULL: references are not followed

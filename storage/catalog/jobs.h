@@ -41,7 +41,7 @@ enum {
     JOB_TRIGGERS_MAX = 32,
     JOB_TRIGGER_KEY_BYTES_MAX = 64,
     JOB_TRIGGER_STATE_BYTES_MAX = 64 << 10, /* of one trigger */
-    JOB_LIST_SCAN_MAX = 2000,               /* jobs looked at for one page */
+    JOB_LIST_SCAN_MAX = 10000,              /* jobs looked at for one page */
     JOB_ETAG_BYTES = 48,                    /* with quotes and NUL */
 };
 
@@ -137,10 +137,9 @@ struct job {
     const char *definition;
     struct id author; /* of this version */
     struct id run_as;
-    int64_t created_at_us;     /* version 1 */
-    int64_t changed_at_us;     /* this version */
-    int64_t next_fire_us;      /* 0 = none */
-    int64_t last_fire_us;      /* the fire time that was last dealt with; 0 = none yet */
+    int64_t created_at_us; /* version 1 */
+    int64_t changed_at_us; /* this version */
+    struct job_schedule schedule;
     int64_t runs_count;        /* made so far; numbers the runs from 1 */
     char etag[JOB_ETAG_BYTES]; /* quoted: changes with every version */
 };

@@ -7,6 +7,7 @@
 #include "storage/base/file.h"
 #include "storage/base/mem.h"
 #include "storage/base/text.h"
+#include "storage/catalog/job_file.h"
 #include "storage/catalog/private.h"
 
 #include <assert.h>
@@ -322,6 +323,7 @@ void readers_deinit(struct catalog *catalog)
             close_piece_at(reader, 0);
         }
         store_close(&reader->main);
+        store_close(&reader->jobs);
         mem_free(reader->pieces);
         lock_deinit(&reader->lock);
     }
@@ -370,13 +372,27 @@ void reader_drop(struct reader **reader)
     }
 }
 
+static enum err_code open_once(const struct reader *reader, const char *name, struct store **store,
+                               struct err *err)
+{
+    if (*store == NULL) {
+        CLEANUP(mem_cleanup) char *path = file_join(reader->catalog->folder, name);
+        TRY(store_open(path, STORE_READER, store, err));
+    }
+    return ERR_OK;
+}
+
 enum err_code reader_main(struct reader *reader, struct store **store_out, struct err *err)
 {
-    if (reader->main == NULL) {
-        CLEANUP(mem_cleanup) char *path = file_join(reader->catalog->folder, "catalog.db");
-        TRY(store_open(path, STORE_READER, &reader->main, err));
-    }
+    TRY(open_once(reader, "catalog.db", &reader->main, err));
     *store_out = reader->main;
+    return ERR_OK;
+}
+
+enum err_code reader_jobs(struct reader *reader, struct store **store_out, struct err *err)
+{
+    TRY(open_once(reader, JOB_FILE_NAME, &reader->jobs, err));
+    *store_out = reader->jobs;
     return ERR_OK;
 }
 

@@ -1,6 +1,6 @@
 /*
- * The dated pieces: which files there are, and the read-only connections to them
- * and to catalog.db. Private to the catalog.
+ * The dated pieces: which files there are, and the read-only connections to them,
+ * to catalog.db and to jobs.db. Private to the catalog.
  *
  * A piece is named by a number: YYYYMMDD × 1000 + n. Numbers rise with time; the
  * highest is the current one.
@@ -47,6 +47,7 @@ struct reader {
     struct lock lock; /* rank CATALOG_READ: held while in use */
     struct catalog *catalog;
     struct store *main;
+    struct store *jobs;
     struct reader_piece *pieces;
     size_t pieces_count;
     uint64_t generation; /* of the list that `pieces` was checked against */
@@ -95,6 +96,8 @@ struct reader *reader_take(struct catalog *catalog) __attribute__((warn_unused_r
 void reader_drop(struct reader **reader);
 
 enum err_code reader_main(struct reader *reader, struct store **store_out,
+                          struct err *err) MUST_USE;
+enum err_code reader_jobs(struct reader *reader, struct store **store_out,
                           struct err *err) MUST_USE;
 /* Errors: ERR_NOT_FOUND the piece is gone. */
 enum err_code reader_piece(struct reader *reader, int64_t number, struct store **store_out,

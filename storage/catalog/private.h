@@ -27,12 +27,14 @@ struct catalog {
 
     struct writer writer;
     struct database main; /* writer thread only, once it runs */
+    struct database jobs; /* likewise */
     struct pieces pieces;
     struct reader readers[CATALOG_READERS];
     _Atomic unsigned next_reader;
     struct lanes lanes;
     struct claims claims;
     struct access_cache access;
+    int64_t incarnation; /* set once at open; see runs.h */
 
     uint8_t *crash_mark; /* mapped; see attempts.h */
     _Atomic bool corrupt;

@@ -215,7 +215,7 @@ enum err_code run_request_cancel(struct catalog *catalog, int64_t run_id, const 
  * Errors:  ERR_NOT_FOUND; ERR_CONFLICT it is not terminated; ERR_BUSY as run_create; ERR_TOO_LARGE.
  */
 enum err_code run_request_repair(struct catalog *catalog, int64_t run_id, const char *tasks,
-                                 const struct id *by, struct err *err) MUST_USE;
+                                 struct err *err) MUST_USE;
 
 /* ---- reading ---- */
 

@@ -460,6 +460,16 @@ enum err_code query_text(const struct query *query, int column, struct arena *ar
     return ERR_OK;
 }
 
+enum err_code query_optional_text(const struct query *query, int column, struct arena *arena,
+                                  const char **text_out, struct err *err)
+{
+    if (query_is_null(query, column)) {
+        *text_out = NULL;
+        return ERR_OK;
+    }
+    return query_text(query, column, arena, text_out, err);
+}
+
 int64_t store_bytes(struct store *store)
 {
     static const char sql[] =

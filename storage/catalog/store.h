@@ -103,3 +103,6 @@ enum err_code query_bytes(const struct query *query, int column, void *bytes_out
 /* A copy in the arena, "" for null. Errors: ERR_TOO_LARGE the arena. */
 enum err_code query_text(const struct query *query, int column, struct arena *arena,
                          const char **text_out, struct err *err) MUST_USE;
+/* The same, but NULL for null. */
+enum err_code query_optional_text(const struct query *query, int column, struct arena *arena,
+                                  const char **text_out, struct err *err) MUST_USE;

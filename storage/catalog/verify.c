@@ -5,6 +5,7 @@
 #include "storage/base/file.h"
 #include "storage/base/mem.h"
 #include "storage/catalog/catalog.h"
+#include "storage/catalog/job_file.h"
 #include "storage/catalog/pieces.h"
 #include "storage/catalog/store.h"
 
@@ -102,6 +103,21 @@ static enum err_code examine_main(const char *folder, struct examination *examin
     return store_check(store, true, err);
 }
 
+/* Folders of before there were jobs have none. */
+static enum err_code examine_jobs(const char *folder, struct examination *examination,
+                                  struct err *err)
+{
+    CLEANUP(mem_cleanup) char *path = file_join(folder, JOB_FILE_NAME);
+    CLEANUP(store_close) struct store *store = NULL;
+    if (!file_exists(path)) {
+        return ERR_OK;
+    }
+    TRY(store_open(path, STORE_EXAMINER, &store, err));
+    TRY(store_check(store, true, err));
+    examination->report.files_count++;
+    return job_file_examine(store, &examination->report, err);
+}
+
 enum err_code catalog_verify(const char *folder, catalog_check_location_fn *check_frame,
                              catalog_check_location_fn *check_payload, void *arg,
                              struct catalog_report *report_out, struct err *err)
@@ -109,6 +125,7 @@ enum err_code catalog_verify(const char *folder, catalog_check_location_fn *chec
     struct examination examination = {
         .check_frame = check_frame, .check_payload = check_payload, .arg = arg};
     TRY(examine_main(folder, &examination, err));
+    TRY(examine_jobs(folder, &examination, err));
     CLEANUP(file_names_free) struct file_names names = {0};
     TRY(file_list(folder, &names, err));
     for (size_t i = 0; i < names.count; i++) {

@@ -2,8 +2,8 @@
  * The writer thread. See writer.h.
  *
  * A group: take what waits, open transactions as closures ask for files, run each
- * closure in savepoints, COMMIT the current piece, the other pieces, catalog.db,
- * then answer. The current piece goes first because it holds the floor of
+ * closure in savepoints, COMMIT the current piece, the other pieces and jobs.db,
+ * catalog.db, then answer. The current piece goes first because it holds the floor of
  * positions: a position that another file uses is never given out twice.
  */
 #include "storage/catalog/writer.h"
@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 enum {
-    DATABASES_MAX = CATALOG_PIECES_MAX + 1,
+    DATABASES_MAX = CATALOG_PIECES_MAX + 2,
     PLANTED_DELAY_US = 20000, /* widens the window of a planted bug */
 };
 
@@ -196,6 +196,12 @@ enum err_code transaction_main(struct transaction *transaction, struct store **s
                                struct err *err)
 {
     return enter(transaction, &transaction->catalog->main, store_out, err);
+}
+
+enum err_code transaction_jobs(struct transaction *transaction, struct store **store_out,
+                               struct err *err)
+{
+    return enter(transaction, &transaction->catalog->jobs, store_out, err);
 }
 
 enum err_code transaction_piece(struct transaction *transaction, int64_t number,

@@ -44,8 +44,10 @@ enum err_code catalog_work_alone(struct catalog *catalog, catalog_write_fn *work
 
 struct catalog *transaction_catalog(struct transaction *transaction);
 
-/* catalog.db, or a piece (0 = the current one), with transaction and savepoint open. */
+/* catalog.db, jobs.db, or a piece (0 = the current one), with transaction and savepoint open. */
 enum err_code transaction_main(struct transaction *transaction, struct store **store_out,
+                               struct err *err) MUST_USE;
+enum err_code transaction_jobs(struct transaction *transaction, struct store **store_out,
                                struct err *err) MUST_USE;
 enum err_code transaction_piece(struct transaction *transaction, int64_t number,
                                 struct store **store_out, int64_t *number_out,

@@ -161,7 +161,7 @@ Test(catalog, verify_follows_references_and_finds_damage)
     cr_assert_eq(
         catalog_verify(fixture.folder, accept_location, accept_location, &seen, &report, &err),
         ERR_OK, "%s", err.msg);
-    cr_expect_eq(report.files_count, 2);
+    cr_expect_eq(report.files_count, 3);
     cr_expect_eq(report.unfinished_count, 50);
     cr_expect_eq(report.references_checked, 50);
     cr_expect_eq(seen, 50);
