@@ -10,7 +10,7 @@ FLAVOUR ?= release
 OUT     := $(BUILD)/$(FLAVOUR)
 
 # ---- rooms and their arrows ------------------------------------------------
-ROOMS := base columns parquet object delta snapshot jobs catalog journal audit remote handlers workers server
+ROOMS := base columns parquet object delta snapshot jobs catalog journal intake audit remote handlers workers server
 
 dir_base     := storage/base
 dir_columns  := storage/columns
@@ -20,6 +20,7 @@ dir_delta    := storage/delta
 dir_snapshot := storage/snapshot
 dir_catalog  := storage/catalog
 dir_journal  := storage/journal
+dir_intake   := storage/intake
 dir_audit    := storage/audit
 dir_jobs     := storage/jobs
 dir_remote   := storage/remote
@@ -35,12 +36,13 @@ deps_delta    := parquet object columns base
 deps_snapshot := delta parquet object columns base
 deps_catalog  := jobs columns base
 deps_journal  := base
+deps_intake   := catalog jobs journal columns base
 deps_audit    := journal base
 deps_jobs     := columns base
 deps_remote   := base
-deps_handlers := snapshot catalog jobs journal audit remote columns delta parquet object base
-deps_workers  := snapshot catalog jobs journal audit remote delta parquet object columns base
-deps_server   := handlers workers snapshot catalog jobs journal audit remote delta parquet object columns base
+deps_handlers := snapshot intake catalog jobs journal audit remote columns delta parquet object base
+deps_workers  := snapshot intake catalog jobs journal audit remote delta parquet object columns base
+deps_server   := handlers workers snapshot intake catalog jobs journal audit remote delta parquet object columns base
 
 # what the tests of a room link besides (tests may see everything)
 testdeps_catalog := journal

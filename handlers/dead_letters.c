@@ -313,9 +313,9 @@ static enum decode_format format_of(struct span payload)
 static enum err_code decode_text(struct intake *intake, struct span text, enum decode_format format)
 {
     struct exchange *exchange = intake->exchange;
-    intake->decode.format = format;
-    enum err_code code = decode_body(text, intake->schema, &intake->decode, &intake->frame,
-                                     &intake->errors, &exchange->err);
+    intake->batch.decode.format = format;
+    enum err_code code = decode_body(text, intake->batch.schema, &intake->batch.decode,
+                                     &intake->batch.frame, &intake->batch.errors, &exchange->err);
     if (code == ERR_INVALID) {
         return err_wrap(&exchange->err, "the record still breaks the table's rules");
     }
@@ -330,14 +330,14 @@ static enum err_code decode_letter(struct intake *intake, const struct dead_lett
     if (request->corrected.data != NULL) {
         return decode_text(intake, request->corrected, DECODE_JSON_ARRAY);
     }
-    struct span payload; /* in intake->plain, which outlives frame and errors */
-    TRY(read_payload(intake->services, exchange, letter, &intake->plain, &payload));
+    struct span payload; /* in intake->batch.plain, which outlives frame and errors */
+    TRY(read_payload(intake->services, exchange, letter, &intake->batch.plain, &payload));
     if (letter->line > 0) {
         return decode_text(intake, payload, format_of(payload));
     }
-    TRY(frame_decode(payload, intake->schema, &intake->frame, &exchange->err));
-    intake->errors.received_count = intake->frame->rows_count;
-    intake->errors.accepted_count = intake->frame->rows_count;
+    TRY(frame_decode(payload, intake->batch.schema, &intake->batch.frame, &exchange->err));
+    intake->batch.errors.received_count = intake->batch.frame->rows_count;
+    intake->batch.errors.accepted_count = intake->batch.frame->rows_count;
     return ERR_OK;
 }
 
@@ -348,15 +348,15 @@ static enum err_code decode_letter(struct intake *intake, const struct dead_lett
 static enum err_code check_moved_on(struct intake *intake, const struct dead_letter *letter,
                                     bool *moved_out)
 {
-    const struct schema *schema = intake->schema;
-    if (schema->merge == TABLE_APPEND || intake->frame->rows_count != 1) {
+    const struct schema *schema = intake->batch.schema;
+    if (schema->merge == TABLE_APPEND || intake->batch.frame->rows_count != 1) {
         return ERR_OK;
     }
     CLEANUP(snapshot_release) const struct snapshot *snapshot = table_snapshot(intake->table);
     struct lookup_result found = {0};
-    TRY(lookup_keys(snapshot, intake->frame, &found, &intake->exchange->err));
+    TRY(lookup_keys(snapshot, intake->batch.frame, &found, &intake->exchange->err));
     int64_t sequence =
-        schema->has_sequence ? frame_sequence(intake->frame, 0) : letter->batch_position;
+        schema->has_sequence ? frame_sequence(intake->batch.frame, 0) : letter->batch_position;
     *moved_out = found.count == 1 && found.rows[0].found && found.rows[0].sequence > sequence;
     lookup_result_deinit(&found);
     return ERR_OK;
@@ -369,15 +369,15 @@ static enum err_code open_letter_table(struct intake *intake, const struct dead_
                             &exchange->err) != ERR_OK) {
         return err_wrap(&exchange->err, "the dead letter's table was deleted");
     }
-    intake->schema = table_schema(intake->table);
+    intake->batch.schema = table_schema(intake->table);
     intake->key_is_optional = true; /* the letter itself is replayed once only */
-    intake->decode.operation = letter->operation;
+    intake->batch.decode.operation = letter->operation;
     return receipt_parse_wait(intake->services, exchange, &intake->wait);
 }
 
 static enum handler_result refuse_rejected(struct intake *intake)
 {
-    const struct decode_error *first = &intake->errors.items[0];
+    const struct decode_error *first = &intake->batch.errors.items[0];
     struct problem_item item = {
         .line = first->line,
         .pointer = first->pointer,
@@ -386,7 +386,7 @@ static enum handler_result refuse_rejected(struct intake *intake)
     };
     return problem_items(intake->exchange, 422, "rejected_records",
                          "the record still breaks the table's rules; give a corrected `record`",
-                         &item, 1, (int64_t)intake->errors.items_count);
+                         &item, 1, (int64_t)intake->batch.errors.items_count);
 }
 
 static enum handler_result replay(struct intake *intake, const struct dead_letter *letter,
@@ -406,7 +406,7 @@ static enum handler_result replay(struct intake *intake, const struct dead_lette
         decode_letter(intake, letter, request) != ERR_OK) {
         return problem_err(exchange);
     }
-    if (intake->errors.rejected_count > 0) {
+    if (intake->batch.errors.rejected_count > 0) {
         return refuse_rejected(intake);
     }
     if (check_moved_on(intake, letter, &moved_on) != ERR_OK) {
@@ -421,7 +421,7 @@ static enum handler_result replay(struct intake *intake, const struct dead_lette
         return problem_err(exchange);
     }
     intake->wait.replay = true;
-    return receipt_answer(intake->services, exchange, &intake->batch, &intake->wait);
+    return receipt_answer(intake->services, exchange, &intake->batch.id, &intake->wait);
 }
 
 enum handler_result handle_dead_letter_replay(struct services *services, struct exchange *exchange)
@@ -437,7 +437,7 @@ enum handler_result handle_dead_letter_replay(struct services *services, struct 
     }
     CLEANUP(intake_deinit) struct intake intake;
     intake_init(&intake, services, exchange);
-    buffer_init(&intake.plain, JOURNAL_RECORD_BYTES_MAX);
+    buffer_init(&intake.batch.plain, JOURNAL_RECORD_BYTES_MAX);
     struct replay_request request = {0};
     return replay(&intake, &letter, &request);
 }

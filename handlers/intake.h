@@ -1,17 +1,16 @@
 /*
- * Intake: the steps a posted body goes through until it is a durable batch. The
- * handler of batch_post reads them in order; a replay of a dead letter uses the
- * later ones.
+ * Intake over HTTP: the steps a posted body goes through until it is a durable
+ * batch. The handler of batch_post reads them in order; a replay of a dead letter
+ * uses the later ones. What headers ask for, idempotency and answers are here; the
+ * batch itself is made by storage/intake.
  */
 #pragma once
 
 #include "handlers/exchange.h"
 #include "handlers/receipt.h"
 #include "handlers/services.h"
-#include "storage/base/location.h"
 #include "storage/catalog/batches.h"
-#include "storage/columns/decode.h"
-#include "storage/columns/frame.h"
+#include "storage/intake/intake.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -22,14 +21,11 @@ struct table;
 struct intake {
     struct services *services;
     struct exchange *exchange;
-    struct table *table;   /* a reference */
-    struct schema *schema; /* a reference: the definition the body is judged by */
-    struct id batch;       /* of the batch that is being made */
-    int64_t received_at_us;
+    struct table *table;       /* a reference */
+    struct intake_batch batch; /* what is being made of the body */
     uint8_t body_sha256[BATCH_SHA256_BYTES];
 
     /* what the request asked for */
-    struct decode_options decode;
     struct receipt_wait wait;
     bool strict;
     bool dry_run;
@@ -39,12 +35,6 @@ struct intake {
     bool has_key;
     bool key_claimed;
     struct idempotency_key key;
-
-    /* what became of the body */
-    int64_t memory_reserved; /* of services->decode_memory_bytes_max */
-    struct buffer plain;     /* inflated body; unused for identity */
-    struct frame *frame;
-    struct decode_errors errors;
 
     enum handler_result result; /* of an answer a step gave by itself */
 };

@@ -7,6 +7,7 @@
 
 #include "storage/base/id.h"
 #include "storage/base/lock.h"
+#include "storage/intake/intake.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -27,6 +28,7 @@ struct services {
     struct catalog *catalog;
     struct journal *journal;      /* frames of accepted batches */
     struct journal *dead_letters; /* payloads of refused records */
+    struct intake_stores intake;  /* the same as the way in for records wants them */
     struct audit *audit;
     struct tables *tables; /* open tables and their published snapshots */
     /*
@@ -43,13 +45,7 @@ struct services {
     void *wake_arg;
 
     /* settings that handlers obey; see server/config for units and ranges */
-    int64_t batch_body_bytes_max; /* after inflation */
-    int64_t batch_records_max;
-    int64_t lane_queue_bytes_max; /* frames waiting in one lane; more is 503 + Retry-After */
-    int64_t lane_queue_batches_max;
-    int64_t wait_seconds_max;        /* of Prefer: wait=N and after= */
-    int64_t decode_memory_bytes_max; /* bodies being inflated and decoded at once, all requests */
-    _Atomic int64_t decode_memory_used; /* bytes of that budget in use */
+    int64_t wait_seconds_max; /* of Prefer: wait=N and after= */
 
     _Atomic bool stopping; /* new work is refused with 503 while in-flight work ends */
 };

@@ -47,6 +47,7 @@ struct instance {
     struct audit *audit;
     struct tables *tables;
     struct workers *workers;
+    struct intake_limits intake_limits;
     struct services services;
 };
 
@@ -335,13 +336,31 @@ static void note_progress(void *arg, const struct id *table)
     waiting_room_notify(instance->services.waiting_room, table);
 }
 
+static void set_intake_limits(struct instance *instance)
+{
+    const struct instance_options *options = &instance->options;
+    struct intake_limits *limits = &instance->intake_limits;
+    limits->body_bytes_max = options->batch_body_bytes_max;
+    limits->records_max = options->batch_records_max;
+    limits->lane_queue_bytes_max = options->lane_queue_bytes_max;
+    limits->lane_queue_batches_max = options->lane_queue_batches_max;
+    limits->memory_bytes_max = options->decode_memory_bytes_max;
+}
+
 static enum err_code start_services(struct instance *instance, struct err *err)
 {
     const struct instance_options *options = &instance->options;
     struct services *services = &instance->services;
+    set_intake_limits(instance);
     services->catalog = instance->catalog;
     services->journal = instance->journal;
     services->dead_letters = instance->dead_letters;
+    services->intake = (struct intake_stores){
+        .catalog = instance->catalog,
+        .journal = instance->journal,
+        .dead_letters = instance->dead_letters,
+        .limits = &instance->intake_limits,
+    };
     services->audit = instance->audit;
     services->tables = instance->tables;
     services->keys = instance->keys;
@@ -349,12 +368,7 @@ static enum err_code start_services(struct instance *instance, struct err *err)
     services->export_roots = instance->export_roots;
     services->wake_lane = wake_lane;
     services->wake_arg = instance;
-    services->batch_body_bytes_max = options->batch_body_bytes_max;
-    services->batch_records_max = options->batch_records_max;
-    services->lane_queue_bytes_max = options->lane_queue_bytes_max;
-    services->lane_queue_batches_max = options->lane_queue_batches_max;
     services->wait_seconds_max = options->wait_seconds_max;
-    services->decode_memory_bytes_max = options->decode_memory_bytes_max;
     services->waiting_room = waiting_room_open(services);
     const struct workers_options workers = {
         .catalog = instance->catalog,

@@ -19,12 +19,13 @@ storage/delta: parquet object columns base
 storage/snapshot: delta parquet object columns base
 storage/catalog: jobs columns base
 storage/journal: base
+storage/intake: catalog journal columns base
 storage/audit: journal base
 storage/jobs: columns base
 storage/remote: base
 openapi: base
-handlers: catalog jobs journal audit remote snapshot columns base
-workers: catalog jobs journal audit remote snapshot delta object columns base
+handlers: intake catalog jobs journal audit remote snapshot columns base
+workers: intake catalog jobs journal audit remote snapshot delta object columns base
 '
 
 # Third-party headers and the only files (globs) that may include them.
