@@ -523,6 +523,16 @@ size_t frame_memory_bytes(const struct frame *frame)
     return total;
 }
 
+int64_t frame_value_bytes(const struct frame *frame)
+{
+    int64_t bytes = 0;
+    for (size_t i = 0; i < frame->schema->fields_count; i++) {
+        const struct column *column = &frame->columns[i];
+        bytes += column->rows_count * (int64_t)slot_bytes(column) + (int64_t)column->bytes_size;
+    }
+    return bytes;
+}
+
 static void column_check(const struct column *column)
 {
     assert(column->rows_count <= column->capacity_rows);

@@ -183,6 +183,9 @@ void frame_append_rows(struct frame *target, const struct frame *source, const i
 /* Bytes of memory a frame holds, for budgets. */
 size_t frame_memory_bytes(const struct frame *frame);
 
+/* Bytes of the values in it alone: slots and contents, null ones too. */
+int64_t frame_value_bytes(const struct frame *frame);
+
 /* Structural invariants; asserts. */
 void frame_check(const struct frame *frame);
 

@@ -115,26 +115,13 @@ static enum err_code write_row_group(struct parquet_writer *writer, const struct
     return ERR_OK;
 }
 
-/* Bytes of the values a frame holds. */
-static int64_t frame_bytes(const struct frame *frame)
-{
-    int64_t bytes = 0;
-    for (size_t i = 0; i < frame->schema->fields_count; i++) {
-        const struct column *column = &frame->columns[i];
-        size_t slot = column_type_slot_bytes(column->type);
-        bytes += column->rows_count * (int64_t)(slot > 0 ? slot : sizeof(uint32_t));
-        bytes += (int64_t)column->bytes_size;
-    }
-    return bytes;
-}
-
 /* Rows of the frame that make a row group within both limits. */
 static int64_t group_rows_of(const struct frame *frame)
 {
     if (frame->rows_count == 0) {
         return PARQUET_WRITE_ROW_GROUP_ROWS_MAX;
     }
-    int64_t row_bytes = frame_bytes(frame) / frame->rows_count + 1;
+    int64_t row_bytes = frame_value_bytes(frame) / frame->rows_count + 1;
     int64_t rows = PARQUET_WRITE_ROW_GROUP_BYTES_MAX / row_bytes / ROWS_MULTIPLE * ROWS_MULTIPLE;
     rows = rows < ROWS_MULTIPLE ? ROWS_MULTIPLE : rows;
     return rows < PARQUET_WRITE_ROW_GROUP_ROWS_MAX ? rows : PARQUET_WRITE_ROW_GROUP_ROWS_MAX;
@@ -260,7 +247,7 @@ static enum err_code append_copied(struct parquet_writer *writer, const struct f
             TRY(flush_pending(writer, err));
         }
     }
-    if (frame_bytes(writer->pending) >= PARQUET_WRITE_ROW_GROUP_BYTES_MAX) {
+    if (frame_value_bytes(writer->pending) >= PARQUET_WRITE_ROW_GROUP_BYTES_MAX) {
         TRY(flush_pending(writer, err));
     }
     return ERR_OK;
@@ -272,7 +259,7 @@ enum err_code parquet_writer_append(struct parquet_writer *writer, const struct 
 {
     assert(!writer->finished);
     int64_t count = row_order != NULL ? row_order_count : frame->rows_count;
-    if (frame_bytes(frame) < PARQUET_WRITE_ROW_GROUP_BYTES_MAX) {
+    if (frame_value_bytes(frame) < PARQUET_WRITE_ROW_GROUP_BYTES_MAX) {
         TRY(append_copied(writer, frame, row_order, count, err));
     } else { /* too large to gather: its rows are row groups of their own */
         TRY(flush_pending(writer, err));

@@ -5,7 +5,6 @@
 
 #include "storage/base/mem.h"
 #include "storage/delta/deletion_vector.h"
-#include "storage/delta/stats.h"
 #include "storage/snapshot/scan_filter.h"
 #include "storage/snapshot/stored.h"
 
@@ -52,50 +51,6 @@ static bool is_full(const struct scanner *scanner)
     const struct scan_request *request = scanner->request;
     return scanner->rows->rows_count >= request->limit ||
            (request->visit_rows_max > 0 && scanner->visited >= request->visit_rows_max);
-}
-
-/* ---- skipping ---- */
-
-/* Unreadable statistics only make us read more. */
-static bool file_may_match(const struct scanner *scanner, const struct delta_file *file)
-{
-    if (scanner->request->filters_count == 0) {
-        return true;
-    }
-    struct delta_stats stats = {0};
-    struct err unreadable = {0};
-    if (delta_stats_parse(file, scanner->snapshot->schema, &stats, &unreadable) != ERR_OK) {
-        return true;
-    }
-    bool may = true;
-    for (size_t i = 0; may && i < scanner->request->filters_count; i++) {
-        const struct scan_filter *filter = &scanner->request->filters[i];
-        const struct field *field = &scanner->snapshot->schema->fields[filter->column];
-        struct value_range range = value_range_of_log(field, &stats.columns[filter->column]);
-        may = scan_filter_may_match(filter, &range);
-    }
-    delta_stats_free(&stats);
-    return may;
-}
-
-static bool row_group_may_match(const struct scanner *scanner, const struct stored *stored,
-                                size_t row_group)
-{
-    for (size_t i = 0; i < scanner->request->filters_count; i++) {
-        const struct scan_filter *filter = &scanner->request->filters[i];
-        const struct schema *schema = scanner->snapshot->schema;
-        if (stored_is_partition_column(schema, filter->column)) {
-            continue; /* the log's statistics judged it */
-        }
-        struct parquet_column_statistics statistics;
-        stored_statistics(stored, row_group, filter->column, &statistics);
-        struct value_range range =
-            value_range_of_footer(&schema->fields[filter->column], &statistics);
-        if (!scan_filter_may_match(filter, &range)) {
-            return false;
-        }
-    }
-    return true;
 }
 
 /* ---- reading ---- */
@@ -152,7 +107,8 @@ static enum err_code scan_row_group(struct scanner *scanner, struct stored *stor
     if (scanner->at.row >= end) {
         return ERR_OK;
     }
-    if (!row_group_may_match(scanner, stored, row_group)) {
+    if (!scan_filters_may_match_group(scanner->request->filters, scanner->request->filters_count,
+                                      stored, row_group)) {
         scanner->at.row = end;
         return ERR_OK;
     }
@@ -208,7 +164,8 @@ static enum err_code scan_files(struct scanner *scanner, struct err *err)
     while (scanner->at.file < state->files_count && !is_full(scanner)) {
         const struct delta_file *file = delta_state_file_at(state, scanner->at.file);
         bool ended = true;
-        if (file_may_match(scanner, file)) {
+        if (scan_filters_may_match_file(scanner->request->filters, scanner->request->filters_count,
+                                        scanner->snapshot->schema, file)) {
             TRY(scan_file(scanner, file, vector_of(scanner->snapshot, scanner->at.file, file),
                           &ended, err));
         } else {

@@ -6,6 +6,7 @@
 
 #include "storage/base/text.h"
 #include "storage/snapshot/keys.h"
+#include "storage/snapshot/stored.h"
 
 #include <assert.h>
 
@@ -356,4 +357,47 @@ bool scan_filter_may_match(const struct scan_filter *filter, const struct value_
         return false;
     }
     return filter->values_count == 0 || one_may_match(filter->operator, & filter->values[0], range);
+}
+
+/* ---- skipping ---- */
+
+/* Unreadable statistics only make us read more. */
+bool scan_filters_may_match_file(const struct scan_filter *filters, size_t count,
+                                 const struct schema *schema, const struct delta_file *file)
+{
+    if (count == 0) {
+        return true;
+    }
+    struct delta_stats stats = {0};
+    struct err unreadable = {0};
+    if (delta_stats_parse(file, schema, &stats, &unreadable) != ERR_OK) {
+        return true;
+    }
+    bool may = true;
+    for (size_t i = 0; may && i < count; i++) {
+        struct value_range range = value_range_of_log(&schema->fields[filters[i].column],
+                                                      &stats.columns[filters[i].column]);
+        may = scan_filter_may_match(&filters[i], &range);
+    }
+    delta_stats_free(&stats);
+    return may;
+}
+
+bool scan_filters_may_match_group(const struct scan_filter *filters, size_t count,
+                                  const struct stored *stored, size_t row_group)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t column = filters[i].column;
+        if (stored_is_partition_column(stored->schema, column)) {
+            continue; /* the log's statistics judged it */
+        }
+        struct parquet_column_statistics statistics;
+        stored_statistics(stored, row_group, column, &statistics);
+        struct value_range range =
+            value_range_of_footer(&stored->schema->fields[column], &statistics);
+        if (!scan_filter_may_match(&filters[i], &range)) {
+            return false;
+        }
+    }
+    return true;
 }

@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct stored;
+
 /* What is known about the values of one column in a file or row group. */
 struct value_range {
     bool has_min;
@@ -35,3 +37,11 @@ bool scan_filter_may_match(const struct scan_filter *filter, const struct value_
 /* Does row `row` of a frame pass all filters? */
 bool scan_filters_match(const struct scan_filter *filters, size_t count, const struct frame *frame,
                         int64_t row);
+
+/* False: certainly no row of the file passes all filters, by the log's statistics. */
+bool scan_filters_may_match_file(const struct scan_filter *filters, size_t count,
+                                 const struct schema *schema, const struct delta_file *file);
+
+/* The same for one row group, by the footer's. */
+bool scan_filters_may_match_group(const struct scan_filter *filters, size_t count,
+                                  const struct stored *stored, size_t row_group);

@@ -7,8 +7,10 @@
 #include "storage/base/json.h"
 #include "storage/base/mem.h"
 #include "storage/columns/encode_json.h"
+#include "storage/delta/transaction.h"
 #include "storage/snapshot/lookup.h"
 #include "storage/snapshot/order.h"
+#include "storage/snapshot/output.h"
 #include "storage/snapshot/scan.h"
 #include "storage/snapshot/verify.h"
 
@@ -193,6 +195,31 @@ void fixture_put(struct fixture *fixture, const struct record_words *records, si
     struct merge_outcome outcome = fixture_merge(fixture, frame);
     merge_outcome_deinit(&outcome);
     frame_free(&frame);
+}
+
+void fixture_append_foreign(struct fixture *fixture, const struct record_words *records,
+                            size_t count)
+{
+    struct err err = {0};
+    struct object_store *store = table_store(fixture->table);
+    struct delta_state *state = NULL;
+    cr_assert(delta_state_load(store, &state, &err) == ERR_OK, "%s", err.msg);
+    struct frame *frame = fixture_frame(fixture, records, count);
+    struct output output;
+    output_init(&output, 1, frame, 0);
+    cr_assert(output_write(&output, store, NULL, frame, NULL, 0, false, &err) == ERR_OK, "%s",
+              err.msg);
+    struct delta_transaction *transaction =
+        delta_transaction_begin(state, store, DELTA_READS_NOTHING);
+    output_commit(&output, transaction, true, NULL);
+    delta_transaction_set_operation(transaction, "WRITE", NULL, NULL);
+    struct delta_commit_result result = {0};
+    cr_assert(delta_transaction_commit(transaction, &result, &err) == ERR_OK, "%s", err.msg);
+    delta_commit_result_deinit(&result);
+    delta_transaction_free(&transaction);
+    output_deinit(&output);
+    frame_free(&frame);
+    delta_state_release(&state);
 }
 
 void fixture_rows(const struct snapshot *snapshot, struct buffer *text)

@@ -65,6 +65,11 @@ struct merge_outcome fixture_merge(struct fixture *fixture, const struct frame *
 /* The same from words; outcome dropped. */
 void fixture_put(struct fixture *fixture, const struct record_words *records, size_t count);
 
+/* Rows as another engine appends them: no keys are looked for, in the order given; not refreshed.
+ */
+void fixture_append_foreign(struct fixture *fixture, const struct record_words *records,
+                            size_t count);
+
 struct merge_input fixture_input(struct fixture *fixture, const struct frame *frame);
 
 /* All rows of a snapshot as JSON lines, sorted by bytes. */

@@ -49,32 +49,6 @@ static void expect_note(const struct fixture *fixture, const char *id, const cha
 
 /* ---- foreign writers ---- */
 
-/* Another engine appends one file. */
-static void foreign_append(struct fixture *fixture, const struct record_words *records,
-                           size_t count)
-{
-    struct err err = {0};
-    struct object_store *store = table_store(fixture->table);
-    struct delta_state *state = NULL;
-    cr_assert(delta_state_load(store, &state, &err) == ERR_OK, "%s", err.msg);
-    struct frame *frame = fixture_frame(fixture, records, count);
-    struct output output;
-    output_init(&output, 1, frame, 0);
-    cr_assert(output_write(&output, store, NULL, frame, NULL, 0, false, &err) == ERR_OK, "%s",
-              err.msg);
-    struct delta_transaction *transaction =
-        delta_transaction_begin(state, store, DELTA_READS_NOTHING);
-    output_commit(&output, transaction, true, NULL);
-    delta_transaction_set_operation(transaction, "WRITE", NULL, NULL);
-    struct delta_commit_result result = {0};
-    cr_assert(delta_transaction_commit(transaction, &result, &err) == ERR_OK, "%s", err.msg);
-    delta_commit_result_deinit(&result);
-    delta_transaction_free(&transaction);
-    output_deinit(&output);
-    frame_free(&frame);
-    delta_state_release(&state);
-}
-
 Test(table, sees_foreign_rows_and_merges_over_them)
 {
     struct fixture fixture = fixture_make(&keyed);
@@ -82,7 +56,7 @@ Test(table, sees_foreign_rows_and_merges_over_them)
     fixture_put(&fixture, own, 1);
     struct record_words theirs[] = {{FRAME_UPSERT, "a", 7, 1, "theirs", NULL, NULL},
                                     {FRAME_UPSERT, "b", 3, 1, "theirs", NULL, NULL}};
-    foreign_append(&fixture, theirs, 2);
+    fixture_append_foreign(&fixture, theirs, 2);
     struct err err = {0};
     struct table_refresh_result refreshed = {0};
     cr_assert(table_refresh(fixture.table, &refreshed, &err) == ERR_OK, "%s", err.msg);
@@ -92,7 +66,7 @@ Test(table, sees_foreign_rows_and_merges_over_them)
     expect_note(&fixture, "b", "\"theirs\"", "a new key");
     /* A merge that does not know of the next append meets it all the same. */
     struct record_words more[] = {{FRAME_UPSERT, "c", 9, 1, "theirs", NULL, NULL}};
-    foreign_append(&fixture, more, 1);
+    fixture_append_foreign(&fixture, more, 1);
     struct record_words winner[] = {{FRAME_UPSERT, "a", 8, 1, "won", NULL, NULL},
                                     {FRAME_UPSERT, "c", 8, 1, "lost", NULL, NULL},
                                     {FRAME_DELETE, "b", 9, 1, NULL, NULL, NULL}};
@@ -433,7 +407,7 @@ Test(table, tells_its_history)
     struct fixture fixture = fixture_make(&keyed);
     put_many(&fixture, 0, 10, 1);
     struct record_words theirs = {FRAME_UPSERT, "z", 1, 1, NULL, NULL, NULL};
-    foreign_append(&fixture, &theirs, 1);
+    fixture_append_foreign(&fixture, &theirs, 1);
     put_many(&fixture, 5, 10, 2);
     struct err err = {0};
     struct history history = {0};
