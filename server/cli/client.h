@@ -1,6 +1,6 @@
 /*
- * The commands' HTTP client: one connection to one server with one token. The
- * only file besides the object room that includes curl.h.
+ * The commands' HTTP client: one connection to one server with one token. Requests
+ * of the server to others go through storage/remote.
  */
 #pragma once
 

@@ -11,7 +11,8 @@
  *   - the breaker of the origin (breaker.h) is asked first and told afterwards;
  *   - messages name the origin only: no path, no query, no header.
  *
- * client.c is the only file of the room that includes curl.h.
+ * What reaches the wire is in client.c, the only file of the room that includes curl.h;
+ * breakers, redirects and credentials around it are in call.c.
  */
 #pragma once
 
@@ -143,7 +144,8 @@ void remote_answer_deinit(struct remote_answer *answer);
  *          ERR_IO          no connection, TLS, a deadline, too slow, cut short, not HTTP:
  *                          may work later. Whether the server acted is unknown;
  *          ERR_TOO_LARGE   head or body over its limit;
- *          ERR_UNSUPPORTED a content encoding that was not offered;
+ *          ERR_UNSUPPORTED a content encoding that was not offered, or a body whose end
+ *                          cannot be told (see allow_undelimited);
  *          ERR_CANCELLED; any error of `take`, unchanged;
  *          with `auth`, those of remote_auth_apply.
  * Thread:  any; blocks up to deadline_ms (a name server that hangs may add its own timeout).
