@@ -93,8 +93,7 @@ static inline bool expectation_is_of_row(const struct expectation *expectation)
 /* Rows that fall short are taken away. */
 static inline bool expectation_removes(const struct expectation *expectation)
 {
-    return expectation->action == EXPECTATION_DROP ||
-           expectation->action == EXPECTATION_QUARANTINE;
+    return expectation->action == EXPECTATION_DROP || expectation->action == EXPECTATION_QUARANTINE;
 }
 
 /* Immutable; any thread. */
@@ -138,8 +137,8 @@ struct bound_expectations;
  * Errors:  ERR_INVALID "/3/column: the table has no column 'x'", "/3/minimum: must be a date …".
  */
 enum err_code expectations_bind(const struct expectations *expectations,
-                                const struct schema *schema,
-                                struct bound_expectations **bound_out, struct err *err) MUST_USE;
+                                const struct schema *schema, struct bound_expectations **bound_out,
+                                struct err *err) MUST_USE;
 /* Accepts NULL inside; nulls. */
 void bound_expectations_free(struct bound_expectations **bound);
 

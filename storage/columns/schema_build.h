@@ -22,6 +22,13 @@ void schema_seal(struct schema *schema);
 enum err_code schema_parse_field(const struct json *value, size_t index, struct schema *schema,
                                  struct err *err) MUST_USE;
 
+/*
+ * One rule (pattern, enum, minimum, maximum, format) into a field that has its type.
+ * Errors:  ERR_INVALID without a pointer.
+ */
+enum err_code schema_parse_rule(const char *name, const struct json *value, struct field *field,
+                                struct err *err) MUST_USE;
+
 /* "deletion-vectors", "copy-on-write", "append". */
 enum { TABLE_MERGE_COUNT = TABLE_APPEND + 1 };
 const char *schema_merge_name(enum table_merge merge);

@@ -372,3 +372,15 @@ enum err_code schema_parse_field(const struct json *value, size_t index, struct 
     }
     return ERR_OK;
 }
+
+enum err_code schema_parse_rule(const char *name, const struct json *value, struct field *field,
+                                struct err *err)
+{
+    for (size_t i = 0; i < FIELD_MEMBERS_COUNT; i++) {
+        if (strcmp(field_members[i].name, name) == 0) {
+            return field_members[i].parse(value, field, err);
+        }
+    }
+    assert(false && "a rule of fields");
+    return ERR_INVALID;
+}
