@@ -47,6 +47,8 @@ static const char *const key_names[LOG_KEY_COUNT] = {
     [LOG_SUBJECT] = "subject",
     [LOG_COUNT_OF] = "count",
     [LOG_PATH] = "path",
+    [LOG_JOB] = "job_id",
+    [LOG_RUN] = "run_id",
 };
 
 /* Closes a line; the room for the longer one is kept free while values are added. */

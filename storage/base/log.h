@@ -36,6 +36,8 @@ enum log_key {
     LOG_SUBJECT, /* keyed hash of a member identifier */
     LOG_COUNT_OF,
     LOG_PATH,
+    LOG_JOB,
+    LOG_RUN,
     LOG_KEY_COUNT,
 };
 

@@ -40,9 +40,9 @@ enum {
     JOB_TAG_BYTES_MAX = 256, /* of a name, and of a value */
     JOB_TRIGGERS_MAX = 32,
     JOB_TRIGGER_KEY_BYTES_MAX = 64,
-    JOB_TRIGGER_STATE_BYTES_MAX = 64 << 10, /* of one trigger */
-    JOB_LIST_SCAN_MAX = 10000,              /* jobs looked at for one page */
-    JOB_ETAG_BYTES = 48,                    /* with quotes and NUL */
+    JOB_TRIGGER_STATE_BYTES_MAX = 128 << 10, /* of one trigger */
+    JOB_LIST_SCAN_MAX = 10000,               /* jobs looked at for one page */
+    JOB_ETAG_BYTES = 48,                     /* with quotes and NUL */
 };
 
 /* ---- writing ---- */
