@@ -14,6 +14,7 @@
 #include "storage/columns/encode_json.h"
 #include "storage/snapshot/history.h"
 #include "storage/snapshot/scan.h"
+#include "storage/snapshot/scan_text.h"
 #include "storage/snapshot/table.h"
 #include "storage/snapshot/tables.h"
 
@@ -59,62 +60,38 @@ static enum err_code parse_moment(struct exchange *exchange, struct span text, i
     return ERR_OK;
 }
 
-/* The text behind the first colon; empty when there is none. */
-static struct span behind_colon(struct span text)
-{
-    const uint8_t *colon = text.size > 0 ? memchr(text.data, ':', text.size) : NULL;
-    size_t used = colon != NULL ? (size_t)(colon - text.data) + 1 : text.size;
-    return span_of(text.data + used, text.size - used);
-}
-
 /* Health information belongs into the body of rows/query; who was named goes into the log. */
 static enum err_code refuse_protected(struct services *services, struct exchange *exchange,
-                                      const struct field *field, struct span value)
+                                      const struct scan_filter_text *text)
 {
-    if (value.size > 0) {
-        access_audit_note_subject(services, exchange, value);
+    bool more = false;
+    struct span rest = text->value;
+    struct buffer first;
+    buffer_init(&first, VALUE_BYTES_MAX);
+    bool is_list = span_equal_text(text->operator, scan_operator_name(SCAN_IN)) &&
+                   scan_list_next(&rest, &more, &first);
+    if (text->value.size > 0) {
+        access_audit_note_subject(services, exchange, is_list ? buffer_span(&first) : text->value);
     }
+    buffer_deinit(&first);
     return err_set(&exchange->err, ERR_INVALID,
-                   "filter: column '%s' is protected, and URLs are logged on the way; use POST "
+                   "filter: column '%.*s' is protected, and URLs are logged on the way; use POST "
                    "/v1/tables/{table}/rows/query",
-                   field->name);
+                   SPAN_PRINT(text->column));
 }
 
-/* One `column:operator:value`. */
 static enum err_code parse_query_filter(struct services *services, struct exchange *exchange,
                                         const struct schema *schema, struct span text,
                                         struct scan_filter *filter_out)
 {
-    const uint8_t *first = text.size > 0 ? memchr(text.data, ':', text.size) : NULL;
-    size_t column_size = first != NULL ? (size_t)(first - text.data) : text.size;
-    int column = schema_field_index(schema, span_of(text.data, column_size));
-    if (column < 0) {
-        return err_set(&exchange->err, ERR_INVALID,
-                       "filter: give column:operator:value with a column of the table");
+    const struct scan_filter_text parts = scan_filter_split(text);
+    int column = schema_field_index(schema, parts.column);
+    if (column >= 0 && schema->fields[column].phi) {
+        return refuse_protected(services, exchange, &parts);
     }
-    const struct field *field = &schema->fields[column];
-    struct span rest = behind_colon(text);
-    if (field->phi) {
-        return refuse_protected(services, exchange, field, behind_colon(rest));
+    if (scan_filter_parse(&parts, schema, &exchange->arena, filter_out, &exchange->err) != ERR_OK) {
+        return err_wrap(&exchange->err, "filter");
     }
-    const uint8_t *second = rest.size > 0 ? memchr(rest.data, ':', rest.size) : NULL;
-    size_t operator_size = second != NULL ? (size_t)(second - rest.data) : rest.size;
-    struct scan_filter filter = {.column = (size_t)column};
-    if (!scan_operator_parse(span_of(rest.data, operator_size), &filter.operator)) {
-        return err_set(&exchange->err, ERR_INVALID,
-                       "filter: the operator is one of eq, ne, lt, le, gt, ge, is_null, not_null");
-    }
-    if (second != NULL) {
-        struct row_value *value = arena_alloc(&exchange->arena, sizeof *value);
-        if (value == NULL) {
-            return err_set(&exchange->err, ERR_TOO_LARGE, "filter: too large");
-        }
-        TRY(scan_value_parse(field, span_of(second + 1, rest.size - operator_size - 1),
-                             &exchange->arena, value, &exchange->err));
-        filter.values = value;
-        filter.values_count = 1;
-    }
-    *filter_out = filter;
     return ERR_OK;
 }
 

@@ -1,10 +1,8 @@
 /*
- * Filters: parsing values, checking, matching rows, judging ranges. See
- * scan_filter.h and scan.h.
+ * Filters: checking, matching rows, judging ranges. See scan_filter.h and scan.h.
  */
 #include "storage/snapshot/scan_filter.h"
 
-#include "storage/base/text.h"
 #include "storage/snapshot/keys.h"
 #include "storage/snapshot/stored.h"
 
@@ -38,108 +36,6 @@ bool scan_operator_parse(struct span name, enum scan_operator *operator_out)
         }
     }
     return false;
-}
-
-/* ---- values from text ---- */
-
-static bool parse_integer(struct span text, int64_t min, int64_t max, int64_t *value_out)
-{
-    return text_parse_int64(text, value_out) && *value_out >= min && *value_out <= max;
-}
-
-static bool parse_boolean(struct span text, int64_t *value_out)
-{
-    *value_out = span_equal_text(text, "true");
-    return *value_out != 0 || span_equal_text(text, "false");
-}
-
-static bool parse_date(struct span text, int64_t *value_out)
-{
-    int32_t days = 0;
-    bool parsed = text_parse_date(text, &days);
-    *value_out = days;
-    return parsed;
-}
-
-static enum err_code keep_bytes(struct span bytes, struct arena *arena, struct row_value *value,
-                                struct err *err)
-{
-    char *copy = arena_text(arena, bytes);
-    if (copy == NULL) {
-        return err_set(err, ERR_TOO_LARGE, "a filter value over the request's memory");
-    }
-    value->bytes = span_of(copy, bytes.size);
-    return ERR_OK;
-}
-
-static enum err_code parse_binary(struct span text, struct arena *arena, struct row_value *value,
-                                  struct err *err)
-{
-    CLEANUP(buffer_deinit) struct buffer bytes;
-    buffer_init(&bytes, SCHEMA_STRING_BYTES_MAX);
-    if (!text_base64_decode(text, &bytes) || bytes.overflowed) {
-        return err_set(err, ERR_INVALID, "not base64");
-    }
-    return keep_bytes(buffer_span(&bytes), arena, value, err);
-}
-
-static enum err_code parse_string(struct span text, struct arena *arena, struct row_value *value,
-                                  struct err *err)
-{
-    size_t bad_offset = 0;
-    if (!text_is_utf8(text, &bad_offset)) {
-        return err_set(err, ERR_INVALID, "not UTF-8");
-    }
-    return keep_bytes(text, arena, value, err);
-}
-
-/* Everything but strings and binaries. */
-static bool parse_scalar(const struct field *field, struct span text, struct row_value *value)
-{
-    switch (field->type) {
-    case COLUMN_INTEGER:
-        return parse_integer(text, INT32_MIN, INT32_MAX, &value->integer);
-    case COLUMN_BYTE:
-        return parse_integer(text, INT8_MIN, INT8_MAX, &value->integer);
-    case COLUMN_SHORT:
-        return parse_integer(text, INT16_MIN, INT16_MAX, &value->integer);
-    case COLUMN_LONG:
-        return parse_integer(text, INT64_MIN, INT64_MAX, &value->integer);
-    case COLUMN_BOOLEAN:
-        return parse_boolean(text, &value->integer);
-    case COLUMN_DATE:
-        return parse_date(text, &value->integer);
-    case COLUMN_TIMESTAMP:
-        return text_parse_timestamp(text, &value->integer);
-    case COLUMN_TIMESTAMP_NTZ:
-        return text_parse_timestamp_ntz(text, &value->integer);
-    case COLUMN_DOUBLE:
-    case COLUMN_FLOAT:
-        return text_parse_double(text, &value->real);
-    case COLUMN_DECIMAL:
-        return text_parse_decimal(text, field->precision, field->scale, &value->decimal);
-    case COLUMN_STRING:
-    case COLUMN_BINARY:
-    case COLUMN_TYPE_COUNT:
-        break;
-    }
-    assert(!"a scalar type");
-    return false;
-}
-
-enum err_code scan_value_parse(const struct field *field, struct span text, struct arena *arena,
-                               struct row_value *value_out, struct err *err)
-{
-    struct row_value value = {.field_id = field->id, .type = field->type};
-    if (field->type == COLUMN_STRING) {
-        TRY(parse_string(text, arena, &value, err));
-    } else if (field->type == COLUMN_BINARY) {
-        TRY(parse_binary(text, arena, &value, err));
-    } else if (!parse_scalar(field, text, &value)) {
-        return err_set(err, ERR_INVALID, "not a value of type %s", column_type_name(field->type));
-    }
-    *value_out = value;
-    return ERR_OK;
 }
 
 /* ---- checking ---- */

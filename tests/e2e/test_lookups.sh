@@ -116,3 +116,53 @@ test_scan_filters_pages_and_columns()
     expect_status 200
     expect '[.rows[].prescription_id]' '["RX1"]'
 }
+
+# ask FILTER EXPECTED: ids of the rows that a filter in the URL leaves, sorted
+ask()
+{
+    api GET /v1/tables/places/rows -G --data-urlencode "filter=$1"
+    expect_status 200
+    expect '[.rows[].id] | sort' "$2"
+}
+
+# ask_by_body FILTERS EXPECTED
+ask_by_body()
+{
+    api POST /v1/tables/places/rows/query -H 'Content-Type: application/json' -d "{\"filters\":$1${3:-}}"
+    expect_status 200
+    expect '[.rows[].id] | sort' "$2"
+}
+
+test_filters_with_several_values()
+{
+    start_server
+    create places '{"schema":{"fields":[{"name":"state","type":"string","nullable":false},{"name":"id","type":"integer","nullable":false},
+        {"name":"note","type":"string"}]},"key":["state","id"],"partition_by":["state"]}'
+    printf '%s\n' '{"state":"TX","id":1,"note":"a,b"}' '{"state":"CA","id":2,"note":"c\\"}' '{"state":"NY","id":3,"note":"a"}' \
+        '{"state":"TX","id":4}' >"$WORK/p.ndjson"
+    post places "$WORK/p.ndjson"
+    expect_status 200
+    printf '%s\n' '{"_op":"delete","state":"TX","id":4}' '{"state":"CA","id":2,"note":"later"}' '{"state":"CA","id":5,"note":"c\\"}' >"$WORK/p.ndjson"
+    post places "$WORK/p.ndjson"
+    expect_status 200
+    ask 'state:in:TX,CA' '[1,2,5]'
+    api GET '/v1/tables/places/rows?version=1&filter=state:in:TX,CA'
+    expect '[.rows[].id] | sort' '[1,2,4]'
+    ask 'state:in:NY' '[3]'
+    ask 'id:in:3,1,99' '[1,3]'
+    ask 'note:in:a\,b' '[1]'
+    ask 'note:in:a,b' '[3]'
+    ask 'note:in:c\\,a' '[3,5]'
+    ask 'note:eq:a,b' '[1]'
+    ask_by_body '[{"column":"state","operator":"in","value":["TX","CA"]},{"column":"id","operator":"in","value":[1,2,4]}]' '[1,2]'
+    ask_by_body '[{"column":"state","operator":"eq","value":"TX"},{"column":"id","operator":"in","value":[4]}]' '[]'
+    ask_by_body '[{"column":"state","operator":"eq","value":"TX"},{"column":"id","operator":"in","value":[4]}]' '[4]' ',"version":1'
+    ask_by_body '[{"column":"note","operator":"in","value":["a,b"]}]' '[1]'
+    local bad
+    for bad in 'state:in:a\x' 'id:in:1,x' 'state:in' "id:in:$(seq -s , 1001)"; do
+        api GET '/v1/tables/places/rows' -G --data-urlencode "filter=$bad"
+        expect_status 400
+    done
+    api POST /v1/tables/places/rows/query -H 'Content-Type: application/json' -d '{"filters":[{"column":"id","operator":"in","value":[]}]}'
+    expect_status 400
+}

@@ -1,5 +1,5 @@
 /*
- * Filters: values from text, rows that pass, ranges that may be skipped.
+ * Filters: rows that pass, ranges that may be skipped.
  */
 #include "storage/snapshot/scan_filter.h"
 
@@ -8,51 +8,6 @@
 #include "tests/unit/storage/snapshot/fixture.h"
 
 #include <criterion/criterion.h>
-
-Test(scan_filter, parses_values_by_type)
-{
-    static const struct {
-        enum column_type type;
-        const char *text;
-        bool valid;
-    } cases[] = {
-        {COLUMN_STRING, "", true},
-        {COLUMN_STRING, "\xff", false},
-        {COLUMN_INTEGER, "2147483647", true},
-        {COLUMN_INTEGER, "2147483648", false},
-        {COLUMN_BYTE, "-128", true},
-        {COLUMN_BYTE, "128", false},
-        {COLUMN_SHORT, "40000", false},
-        {COLUMN_LONG, "-9223372036854775808", true},
-        {COLUMN_LONG, "1.5", false},
-        {COLUMN_BOOLEAN, "true", true},
-        {COLUMN_BOOLEAN, "1", false},
-        {COLUMN_DATE, "2026-02-28", true},
-        {COLUMN_DATE, "2026-02-29", false},
-        {COLUMN_TIMESTAMP, "2026-02-28T10:00:00Z", true},
-        {COLUMN_TIMESTAMP, "2026-02-28", false},
-        {COLUMN_DOUBLE, "1e3", true},
-        {COLUMN_DOUBLE, "1e999", false},
-        {COLUMN_DECIMAL, "12.34", true},
-        {COLUMN_DECIMAL, "12.345", false},
-        {COLUMN_BINARY, "AAE=", true},
-        {COLUMN_BINARY, "A", false},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct field field = {.type = cases[i].type, .id = 1, .precision = 6, .scale = 2};
-        struct arena arena;
-        arena_init(&arena, 4096);
-        struct row_value value;
-        struct err err = {0};
-        enum err_code code =
-            scan_value_parse(&field, span_of_text(cases[i].text), &arena, &value, &err);
-        cr_expect((code == ERR_OK) == cases[i].valid, "%s as %s", cases[i].text,
-                  column_type_name(cases[i].type));
-        cr_expect(code == ERR_OK || strstr(err.msg, cases[i].text) == NULL || !*cases[i].text,
-                  "the value is not in the message");
-        arena_deinit(&arena);
-    }
-}
 
 Test(scan_filter, judges_ranges)
 {
@@ -91,6 +46,28 @@ Test(scan_filter, judges_ranges)
                      scan_operator_name(cases[i].operator), (long long)cases[i].value);
         struct value_range unknown = {0};
         cr_expect(scan_filter_may_match(&filter, &unknown), "nothing known");
+        struct value_range nulls = {.all_nulls = true};
+        cr_expect_not(scan_filter_may_match(&filter, &nulls), "all null");
+    }
+    static const struct {
+        int64_t values[3];
+        bool may; /* in 10 … 20 */
+    } lists[] = {
+        {{1, 9, 21}, false}, {{9, 21, 20}, true},
+        {{15, 9, 21}, true}, {{INT64_MIN, INT64_MAX, 0}, false},
+        {{9, 10, 21}, true},
+    };
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        struct row_value values[3];
+        for (size_t j = 0; j < 3; j++) {
+            values[j] = (struct row_value){.type = COLUMN_LONG, .integer = lists[i].values[j]};
+        }
+        struct scan_filter filter = {.operator= SCAN_IN, .values = values, .values_count = 3};
+        struct value_range range = {.has_min = true,
+                                    .has_max = true,
+                                    .min = {.type = COLUMN_LONG, .integer = 10},
+                                    .max = {.type = COLUMN_LONG, .integer = 20}};
+        cr_expect_eq(scan_filter_may_match(&filter, &range), lists[i].may, "list %zu", i);
         struct value_range nulls = {.all_nulls = true};
         cr_expect_not(scan_filter_may_match(&filter, &nulls), "all null");
     }
@@ -160,6 +137,15 @@ Test(scan_filter, finds_the_rows_that_pass)
     struct scan_filter in_north = {fixture.region, SCAN_EQUAL, &north, 1};
     struct scan_filter nowhere = {fixture.region, SCAN_IS_NULL, NULL, 0};
     struct scan_filter deleted = {fixture.id, SCAN_EQUAL, &tenth, 1};
+    struct row_value some[] = {{.type = COLUMN_INTEGER, .integer = 8},
+                               {.type = COLUMN_INTEGER, .integer = 10}, /* deleted */
+                               {.type = COLUMN_INTEGER, .integer = 7},  /* is null instead */
+                               {.type = COLUMN_INTEGER, .integer = 51},
+                               {.type = COLUMN_INTEGER, .integer = 9999}};
+    struct row_value both[] = {{.type = COLUMN_STRING, .bytes = span_of_text("south")},
+                               {.type = COLUMN_STRING, .bytes = span_of_text("north")}};
+    struct scan_filter among = {fixture.amount, SCAN_IN, some, 5};
+    struct scan_filter somewhere = {fixture.region, SCAN_IN, both, 2};
     const struct {
         const char *name;
         struct scan_filter filters[2];
@@ -173,6 +159,9 @@ Test(scan_filter, finds_the_rows_that_pass)
         {"north below 100", {in_north, below}, 2, 29, true},
         {"nowhere", {nowhere, nowhere}, 1, 133, true},
         {"deleted", {deleted, deleted}, 1, 0, true},
+        {"among", {among, among}, 1, 2, true},
+        {"somewhere", {somewhere, somewhere}, 1, 266, true},
+        {"among somewhere", {among, somewhere}, 2, 1, true}, /* 8 is nowhere */
     };
     const struct snapshot *snapshot = table_snapshot(fixture.table);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
