@@ -6,6 +6,7 @@
 #include "storage/base/mem.h"
 #include "storage/delta/deletion_vector.h"
 #include "storage/snapshot/scan_filter.h"
+#include "storage/snapshot/scan_key.h"
 #include "storage/snapshot/stored.h"
 
 #include <assert.h>
@@ -75,13 +76,14 @@ static enum err_code filter_chunk(struct scanner *scanner, struct stored *stored
     return ERR_OK;
 }
 
-/* Read `count` rows from scanner->at.row on; moves the position behind what was taken. */
-static enum err_code read_chunk(struct scanner *scanner, struct stored *stored,
-                                const struct deletion_vector *dv, int64_t count, struct err *err)
+/*
+ * Append of scanner->chunk what passes, as far as there is room. The position moves
+ * behind what was taken: to `next` when that was the whole chunk.
+ */
+static enum err_code take_chunk(struct scanner *scanner, struct stored *stored, int64_t next,
+                                struct err *err)
 {
-    deletion_vector_live_rows(dv, scanner->at.row, count, scanner->chunk, &scanner->chunk_count);
     scanner->visited += scanner->chunk_count;
-    int64_t next = scanner->at.row + count;
     if (scanner->chunk_count > 0) {
         TRY(filter_chunk(scanner, stored, err));
     }
@@ -96,6 +98,14 @@ static enum err_code read_chunk(struct scanner *scanner, struct stored *stored,
     }
     scanner->at.row = next;
     return ERR_OK;
+}
+
+/* Read `count` rows from scanner->at.row on. */
+static enum err_code read_chunk(struct scanner *scanner, struct stored *stored,
+                                const struct deletion_vector *dv, int64_t count, struct err *err)
+{
+    deletion_vector_live_rows(dv, scanner->at.row, count, scanner->chunk, &scanner->chunk_count);
+    return take_chunk(scanner, stored, scanner->at.row + count, err);
 }
 
 static enum err_code scan_row_group(struct scanner *scanner, struct stored *stored,
@@ -178,6 +188,85 @@ static enum err_code scan_files(struct scanner *scanner, struct err *err)
     return ERR_OK;
 }
 
+/* ---- rows that the key index named ---- */
+
+/* The chunk's worth of places from `first` on that lie in the present file; how many. */
+static size_t gather_places(struct scanner *scanner, const struct scan_places *places, size_t first)
+{
+    size_t i = first;
+    scanner->chunk_count = 0;
+    while (i < places->count && places->items[i].file == scanner->at.file &&
+           scanner->chunk_count < SCAN_CHUNK_ROWS) {
+        scanner->chunk[scanner->chunk_count++] = places->items[i].row;
+        i++;
+    }
+    return i - first;
+}
+
+static bool is_before(const struct scan_position *a, const struct scan_position *b)
+{
+    return a->file < b->file || (a->file == b->file && a->row < b->row);
+}
+
+/* The first place from `next` on that is not behind the scanner. */
+static size_t skip_places(const struct scanner *scanner, const struct scan_places *places,
+                          size_t next)
+{
+    while (next < places->count && is_before(&places->items[next], &scanner->at)) {
+        next++;
+    }
+    return next;
+}
+
+/* Rows of the present file, from place `next` on. */
+static enum err_code read_places(struct scanner *scanner, const struct scan_places *places,
+                                 size_t next, struct err *err)
+{
+    const struct delta_state *state = scanner->snapshot->state;
+    CLEANUP(stored_close) struct stored stored = {0};
+    TRY(stored_open(scanner->snapshot->store, scanner->snapshot->schema,
+                    delta_state_file_at(state, scanner->at.file), NULL, &stored, err));
+    while (!is_full(scanner)) {
+        size_t gathered = gather_places(scanner, places, next);
+        if (gathered == 0) {
+            break;
+        }
+        TRY(take_chunk(scanner, &stored, places->items[next + gathered - 1].row + 1, err));
+        next = skip_places(scanner, places, next);
+    }
+    return ERR_OK;
+}
+
+/* Go to the beginning of a later file; `opened` says that the present one was read. */
+static void move_to_file(struct scanner *scanner, int64_t file, bool opened)
+{
+    if (file > scanner->at.file) {
+        scanner->skipped_files += file - scanner->at.file - (opened ? 1 : 0);
+        scanner->at = (struct scan_position){.file = file};
+    }
+}
+
+/* The same rows in the same order as scan_files, without looking at any others. */
+static enum err_code scan_places(struct scanner *scanner, const struct scan_places *places,
+                                 struct err *err)
+{
+    bool opened = scanner->at.row > 0;
+    size_t next = 0;
+    for (;;) {
+        next = skip_places(scanner, places, next);
+        if (next == places->count) {
+            move_to_file(scanner, scanner->snapshot->state->files_count, opened);
+            return ERR_OK;
+        }
+        if (is_full(scanner)) {
+            return ERR_OK;
+        }
+        move_to_file(scanner, places->items[next].file, opened);
+        TRY(read_places(scanner, places, next, err));
+        opened = true;
+    }
+}
+
 enum err_code scan_run(const struct snapshot *snapshot, const struct scan_request *request,
                        struct scan_result *result_out, struct err *err)
 {
@@ -198,7 +287,11 @@ enum err_code scan_run(const struct snapshot *snapshot, const struct scan_reques
     for (size_t i = 0; i < request->filters_count; i++) {
         scanner->filter_columns[request->filters[i].column] = true;
     }
-    TRY(scan_files(scanner, err));
+    CLEANUP(scan_places_deinit) struct scan_places places = {0};
+    bool indexed = false;
+    TRY(scan_places_of_key(snapshot, request->filters, request->filters_count, &places, &indexed,
+                           err));
+    TRY(indexed ? scan_places(scanner, &places, err) : scan_files(scanner, err));
     *result_out = (struct scan_result){.frame = scanner->rows,
                                        .done = scanner->at.file >= snapshot->state->files_count,
                                        .next = scanner->at,

@@ -1,7 +1,8 @@
 /*
  * Scans: filtered, paged, projected reads of one snapshot, newest or older.
  * Files are skipped by partition value and statistics, row groups by the
- * footer's; what is decoded is bounded by pages, not by files.
+ * footer's; what is decoded is bounded by pages, not by files. Where filters name
+ * whole keys and the snapshot has an index, only the rows that it names are read.
  *
  * The order is that of the log's files and of the rows in them: fixed for a
  * version, so that a position (file, row) resumes a listing exactly there.
