@@ -75,6 +75,8 @@ static const struct setting settings[] = {
             "request bodies in memory at once; more are refused with 503"),
     INTEGER("auth-failures-per-minute", auth_failures_per_minute, "requests", "10", 1, 1000000,
             "wrong tokens from one address before it is told to wait"),
+    INTEGER("requests-per-minute", requests_per_minute, "requests", "0", 0, 1000000000,
+            "requests of one principal; more are refused with 429; 0 = no limit"),
     INTEGER("batch-body-bytes", batch_body_bytes, "bytes", "536870912", 1024, 1073741824,
             "one batch after decompression"),
     INTEGER("batch-records", batch_records, "records", "1000000", 1, 4194304,

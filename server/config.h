@@ -35,6 +35,7 @@ struct config {
     int64_t transfer_bytes_per_second;
     int64_t body_memory_bytes;
     int64_t auth_failures_per_minute;
+    int64_t requests_per_minute; /* 0 = no limit */
     int64_t batch_body_bytes;
     int64_t batch_records;
     int64_t lane_queue_bytes;

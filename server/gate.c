@@ -2,6 +2,8 @@
 #include "server/gate.h"
 
 #include "handlers/problem.h"
+#include "server/budget.h"
+#include "server/rate.h"
 #include "server/throttle.h"
 #include "storage/audit/audit.h"
 #include "storage/base/clock.h"
@@ -15,9 +17,11 @@
 struct gate {
     struct gate_options options;
     struct throttle *throttle;
+    struct budget *budget; /* NULL = no limit */
     struct metric *unauthenticated;
     struct metric *forbidden;
     struct metric *throttled;
+    struct metric *over_budget;
 };
 
 static struct metric *refusals(const char *labels)
@@ -31,9 +35,13 @@ struct gate *gate_new(const struct gate_options *options)
     struct gate *gate = mem_zeroed(1, sizeof *gate);
     gate->options = *options;
     gate->throttle = throttle_new(options->failures_per_minute_max);
+    if (options->requests_per_minute_max > 0) {
+        gate->budget = budget_new(options->requests_per_minute_max);
+    }
     gate->unauthenticated = refusals("reason=\"unauthenticated\"");
     gate->forbidden = refusals("reason=\"forbidden\"");
     gate->throttled = refusals("reason=\"throttled\"");
+    gate->over_budget = refusals("reason=\"over_budget\"");
     return gate;
 }
 
@@ -41,6 +49,7 @@ void gate_free(struct gate **gate)
 {
     if (*gate != NULL) {
         throttle_free(&(*gate)->throttle);
+        budget_free(&(*gate)->budget);
         mem_free(*gate);
         *gate = NULL;
     }
@@ -117,19 +126,26 @@ static bool read_bearer(struct span authorization, struct span *token_out)
     return true;
 }
 
+static void answer_rate_limited(struct exchange *exchange, const char *what,
+                                const struct rate_state *state)
+{
+    exchange_set_header(exchange, "Retry-After", "%" PRId64, state->reset_seconds);
+    (void)problem_answer(exchange, 429, "rate_limited", "%s; wait %" PRId64 " seconds", what,
+                         state->reset_seconds); /* always HANDLER_DONE */
+}
+
 /* A wrong token: counted per address, so that guessing gets slow. */
 static void refuse_token(struct gate *gate, struct exchange *exchange, const char *detail)
 {
     char remote[REMOTE_BYTES];
     copy_remote(exchange, remote);
-    int64_t retry_seconds = 0;
-    if (throttle_failure(gate->throttle, remote, clock_monotonic_us(), &retry_seconds)) {
+    struct rate_state state = throttle_failure(gate->throttle, remote, clock_monotonic_us());
+    rate_tell(exchange, "auth-failures", &state);
+    if (state.over) {
+        static const char what[] = "too many wrong tokens from this address";
         metric_add(gate->throttled, 1);
-        record_refusal(gate, exchange, 429, "too many wrong tokens from this address");
-        exchange_set_header(exchange, "Retry-After", "%" PRId64, retry_seconds);
-        (void)problem_answer(exchange, 429, "rate_limited",
-                             "too many wrong tokens from this address; wait %" PRId64 " seconds",
-                             retry_seconds); /* always HANDLER_DONE */
+        record_refusal(gate, exchange, 429, what);
+        answer_rate_limited(exchange, what, &state);
         return;
     }
     metric_add(gate->unauthenticated, 1);
@@ -161,6 +177,30 @@ static bool authenticate(struct gate *gate, struct exchange *exchange, struct sp
     return true;
 }
 
+/*
+ * Is there a request left in the principal's budget? The trail has the first that was
+ * refused in a window: a record for each would give a loop a lever on the disk.
+ */
+static bool admit_rate(struct gate *gate, struct exchange *exchange)
+{
+    if (gate->budget == NULL) {
+        return true;
+    }
+    struct rate_state state =
+        budget_take(gate->budget, &exchange->principal->id, clock_monotonic_us());
+    rate_tell(exchange, "requests", &state);
+    if (!state.over) {
+        return true;
+    }
+    metric_add(gate->over_budget, 1);
+    if (state.first_over) {
+        record_refusal(gate, exchange, 429, "over the budget of requests");
+    }
+    answer_rate_limited(exchange, "this principal made more requests than it may in a minute",
+                        &state);
+    return false;
+}
+
 bool gate_admit(struct gate *gate, struct exchange *exchange, struct span authorization,
                 struct access_identity *identity_out)
 {
@@ -170,6 +210,9 @@ bool gate_admit(struct gate *gate, struct exchange *exchange, struct span author
         return true;
     }
     if (!authenticate(gate, exchange, authorization, identity_out)) {
+        return false;
+    }
+    if (!admit_rate(gate, exchange)) {
         return false;
     }
     if (!access_allows(exchange->principal, route->action, resource_of(exchange))) {

@@ -1,6 +1,6 @@
 /*
- * The gate: token → principal → permission, from headers only, before any body
- * byte. Default deny. Refusals are recorded in the audit trail; what was let
+ * The gate: token → principal → rate → permission, from headers only, before any
+ * body byte. Default deny. Refusals are recorded in the audit trail; what was let
  * through is recorded by the handlers that answer it.
  */
 #pragma once
@@ -20,6 +20,7 @@ struct gate_options {
     struct catalog *catalog;
     struct audit *audit;
     int64_t failures_per_minute_max; /* wrong tokens per source address */
+    int64_t requests_per_minute_max; /* per principal; 0 = no limit */
 };
 
 struct gate *gate_new(const struct gate_options *options);

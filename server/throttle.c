@@ -36,17 +36,15 @@ void throttle_free(struct throttle **throttle)
     }
 }
 
-bool throttle_failure(struct throttle *throttle, const char *address, int64_t now_us,
-                      int64_t *retry_seconds_out)
+struct rate_state throttle_failure(struct throttle *throttle, const char *address, int64_t now_us)
 {
     uint64_t hash = hash_checksum(span_of_text(address));
     CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&throttle->lock);
     struct slot *slot = &throttle->slots[hash % THROTTLE_SLOTS];
-    if (slot->address != hash || now_us - slot->window_started_us >= THROTTLE_WINDOW_US) {
+    if (slot->address != hash || now_us - slot->window_started_us >= RATE_WINDOW_US) {
         *slot = (struct slot){.address = hash, .window_started_us = now_us};
     }
     slot->failures_count++;
-    int64_t left_us = slot->window_started_us + THROTTLE_WINDOW_US - now_us;
-    *retry_seconds_out = (left_us + 999999) / 1000000;
-    return slot->failures_count > throttle->failures_max;
+    return rate_state_of(slot->failures_count, throttle->failures_max, slot->window_started_us,
+                         now_us);
 }

@@ -5,13 +5,11 @@
  */
 #pragma once
 
-#include <stdbool.h>
+#include "server/rate.h"
+
 #include <stdint.h>
 
-enum {
-    THROTTLE_SLOTS = 4096, /* addresses counted at once; the slot of a newer one is taken over */
-    THROTTLE_WINDOW_US = 60000000,
-};
+enum { THROTTLE_SLOTS = 4096 /* addresses counted at once; a newer one takes a slot over */ };
 
 struct throttle;
 
@@ -19,9 +17,5 @@ struct throttle;
 struct throttle *throttle_new(int64_t failures_max);
 void throttle_free(struct throttle **throttle);
 
-/*
- * Note a failure of `address` (text). Returns whether this one is over the limit,
- * and the seconds after which the window is over. Any thread.
- */
-bool throttle_failure(struct throttle *throttle, const char *address, int64_t now_us,
-                      int64_t *retry_seconds_out);
+/* Note a failure of `address` (text). Any thread. */
+struct rate_state throttle_failure(struct throttle *throttle, const char *address, int64_t now_us);

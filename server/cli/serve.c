@@ -271,6 +271,7 @@ static enum err_code serve(const struct config *config, const sigset_t *stop_sig
         .catalog = services->catalog,
         .audit = services->audit,
         .failures_per_minute_max = config->auth_failures_per_minute,
+        .requests_per_minute_max = config->requests_per_minute,
     };
     gate = gate_new(&gate_options);
     health_register("audit", audit_is_ready, services);

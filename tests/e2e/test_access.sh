@@ -119,6 +119,58 @@ test_token_text_is_nowhere_on_disk()
     fi
 }
 
+test_wrong_tokens_are_counted_in_headers()
+{
+    start_server --auth-failures-per-minute 2
+    as slc_nonsense api GET /v1/tables
+    expect_status 401
+    expect_header RateLimit-Policy '^"auth-failures";q=2;w=60$'
+    expect_header RateLimit '^"auth-failures";r=1;t=60$'
+    as slc_nonsense api GET /v1/tables
+    expect_header RateLimit '^"auth-failures";r=0;t=(60|59)$'
+    as slc_nonsense api GET /v1/tables
+    expect_status 429
+    expect .code '"rate_limited"'
+    expect_header Retry-After '^(60|59)$'
+    expect_header RateLimit '^"auth-failures";r=0;t=(60|59)$'
+    api GET /v1/tables
+    expect_status 200
+    ! grep -qi ^ratelimit "$HEADERS" || fail "nothing limits this request"
+}
+
+test_requests_of_a_principal_have_a_budget()
+{
+    start_server --requests-per-minute 6
+    create t "$T"
+    expect_header RateLimit-Policy '^"requests";q=6;w=60$'
+    expect_header RateLimit '^"requests";r=5;t=60$'
+    user acme '[{"role":"partner","table":"t"}]'
+    expect_header RateLimit '^"requests";r=3;t='
+    as "$USER_TOKEN" api GET /v1/principals
+    expect_status 403
+    expect_header RateLimit '^"requests";r=5;t='
+    for _ in 1 2 3 4 5; do as "$USER_TOKEN" api GET /v1/batches/nothing; done
+    expect_status 404
+    expect_header RateLimit '^"requests";r=0;t='
+    # refused by the head alone, whatever follows
+    head -c 50000000 /dev/zero >"$WORK/big"
+    for _ in 1 2 3; do
+        as "$USER_TOKEN" api POST /v1/tables/t/batches -H 'Content-Type: application/x-ndjson' -H 'Expect: 100-continue' \
+            --data-binary "@$WORK/big"
+        expect_status 429
+        expect .code '"rate_limited"'
+        expect .retryable true
+        expect_header Retry-After '^[1-9][0-9]*$'
+        [ "$(tail -1 "$LOG" | jq .bytes_in)" = 0 ] || fail "the body was read"
+    done
+    [ "$(grep -aoh 'over the budget of requests' "$DATA"/audit/* | wc -l)" = 1 ] ||
+        fail "the trail has not one record of the refusals"
+    api GET /metrics
+    expect_status 200
+    grep -q '^sluice_gate_refusals_total{reason="over_budget"} 3$' "$BODY" || fail "the refusals are not counted"
+    curl -sS -o /dev/null -w '%{http_code}' "$URL/readyz" | grep -q 200 || fail "health has no budget"
+}
+
 # The hash the audit trail has for the subject of the newest record of an event.
 audited_subject()
 {
