@@ -93,10 +93,9 @@ static enum err_code read_types(struct cursor *cursor, const struct header *head
 {
     for (uint32_t i = 0; i < header->types_count; i++) {
         int32_t offset = (int32_t)cursor_u32_big_endian(cursor);
-        uint8_t is_daylight = cursor_u8(cursor);
-        uint8_t name = cursor_u8(cursor);
-        if (offset < OFFSET_MIN_S || offset > OFFSET_MAX_S || is_daylight > 1 ||
-            name >= header->chars_count) {
+        struct span rest = cursor_bytes(cursor, TYPE_BYTES - 4); /* daylight, name */
+        if (rest.data == NULL || offset < OFFSET_MIN_S || offset > OFFSET_MAX_S ||
+            rest.data[0] > 1 || rest.data[1] >= header->chars_count) {
             return err_set(err, ERR_CORRUPT, "local time type %u is out of range", i);
         }
         offsets_out[i] = offset;
