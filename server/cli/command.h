@@ -50,6 +50,27 @@ int command_usage(const struct command *command);
 /* Print the error as "<name>: <message>" and return the sysexits code for it. */
 int command_fail(const struct command *command, const struct err *err);
 
+/* Append "&name=value" with the value encoded. */
+void command_add_parameter(struct buffer *path, const char *name, const char *value);
+
+/* GET a path and parse the answer. */
+enum err_code command_get(struct client *client, const char *path, struct json **json_out,
+                          struct err *err) MUST_USE;
+
+/* Takes one item of a listing, also as the text the server sent, which has every digit;
+ * false stops the walk. */
+typedef bool command_item_fn(const struct json *item, struct span text, void *arg);
+
+/*
+ * Walk all pages of a listing: `path` has a query already, the items are in the array
+ * `member`, and next_page_token tells of another page.
+ */
+enum err_code command_walk(struct client *client, const char *path, const char *member,
+                           command_item_fn *visit, void *arg, struct err *err) MUST_USE;
+
+/* A document on standard output: one line with --json, else indented for people. */
+void command_print(const struct command *command, const struct json *json);
+
 /* Text of a member for a column of a listing; "-" when absent or null. */
 const char *command_text(const struct json *object, const char *name);
 int64_t command_integer(const struct json *object, const char *name);

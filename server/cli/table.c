@@ -7,7 +7,6 @@
 #include "server/cli/command.h"
 
 #include "storage/base/file.h"
-#include "storage/base/json_raw.h"
 #include "storage/base/mem.h"
 #include "storage/base/text.h"
 #include "storage/columns/encode_json.h"
@@ -233,78 +232,21 @@ static enum err_code folder_history(const struct arguments *arguments, const cha
 
 /* ---- tables of a server ---- */
 
-/*
- * Visits each item of a page's array, also as the text the server sent, which has
- * every digit; returns false to stop.
- */
-typedef bool item_fn(const struct arguments *arguments, const struct json *item, struct span text,
-                     void *arg);
+/* A listing being printed. */
+struct listing {
+    const struct arguments *arguments;
+    int64_t count; /* items seen */
+};
 
-/* Append "&name=value" with the value encoded. */
-static void add_parameter(struct buffer *path, const char *name, const char *value)
+static bool is_wanted(const struct listing *listing)
 {
-    buffer_append_format(path, "&%s=", name);
-    text_percent_encode(span_of_text(value), "", path);
+    return listing->arguments->limit < 0 || listing->count < listing->arguments->limit;
 }
 
-/* One page, as text and as a document. */
-static enum err_code get_page(struct client *client, const char *base, const char *token,
-                              struct buffer *body_out, struct json **page_out, struct err *err)
+static bool print_table(const struct json *item, struct span text, void *arg)
 {
-    struct buffer path;
-    buffer_init(&path, PATH_BYTES_MAX);
-    buffer_append_text(&path, base);
-    if (token != NULL) {
-        add_parameter(&path, "page_token", token);
-    }
-    buffer_append_byte(&path, '\0');
-    enum err_code code = client_get(client, (const char *)path.data, body_out, err);
-    buffer_deinit(&path);
-    TRY(code);
-    return json_parse(buffer_span(body_out), page_out, err);
-}
-
-/* Visit the items of one page until one says no. */
-static bool visit_page(const struct arguments *arguments, const struct json *page, struct span body,
-                       const char *member, item_fn *visit, void *arg)
-{
-    struct span list = {0};
-    (void)json_raw_find(body, member, &list); /* absent: there is nothing to visit */
-    struct json_raw raw = json_raw_items(list);
-    struct span name;
-    struct span text;
-    bool going_on = true;
-    for (size_t i = 0; going_on && json_raw_next(&raw, &name, &text); i++) {
-        going_on = visit(arguments, json_at(json_get(page, member), i), text, arg);
-    }
-    return going_on;
-}
-
-/* Walk all pages of a listing whose items are in `member`. */
-static enum err_code walk_pages(const struct arguments *arguments, struct client *client,
-                                const char *base, const char *member, item_fn *visit, void *arg,
-                                struct err *err)
-{
-    CLEANUP(mem_cleanup) char *token = NULL;
-    bool going_on = true;
-    while (going_on) {
-        CLEANUP(json_free) struct json *page = NULL;
-        CLEANUP(buffer_deinit) struct buffer body = {0};
-        TRY(get_page(client, base, token, &body, &page, err));
-        going_on = visit_page(arguments, page, buffer_span(&body), member, visit, arg);
-        const char *next = json_text(json_get(page, "next_page_token"));
-        mem_cleanup(&token);
-        token = next != NULL ? mem_copy_text(next) : NULL;
-        going_on = going_on && token != NULL;
-    }
-    return ERR_OK;
-}
-
-static bool print_table(const struct arguments *arguments, const struct json *item,
-                        struct span text, void *arg)
-{
-    (void)arg; /* nothing is counted */
-    if (arguments->command.json) {
+    const struct listing *listing = arg;
+    if (listing->arguments->command.json) {
         (void)printf("%.*s\n", SPAN_PRINT(text)); /* output */
     } else {
         (void)printf("%-32s version %-8" PRId64 " %12" PRId64 " rows  %s\n",
@@ -314,31 +256,29 @@ static bool print_table(const struct arguments *arguments, const struct json *it
     return true;
 }
 
-static bool print_row(const struct arguments *arguments, const struct json *item, struct span text,
-                      void *arg)
+static bool print_row(const struct json *item, struct span text, void *arg)
 {
-    int64_t *count = arg;
+    struct listing *listing = arg;
     (void)item; /* the text is the row */
-    if (!arguments->count) {
+    if (!listing->arguments->count) {
         (void)printf("%.*s\n", SPAN_PRINT(text)); /* output */
     }
-    *count += 1;
-    return arguments->limit < 0 || *count < arguments->limit;
+    listing->count++;
+    return is_wanted(listing);
 }
 
-static bool print_entry(const struct arguments *arguments, const struct json *item,
-                        struct span text, void *arg)
+static bool print_entry(const struct json *item, struct span text, void *arg)
 {
-    int64_t *count = arg;
+    struct listing *listing = arg;
     (void)text; /* printed for people */
     int64_t timestamp_us = 0;
     (void)text_parse_timestamp(span_of_text(command_text(item, "timestamp")),
                                &timestamp_us); /* 0 then */
-    print_version(&arguments->command, command_integer(item, "version"), timestamp_us,
+    print_version(&listing->arguments->command, command_integer(item, "version"), timestamp_us,
                   command_text(item, "operation"), command_text(item, "engine"),
                   command_integer(item, "rows_added"));
-    *count += 1;
-    return arguments->limit < 0 || *count < arguments->limit;
+    listing->count++;
+    return is_wanted(listing);
 }
 
 static enum err_code server_rows(const struct arguments *arguments, struct client *client,
@@ -356,16 +296,16 @@ static enum err_code server_rows(const struct arguments *arguments, struct clien
         buffer_append_format(&path, "&version=%" PRId64, arguments->version);
     }
     if (arguments->columns != NULL) {
-        add_parameter(&path, "columns", arguments->columns);
+        command_add_parameter(&path, "columns", arguments->columns);
     }
     buffer_append_byte(&path, '\0');
-    int64_t count = 0;
+    struct listing listing = {.arguments = arguments};
     enum err_code code =
-        walk_pages(arguments, client, (const char *)path.data, "rows", print_row, &count, err);
+        command_walk(client, (const char *)path.data, "rows", print_row, &listing, err);
     buffer_deinit(&path);
     TRY(code);
     if (arguments->count) {
-        print_count(&arguments->command, count, arguments->version);
+        print_count(&arguments->command, listing.count, arguments->version);
     }
     return ERR_OK;
 }
@@ -379,9 +319,9 @@ static enum err_code server_history(const struct arguments *arguments, struct cl
     text_percent_encode(span_of_text(table), "", &path);
     buffer_append_text(&path, "/history?limit=1000");
     buffer_append_byte(&path, '\0');
-    int64_t count = 0;
-    enum err_code code = walk_pages(arguments, client, (const char *)path.data, "versions",
-                                    print_entry, &count, err);
+    struct listing listing = {.arguments = arguments};
+    enum err_code code =
+        command_walk(client, (const char *)path.data, "versions", print_entry, &listing, err);
     buffer_deinit(&path);
     return code;
 }
@@ -390,27 +330,16 @@ static enum err_code show(const struct arguments *arguments, struct client *clie
                           const char *table, struct err *err)
 {
     struct buffer path;
-    struct buffer body;
     buffer_init(&path, PATH_BYTES_MAX);
     buffer_append_text(&path, "/v1/tables/");
     text_percent_encode(span_of_text(table), "", &path);
     buffer_append_byte(&path, '\0');
-    enum err_code code = client_get(client, (const char *)path.data, &body, err);
+    CLEANUP(json_free) struct json *json = NULL;
+    enum err_code code = command_get(client, (const char *)path.data, &json, err);
     buffer_deinit(&path);
     TRY(code);
-    CLEANUP(json_free) struct json *json = NULL;
-    code = json_parse(buffer_span(&body), &json, err);
-    buffer_reset(&body);
-    if (code == ERR_OK) {
-        if (arguments->command.json) {
-            json_write(json, &body);
-        } else {
-            json_write_pretty(json, &body);
-        }
-        (void)printf("%.*s\n", SPAN_PRINT(buffer_span(&body))); /* output */
-    }
-    buffer_deinit(&body);
-    return code;
+    command_print(&arguments->command, json);
+    return ERR_OK;
 }
 
 static enum err_code run_with_server(const struct arguments *arguments, const char *verb,
@@ -419,8 +348,8 @@ static enum err_code run_with_server(const struct arguments *arguments, const ch
     CLEANUP(client_close) struct client *client = NULL;
     TRY(client_open(&arguments->command.client, &client, err));
     if (strcmp(verb, "list") == 0) {
-        return walk_pages(arguments, client, "/v1/tables?limit=1000", "tables", print_table, NULL,
-                          err);
+        struct listing listing = {.arguments = arguments};
+        return command_walk(client, "/v1/tables?limit=1000", "tables", print_table, &listing, err);
     }
     assert(table != NULL); /* only a list has none */
     if (strcmp(verb, "show") == 0) {

@@ -147,64 +147,37 @@ static enum err_code create(const struct arguments *arguments, struct client *cl
     return code;
 }
 
-static void print_tokens(const struct command *command, const struct json *page, bool first)
+static bool print_token(const struct json *token, struct span text, void *arg)
 {
-    const struct json *tokens = json_get(page, "tokens");
-    if (!command->json && first) {
+    const struct command *command = arg;
+    if (command->json) {
+        (void)printf("%.*s\n", SPAN_PRINT(text)); /* for scripts */
+    } else {
+        (void)printf("%-14s %-20s %-8s %-28s %s\n", command_text(token, "token_id"),
+                     command_text(token, "principal"), command_text(token, "state"),
+                     command_text(token, "expires_at"),
+                     command_text(token, "description")); /* for people */
+    }
+    return true;
+}
+
+static enum err_code list(struct arguments *arguments, struct client *client, struct err *err)
+{
+    struct buffer path;
+    buffer_init(&path, BODY_BYTES_MAX);
+    buffer_append_text(&path, "/v1/tokens?limit=1000");
+    if (arguments->principal != NULL) {
+        command_add_parameter(&path, "principal", arguments->principal);
+    }
+    buffer_append_byte(&path, '\0');
+    if (!arguments->command.json) {
         (void)printf("%-14s %-20s %-8s %-28s %s\n", "ID", "PRINCIPAL", "STATE", "EXPIRES",
                      "DESCRIPTION"); /* for people */
     }
-    for (size_t i = 0; i < json_count(tokens); i++) {
-        const struct json *token = json_at(tokens, i);
-        if (command->json) {
-            struct buffer text;
-            buffer_init(&text, BODY_BYTES_MAX);
-            json_write(token, &text);
-            (void)printf("%.*s\n", SPAN_PRINT(buffer_span(&text))); /* for scripts */
-            buffer_deinit(&text);
-        } else {
-            (void)printf("%-14s %-20s %-8s %-28s %s\n", command_text(token, "token_id"),
-                         command_text(token, "principal"), command_text(token, "state"),
-                         command_text(token, "expires_at"),
-                         command_text(token, "description")); /* for people */
-        }
-    }
-}
-
-static void append_encoded(struct buffer *path, const char *name, const char *value)
-{
-    buffer_append_format(path, "%s=", name);
-    text_percent_encode(span_of_text(value), "", path);
-}
-
-static enum err_code list(const struct arguments *arguments, struct client *client, struct err *err)
-{
-    CLEANUP(mem_cleanup) char *token = NULL;
-    for (bool first = true; first || token != NULL; first = false) {
-        struct buffer path;
-        struct buffer body;
-        buffer_init(&path, BODY_BYTES_MAX);
-        buffer_append_text(&path, "/v1/tokens?limit=1000");
-        if (arguments->principal != NULL) {
-            append_encoded(&path, "&principal", arguments->principal);
-        }
-        if (token != NULL) {
-            append_encoded(&path, "&page_token", token);
-        }
-        buffer_append_byte(&path, '\0');
-        enum err_code code = client_get(client, (const char *)path.data, &body, err);
-        buffer_deinit(&path);
-        TRY(code);
-        CLEANUP(json_free) struct json *page = NULL;
-        code = json_parse(buffer_span(&body), &page, err);
-        buffer_deinit(&body);
-        TRY(code);
-        print_tokens(&arguments->command, page, first);
-        mem_cleanup(&token);
-        const char *next = json_text(json_get(page, "next_page_token"));
-        token = next != NULL ? mem_copy_text(next) : NULL;
-    }
-    return ERR_OK;
+    enum err_code code = command_walk(client, (const char *)path.data, "tokens", print_token,
+                                      &arguments->command, err);
+    buffer_deinit(&path);
+    return code;
 }
 
 static enum err_code revoke(struct client *client, const char *id, struct err *err)
