@@ -607,7 +607,8 @@ static int keep_record(struct lying_server *server, struct record *record)
     server->records[server->records_count++] = *record;
     const struct lie *lie = choose(server, record->path, before);
     if (server->log != NULL) {
-        write_log(server, record, lie == NULL ? 404 : lie->status);
+        int status = lie == NULL ? 404 : verifies(server, lie, record) ? lie->status : 401;
+        write_log(server, record, status);
     }
     pthread_mutex_unlock(&server->mutex);
     return before;

@@ -13,6 +13,7 @@
 
 #include <criterion/criterion.h>
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -346,6 +347,49 @@ Test(client, nobody_listens)
     const struct remote_request unknown = {.url = "https://nobody.invalid/"};
     cr_expect_eq(kit_call(&kit, NULL, unknown), ERR_IO);
     cr_expect(strstr(kit.err.msg, "name not found") != NULL, "%s", kit.err.msg);
+}
+
+/* ---- threads ---- */
+
+struct caller {
+    pthread_t thread;
+    const struct kit *kit;
+    char url[64];
+    int failures_count;
+};
+
+static void *call_often(void *arg)
+{
+    struct caller *caller = arg;
+    struct remote_answer answer;
+    remote_answer_init(&answer);
+    for (int i = 0; i < 50; i++) {
+        struct err err = {0};
+        const struct remote_request request = {.url = caller->url};
+        bool right = remote_call(caller->kit->remote, &request, &answer, &err) == ERR_OK &&
+                     answer.status == 200 && answer.body.size == 1000;
+        caller->failures_count += !right;
+    }
+    remote_answer_deinit(&answer);
+    return NULL;
+}
+
+Test(client, threads_share_a_handle_and_its_connections)
+{
+    CLEANUP(kit_end) struct kit kit = kit_begin("/x 200 body=0123456789 repeat=100 keep");
+    struct caller callers[8];
+    for (size_t i = 0; i < COUNT(callers); i++) {
+        callers[i] = (struct caller){.kit = &kit};
+        (void)snprintf(callers[i].url, sizeof callers[i].url, "%s", kit_url(&kit, "/x")); /* fits */
+        cr_assert_eq(pthread_create(&callers[i].thread, NULL, call_often, &callers[i]), 0);
+    }
+    for (size_t i = 0; i < COUNT(callers); i++) {
+        pthread_join(callers[i].thread, NULL);
+        cr_expect_eq(callers[i].failures_count, 0);
+    }
+    cr_expect_eq(lying_server_requests(kit.server, "/x"), 400);
+    cr_expect(lying_server_connections(kit.server) <= 8, "%d",
+              lying_server_connections(kit.server));
 }
 
 /* ---- what is refused before anything is sent ---- */
