@@ -45,6 +45,8 @@ struct config {
     int64_t dead_letter_bytes;
     int64_t retention_seconds;
     int64_t dropped_retention_seconds;
+    int64_t run_retention_seconds;
+    int64_t runs_per_job;
     int64_t merge_threads;
     int64_t commit_interval_milliseconds;
     int64_t commit_batches;

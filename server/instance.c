@@ -383,6 +383,8 @@ static enum err_code start_services(struct instance *instance, struct err *err)
         .commit_bytes_max = options->commit_bytes_max,
         .refresh_interval_us = options->refresh_interval_us,
         .dropped_retention_us = options->dropped_retention_seconds * 1000000,
+        .run_retention_us = options->run_retention_seconds * 1000000,
+        .runs_per_job_max = options->runs_per_job_max,
     };
     return workers_start(&workers, &instance->workers, err);
 }

@@ -35,6 +35,8 @@ struct instance_options {
     int64_t dead_letter_bytes_max;
     int64_t retention_seconds;         /* receipts and idempotency keys */
     int64_t dropped_retention_seconds; /* files of deleted tables */
+    int64_t run_retention_seconds;     /* runs that ended, webhook deliveries */
+    int64_t runs_per_job_max;
     int64_t merge_threads;
     int64_t commit_interval_us;
     int64_t commit_batches_max;

@@ -11,6 +11,8 @@
 #include "storage/catalog/batches.h"
 #include "storage/catalog/catalog.h"
 #include "storage/catalog/dead_letters.h"
+#include "storage/catalog/deliveries.h"
+#include "storage/catalog/runs.h"
 #include "storage/catalog/tables.h"
 #include "storage/delta/checkpoint.h"
 #include "storage/journal/journal.h"
@@ -164,10 +166,29 @@ static enum err_code vacuum_dropped(const struct maintenance_services *services,
     return code;
 }
 
+/* Steps until nothing is left to go, or the process stops: one transaction each. */
+static enum err_code retain_runs(const struct maintenance_services *services, struct err *err)
+{
+    int64_t before_us = clock_wall_us() - services->run_retention_us;
+    const struct run_retention retention = {.before_us = before_us,
+                                            .per_job_max = services->runs_per_job_max};
+    int64_t removed = 0;
+    bool more = true;
+    while (more && !*services->stop) {
+        TRY(runs_retain(services->catalog, &retention, &removed, &more, err));
+    }
+    more = true;
+    while (more && !*services->stop) {
+        TRY(deliveries_retain(services->catalog, before_us, &removed, &more, err));
+    }
+    return ERR_OK;
+}
+
 enum err_code maintenance_round(const struct maintenance_services *services, struct err *err)
 {
     TRY(trim_journals(services, err));
     TRY(retain(services, err));
+    TRY(retain_runs(services, err));
     return vacuum_dropped(services, err);
 }
 
@@ -218,6 +239,18 @@ static void observe_table(const struct maintenance_services *services, struct ta
     }
 }
 
+static void observe_deliveries(const struct maintenance_services *services)
+{
+    struct delivery_counts deliveries;
+    struct err ignored = {0};
+    if (delivery_counts(services->catalog, &deliveries, &ignored) == ERR_OK) {
+        gauge("sluice_webhooks_pending", "", "Webhook deliveries that are to be sent.",
+              deliveries.pending);
+        gauge("sluice_webhooks_dead", "", "Webhook deliveries given up, or their endpoint gone.",
+              deliveries.dead);
+    }
+}
+
 void maintenance_observe(const struct maintenance_services *services)
 {
     struct tables_list list;
@@ -239,4 +272,6 @@ void maintenance_observe(const struct maintenance_services *services)
           catalog.commits_count);
     gauge("sluice_catalog_waiting", "", "Writes that wait for the catalog.", catalog.waiting_count);
     gauge("sluice_catalog_bytes", "", "Bytes of the catalog's dated pieces.", catalog.pieces_bytes);
+    gauge("sluice_jobs_bytes", "", "Bytes of the catalog's jobs and runs.", catalog.jobs_bytes);
+    observe_deliveries(services);
 }

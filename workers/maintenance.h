@@ -25,6 +25,8 @@ struct maintenance_services {
     void (*progress)(void *arg, const struct id *table);   /* a new version is visible */
     void *arg;
     int64_t dropped_retention_us; /* files of deleted tables stay this long */
+    int64_t run_retention_us;     /* runs of jobs stay this long after their end … */
+    int64_t runs_per_job_max;     /* … and so many of each job */
     int64_t journal_keep_us;      /* journal segments stay this long after their last use */
 };
 
@@ -38,7 +40,7 @@ struct maintenance_services {
 enum err_code maintenance_step(const struct maintenance_services *services, const struct id *table,
                                bool *more_out, struct err *err) MUST_USE;
 
-/* One round over what belongs to no table: journals, catalog pieces, dropped tables. */
+/* One round over what belongs to no table: journals, catalog pieces, dropped tables, old runs. */
 enum err_code maintenance_round(const struct maintenance_services *services,
                                 struct err *err) MUST_USE;
 

@@ -157,6 +157,8 @@ enum err_code workers_start(const struct workers_options *options, struct worker
         .progress = pass_progress,
         .arg = workers,
         .dropped_retention_us = options->dropped_retention_us,
+        .run_retention_us = options->run_retention_us,
+        .runs_per_job_max = options->runs_per_job_max,
         .journal_keep_us = JOURNAL_KEEP_US,
     };
     lock_init(&workers->lock, LOCK_RANK_SERVICE);

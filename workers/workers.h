@@ -30,6 +30,8 @@ struct workers_options {
     int64_t commit_bytes_max;
     int64_t refresh_interval_us; /* how often foreign commits are looked for */
     int64_t dropped_retention_us;
+    int64_t run_retention_us;
+    int64_t runs_per_job_max;
 };
 
 /*

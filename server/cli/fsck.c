@@ -109,6 +109,11 @@ static void check_catalog(struct check *check)
     bool good =
         catalog_verify(folder, look_up_frame, look_up_payload, check, &found, &err) == ERR_OK;
     report(check, "catalog", found.batches_count, "batches", good ? NULL : err.msg);
+    if (good) {
+        report(check, "jobs", found.jobs_count, "jobs", NULL);
+        report(check, "runs", found.runs_count, "runs", NULL);
+        report(check, "webhooks", found.deliveries_count, "deliveries", NULL);
+    }
 }
 
 static void check_journal(struct check *check, const char *name, enum journal_kind kind)

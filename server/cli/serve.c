@@ -97,6 +97,8 @@ static enum err_code open_instance(const struct config *config, struct instance 
         .dead_letter_bytes_max = config->dead_letter_bytes,
         .retention_seconds = config->retention_seconds,
         .dropped_retention_seconds = config->dropped_retention_seconds,
+        .run_retention_seconds = config->run_retention_seconds,
+        .runs_per_job_max = config->runs_per_job,
         .merge_threads = config->merge_threads,
         .commit_interval_us = config->commit_interval_milliseconds * 1000,
         .commit_batches_max = config->commit_batches,

@@ -343,6 +343,8 @@ void catalog_statistics(struct catalog *catalog, struct catalog_statistics *stat
     for (size_t i = 0; i < count; i++) {
         statistics.pieces_bytes += piece_bytes(catalog, numbers[i]);
     }
+    CLEANUP(mem_cleanup) char *jobs = file_join(catalog->folder, JOB_FILE_NAME);
+    statistics.jobs_bytes = database_bytes(jobs);
     CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&catalog->writer.lock);
     statistics.waiting_count = (int64_t)catalog->writer.count;
     *statistics_out = statistics;

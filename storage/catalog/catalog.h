@@ -99,6 +99,7 @@ struct catalog_statistics {
     int64_t waiting_count; /* writes in the queue now */
     int64_t pieces_count;
     int64_t pieces_bytes;
+    int64_t jobs_bytes; /* jobs.db */
 };
 void catalog_statistics(struct catalog *catalog, struct catalog_statistics *statistics_out);
 

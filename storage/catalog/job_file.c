@@ -86,6 +86,7 @@ static const char jobs_schema[] =
     " created_at INTEGER NOT NULL, due INTEGER NOT NULL, tried_at INTEGER NOT NULL DEFAULT 0,"
     " status INTEGER NOT NULL DEFAULT 0, error TEXT) WITHOUT ROWID;"
     "CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries(due) WHERE state = 1;"
+    "CREATE INDEX IF NOT EXISTS deliveries_dead ON deliveries(state) WHERE state IN (3, 4);"
     "CREATE INDEX IF NOT EXISTS deliveries_of_run ON deliveries(run_id);"
     "CREATE TABLE IF NOT EXISTS sources("
     " source BLOB PRIMARY KEY, step INTEGER NOT NULL, checkpoint TEXT NOT NULL,"

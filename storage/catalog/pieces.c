@@ -132,10 +132,9 @@ int64_t piece_end_us(int64_t number)
     return (days + INT64_C(1)) * day_us;
 }
 
-int64_t piece_bytes(const struct catalog *catalog, int64_t number)
+int64_t database_bytes(const char *path)
 {
     static const char *const suffixes[] = {"", "-wal"};
-    CLEANUP(mem_cleanup) char *path = piece_path(catalog->folder, number);
     int64_t total = 0;
     for (size_t i = 0; i < 2; i++) {
         char name[4096];
@@ -148,6 +147,12 @@ int64_t piece_bytes(const struct catalog *catalog, int64_t number)
         }
     }
     return total;
+}
+
+int64_t piece_bytes(const struct catalog *catalog, int64_t number)
+{
+    CLEANUP(mem_cleanup) char *path = piece_path(catalog->folder, number);
+    return database_bytes(path);
 }
 
 /* ---- the list ---- */

@@ -85,6 +85,8 @@ enum err_code pieces_remove(struct catalog *catalog, int64_t number, struct err 
 
 /* Bytes of a piece's files. */
 int64_t piece_bytes(const struct catalog *catalog, int64_t number);
+/* Bytes of a SQLite file with its log. */
+int64_t database_bytes(const char *path);
 
 /* ---- readers ---- */
 
