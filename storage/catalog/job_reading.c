@@ -82,6 +82,22 @@ enum err_code job_get(struct catalog *catalog, int64_t job_id, struct arena *are
     return get_job(store, job_id, arena, job_out, err);
 }
 
+enum err_code job_exists(struct catalog *catalog, int64_t job_id, bool *exists_out, struct err *err)
+{
+    CLEANUP(reader_drop) struct reader *reader = reader_take(catalog);
+    struct store *store = NULL;
+    struct job_row row;
+    TRY(reader_jobs(reader, &store, err));
+    enum err_code code = job_row_get(store, job_id, &row, err);
+    if (code == ERR_NOT_FOUND) {
+        err_clear(err); /* an answer, too */
+    } else {
+        TRY(code);
+    }
+    *exists_out = code == ERR_OK;
+    return ERR_OK;
+}
+
 enum err_code job_definition(struct catalog *catalog, int64_t job_id, int64_t version,
                              struct arena *arena, const char **definition_out, struct err *err)
 {

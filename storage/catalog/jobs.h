@@ -148,6 +148,10 @@ struct job {
 enum err_code job_get(struct catalog *catalog, int64_t job_id, struct arena *arena,
                       struct job *job_out, struct err *err) MUST_USE;
 
+/* Is there a job of this id that is not deleted? For validating definitions. */
+enum err_code job_exists(struct catalog *catalog, int64_t job_id, bool *exists_out,
+                         struct err *err) MUST_USE;
+
 /*
  * The definition of one version, current or not, of a job deleted or not.
  *

@@ -103,10 +103,18 @@ enum err_code run_row_get(struct store *store, int64_t run_id, struct run_row *r
 /* ---- making ---- */
 
 struct run_create_write {
-    const struct run_new *new;
-    int64_t run_id;
-    bool made;
+    const struct run_new *news;
+    size_t count;
+    int64_t *run_ids;
+    bool *mades;
 };
+
+/* No parameters and none given are stored alike, so that a token finds them alike. */
+static const char *parameters_of(const struct run_new *new)
+{
+    bool none = new->parameters == NULL || strcmp(new->parameters, "{}") == 0;
+    return none ? NULL : new->parameters;
+}
 
 static bool same_text(struct span stored, bool stored_null, const char *given)
 {
@@ -125,7 +133,7 @@ static enum err_code find_token(struct store *store, const struct run_new *new, 
     if (!*found_out) {
         return ERR_OK;
     }
-    bool same = same_text(query_span(&query, 1), query_is_null(&query, 1), new->parameters) &&
+    bool same = same_text(query_span(&query, 1), query_is_null(&query, 1), parameters_of(new)) &&
                 same_text(query_span(&query, 2), query_is_null(&query, 2), new->only) &&
                 (new->job_id != 0 || same_text(query_span(&query, 3), false, new->definition));
     if (!same) {
@@ -172,7 +180,7 @@ static enum err_code insert_run(struct store *store, const struct run_new *new, 
     query_bind_integer(&query, clock_wall_us());
     query_bind_id(&query, &new->principal);
     query_bind_text(&query, new->token);
-    query_bind_text(&query, new->parameters);
+    query_bind_text(&query, parameters_of(new));
     query_bind_text(&query, new->only);
     query_bind_integer(&query, new->parent_run_id);
     query_bind_text(&query, new->parent_task);
@@ -221,36 +229,44 @@ static enum err_code store_fire(struct store *store, const struct run_new *new, 
     return ERR_OK;
 }
 
-static enum err_code write_create(struct transaction *transaction, void *arg, struct err *err)
+static enum err_code create_one(struct store *store, const struct run_new *new, int64_t *run_id,
+                                bool *made, struct err *err)
 {
-    struct run_create_write *write = arg;
-    const struct run_new *new = write->new;
-    struct store *store = NULL;
     struct job_row job = {0};
     bool found = false;
-    TRY(transaction_jobs(transaction, &store, err));
     if (new->job_id != 0) {
         TRY(job_row_get(store, new->job_id, &job, err));
     }
     if (new->token != NULL) {
-        TRY(find_token(store, new, &found, &write->run_id, err));
+        TRY(find_token(store, new, &found, run_id, err));
     }
     if (new->job_version != 0 && (!found || new->fire != NULL)) {
         TRY(job_row_check_version(&job, new->job_id, new->job_version, err));
     }
     TRY(store_fire(store, new, err));
-    write->made = !found;
+    *made = !found;
     if (found) {
         return ERR_OK;
     }
     TRY(run_check_room(store, new->job_id, err));
-    TRY(job_file_next_run(store, &write->run_id, err));
+    TRY(job_file_next_run(store, run_id, err));
     if (new->job_id == 0) {
-        return insert_one_off(store, new, write->run_id, err);
+        return insert_one_off(store, new, *run_id, err);
     }
     int64_t number = 0;
     TRY(take_number(store, new->job_id, &number, err));
-    return insert_run(store, new, write->run_id, job.version, number, err);
+    return insert_run(store, new, *run_id, job.version, number, err);
+}
+
+static enum err_code write_create(struct transaction *transaction, void *arg, struct err *err)
+{
+    const struct run_create_write *write = arg;
+    struct store *store = NULL;
+    TRY(transaction_jobs(transaction, &store, err));
+    for (size_t i = 0; i < write->count; i++) {
+        TRY(create_one(store, &write->news[i], &write->run_ids[i], &write->mades[i], err));
+    }
+    return ERR_OK;
 }
 
 static enum err_code check_new(const struct run_new *new, struct err *err)
@@ -267,18 +283,26 @@ static enum err_code check_new(const struct run_new *new, struct err *err)
                                                           : ERR_OK;
 }
 
+enum err_code run_create_all(struct catalog *catalog, const struct run_new *news, size_t count,
+                             int64_t *run_ids_out, bool *mades_out, struct err *err)
+{
+    assert(count <= RUN_CREATE_MAX);
+    for (size_t i = 0; i < count; i++) {
+        TRY(check_new(&news[i], err));
+    }
+    struct run_create_write write = {
+        .news = news, .count = count, .run_ids = run_ids_out, .mades = mades_out};
+    return catalog_write(catalog, write_create, &write, err);
+}
+
 enum err_code run_create(struct catalog *catalog, const struct run_new *new, int64_t *run_id_out,
                          bool *made_out, struct err *err)
 {
-    struct run_new run = *new;
-    if (run.parameters != NULL && strcmp(run.parameters, "{}") == 0) {
-        run.parameters = NULL; /* stored alike, so that a token finds them alike */
-    }
-    TRY(check_new(&run, err));
-    struct run_create_write write = {.new = &run};
-    TRY(catalog_write(catalog, write_create, &write, err));
-    *run_id_out = write.run_id;
-    *made_out = write.made;
+    int64_t run_id = 0;
+    bool made = false;
+    TRY(run_create_all(catalog, new, 1, &run_id, &made, err));
+    *run_id_out = run_id;
+    *made_out = made;
     return ERR_OK;
 }
 

@@ -45,6 +45,7 @@ enum {
     RUN_ACTIVE_MAX = 100000,           /* runs that are not terminated, all jobs */
     RUN_ACTIVE_PER_JOB_MAX = 10000,
     RUN_ATTEMPTS_KEPT = 100,   /* newest of one node; job_run's tasks count all */
+    RUN_CREATE_MAX = 1000,     /* made in one transaction */
     RUN_LIST_SCAN_MAX = 10000, /* runs looked at for one page */
 };
 
@@ -104,6 +105,18 @@ struct run_new {
  */
 enum err_code run_create(struct catalog *catalog, const struct run_new *new, int64_t *run_id_out,
                          bool *made_out, struct err *err) MUST_USE;
+
+/*
+ * Make many runs in one transaction, each as run_create does: all of them or none.
+ *
+ *   news          count <= RUN_CREATE_MAX
+ *   run_ids_out   of each, made now or by its token before; both lists are anything on failure
+ *   mades_out     of each
+ *
+ * Errors:  as run_create, of the first that fails.
+ */
+enum err_code run_create_all(struct catalog *catalog, const struct run_new *news, size_t count,
+                             int64_t *run_ids_out, bool *mades_out, struct err *err) MUST_USE;
 
 /* ---- what the runner stores ---- */
 

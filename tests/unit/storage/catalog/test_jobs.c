@@ -213,6 +213,9 @@ Test(jobs, delete_is_refused_while_runs_are_active_unless_forced)
     struct err err = {0};
     int64_t job_id = make_job("a");
     int64_t run_id = make_run(job_id, NULL);
+    bool there = false;
+    cr_expect_eq(job_exists(fixture.catalog, job_id, &there, &err), ERR_OK);
+    cr_expect(there);
     cr_expect_eq(job_delete(fixture.catalog, 99, 0, false, &fixture.principal, &err),
                  ERR_NOT_FOUND);
     cr_expect_eq(job_delete(fixture.catalog, job_id, 2, false, &fixture.principal, &err),
@@ -225,7 +228,10 @@ Test(jobs, delete_is_refused_while_runs_are_active_unless_forced)
     fixture_reopen();
     struct job job;
     const char *definition = NULL;
+    bool exists = true;
     cr_expect_eq(job_get(fixture.catalog, job_id, &fixture.arena, &job, &err), ERR_NOT_FOUND);
+    cr_expect_eq(job_exists(fixture.catalog, job_id, &exists, &err), ERR_OK);
+    cr_expect_not(exists);
     cr_expect_neq(read_run(run_id).cancel_asked_at_us, 0);
     cr_expect_str_eq(read_run(run_id).cancel_asked_by.text, fixture.principal.text);
     cr_expect_eq(job_definition(fixture.catalog, job_id, 1, &fixture.arena, &definition, &err),

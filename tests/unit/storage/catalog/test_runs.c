@@ -246,6 +246,28 @@ Test(runs, a_fire_moves_schedule_and_trigger_with_the_run_or_not_at_all)
     cr_expect_not(made, "one fire time made two runs");
 }
 
+Test(runs, many_are_made_together_or_not_at_all)
+{
+    struct err err = {0};
+    int64_t ids[3] = {0};
+    bool mades[3] = {false};
+    int64_t job_id = make_job("a");
+    int64_t first = make_run(job_id, "t-0");
+    struct run_new news[3] = {
+        {.job_id = job_id, .token = "t-0", .trigger = RUN_TRIGGER_BACKFILL},
+        {.job_id = job_id, .token = "t-1", .trigger = RUN_TRIGGER_BACKFILL},
+        {.job_id = 99, .token = "t-2", .trigger = RUN_TRIGGER_BACKFILL},
+    };
+    cr_expect_eq(run_create_all(fixture.catalog, news, 3, ids, mades, &err), ERR_NOT_FOUND);
+    cr_expect_eq(read_job(job_id).runs_count, 1, "some were made");
+    news[2].job_id = job_id;
+    cr_assert_eq(run_create_all(fixture.catalog, news, 3, ids, mades, &err), ERR_OK, "%s", err.msg);
+    cr_expect_eq(ids[0], first);
+    cr_expect_not(mades[0]);
+    cr_expect(mades[1] && mades[2]);
+    cr_expect_eq(read_run(ids[2]).number, 3);
+}
+
 /* ---- what the runner stores ---- */
 
 Test(runs, a_change_is_stored_as_a_whole)
