@@ -70,7 +70,8 @@ struct accept_place {
     int64_t order_position; /* 0 = its own position */
     int flags;
     const struct id *letter;
-    bool leave_out_key; /* a planted bug */
+    bool leave_out_key; /* planted bugs */
+    bool leave_out_step;
 };
 enum err_code batch_accept_in(struct transaction *transaction, const struct batch_accept *accept,
                               const struct accept_place *place, int64_t *position_out,

@@ -6,6 +6,7 @@
 #include "storage/base/fault.h"
 #include "storage/catalog/batch_rows.h"
 #include "storage/catalog/private.h"
+#include "storage/catalog/source_rows.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -85,7 +86,12 @@ enum err_code batch_accept_in(struct transaction *transaction, const struct batc
         return err_set(err, ERR_NOT_FOUND, "the table was dropped");
     }
     struct store *store = NULL;
-    TRY(transaction_piece(transaction, place->piece, &store, NULL, err));
+    int64_t piece = 0;
+    TRY(transaction_piece(transaction, place->piece, &store, &piece, err));
+    if (accept->step != NULL && !place->leave_out_step) {
+        assert(place->piece == 0); /* steps rise with the pieces */
+        TRY(source_step_insert(transaction, store, piece, accept->step, &accept->id, err));
+    }
     int64_t position = lanes_take_position(&catalog->lanes, lane);
     const struct refusals refusals = refusals_of(accept, position);
     TRY(check_quota(catalog, lane, &refusals, err));
@@ -125,13 +131,18 @@ static enum err_code write_accept(struct transaction *transaction, void *arg, st
     return batch_accept_in(transaction, write->accept, &write->place, &write->position, err);
 }
 
-/* A planted bug: the key of a batch that is stored already. */
-static enum err_code write_key_elsewhere(struct transaction *transaction, void *arg,
-                                         struct err *err)
+/* Planted bugs: the key, or the step, of a batch that is stored already. */
+static enum err_code write_rest_elsewhere(struct transaction *transaction, void *arg,
+                                          struct err *err)
 {
-    const struct batch_accept *accept = arg;
+    const struct accept_write *write = arg;
+    const struct batch_accept *accept = write->accept;
     struct store *store = NULL;
-    TRY(transaction_piece(transaction, 0, &store, NULL, err));
+    int64_t piece = 0;
+    TRY(transaction_piece(transaction, 0, &store, &piece, err));
+    if (write->place.leave_out_step) {
+        return source_step_insert(transaction, store, piece, accept->step, &accept->id, err);
+    }
     return idempotency_insert(store, accept->key, accept->body_sha256, accept->idempotency_status,
                               &accept->id, (struct span){0}, err);
 }
@@ -143,11 +154,11 @@ enum err_code batch_accept(struct catalog *catalog, const struct batch_accept *a
     assert(accept->errors_count <= BATCH_RECORD_ERRORS_MAX);
     struct accept_write write = {.accept = accept};
     write.place.leave_out_key = accept->key != NULL && FAULT_SKIP("accept.idempotency-elsewhere");
+    write.place.leave_out_step = accept->step != NULL && FAULT_SKIP("accept.step-elsewhere");
     TRY(catalog_promise(catalog, write_accept, &write, err));
-    if (write.place.leave_out_key) {
-        struct batch_accept later = *accept;
+    if (write.place.leave_out_key || write.place.leave_out_step) {
         (void)usleep(PLANTED_DELAY_US);
-        TRY(catalog_write(catalog, write_key_elsewhere, &later, err));
+        TRY(catalog_write(catalog, write_rest_elsewhere, &write, err));
     }
     *position_out = write.position;
     return ERR_OK;

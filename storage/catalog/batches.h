@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 struct catalog;
+struct source_step;
 
 enum {
     BATCH_RECORD_ERRORS_MAX = 1000000, /* stored per batch */
@@ -133,12 +134,14 @@ struct batch_accept {
     struct location payloads;          /* in the dead-letter log; not set = no dead letters */
     const struct idempotency_key *key; /* claimed by idempotency_begin; NULL = none */
     int idempotency_status;            /* stored with the key, with the batch's id */
+    const struct source_step *step;    /* that brought it (sources.h); NULL = none */
 };
 
 /*
- * One transaction: batch, position, idempotency key, record errors, dead letters.
+ * One transaction: batch, position, idempotency key, record errors, dead letters, step.
  *
- * Errors:  ERR_NOT_FOUND the table was dropped; ERR_NO_SPACE disk full, or the
+ * Errors:  ERR_NOT_FOUND the table was dropped; ERR_EXISTS the step was taken already, nothing
+ *          is written; ERR_CONFLICT steps before it are missing; ERR_NO_SPACE disk full, or the
  *          table's dead-letter quota (the message says which and what to do);
  *          ERR_BUSY the writer's queue is full.
  * Durable: everything, when ERR_OK: this is the moment of the promise.

@@ -9,6 +9,7 @@
 #include "storage/catalog/attempts.h"
 #include "storage/catalog/job_file.h"
 #include "storage/catalog/private.h"
+#include "storage/catalog/source_rows.h"
 
 #include <assert.h>
 #include <string.h>
@@ -265,6 +266,7 @@ enum err_code catalog_open(const char *folder, const struct secret_keys *keys,
     TRY(attempts_charge(catalog, err));
     TRY(load_instance(catalog, err));
     TRY(load_lanes(catalog, err));
+    TRY(sources_load(catalog, err));
     TRY(access_cache_rebuild(&catalog->access, catalog->main.store, err));
     TRY(writer_start(catalog, err));
     *catalog_out = catalog;
@@ -315,6 +317,7 @@ void catalog_close(struct catalog **catalog_pointer)
     store_close(&catalog->jobs.store);
     attempts_close(catalog);
     access_cache_deinit(&catalog->access);
+    source_book_deinit(&catalog->sources);
     claims_deinit(&catalog->claims);
     lanes_deinit(&catalog->lanes);
     writer_deinit(&catalog->writer);
@@ -428,6 +431,7 @@ static enum err_code work_retain(struct transaction *transaction, void *arg, str
             continue;
         }
         bytes -= piece_bytes(catalog, piece->number);
+        TRY(sources_fold(catalog, piece->number, err));
         TRY(release_letters(catalog, piece->database.store, err));
         TRY(pieces_remove(catalog, piece->number, err));
         retention->dropped++;

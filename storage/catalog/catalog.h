@@ -16,7 +16,7 @@
  * disk is ERR_NO_SPACE and nothing was stored.
  * Thread:  every function any thread unless it says otherwise. Writing functions
  *          block for one group commit; reading ones take LOCK_RANK_CATALOG_READ.
- * Neighbours: access.h (principals, roles, tokens) · tables.h · batches.h ·
+ * Neighbours: sources.h · access.h (principals, roles, tokens) · tables.h · batches.h ·
  * dead_letters.h · jobs.h · runs.h · deliveries.h. The only room besides query that knows SQLite.
  */
 #pragma once

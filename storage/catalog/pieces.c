@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PIECE_FORMAT = 1, PIECES_A_DAY = 1000, NAME_BYTES = 40 };
+enum { PIECE_FORMAT = 2, PIECES_A_DAY = 1000, NAME_BYTES = 40 };
 
 static const int64_t day_us = INT64_C(86400) * 1000000;
 
@@ -25,6 +25,8 @@ static const int64_t day_us = INT64_C(86400) * 1000000;
  * dead_letters.state: 1 pending, 2 replaying, 3 applied, 4 superseded, 5 discarded;
  * "open" ones (1, 2, 4) keep their payload and their piece.
  * lanes: the floor of positions, and the open dead letters of this piece.
+ * source_steps came with format 2: a program that does not know them must not open a
+ * piece, because it would remove it without folding them (sources.h).
  */
 static const char piece_schema[] =
     "BEGIN IMMEDIATE;"
@@ -68,7 +70,12 @@ static const char piece_schema[] =
     " table_uuid BLOB PRIMARY KEY, position_last INTEGER NOT NULL,"
     " letters_count INTEGER NOT NULL DEFAULT 0, letters_bytes INTEGER NOT NULL DEFAULT 0"
     ") WITHOUT ROWID;"
-    "PRAGMA user_version = 1;"
+    "CREATE TABLE IF NOT EXISTS source_steps("
+    " source BLOB NOT NULL, step INTEGER NOT NULL, checkpoint TEXT NOT NULL, batch BLOB,"
+    " run_id INTEGER NOT NULL, task_key TEXT NOT NULL, taken_at INTEGER NOT NULL,"
+    " PRIMARY KEY(source, step)) WITHOUT ROWID;"
+    "CREATE INDEX IF NOT EXISTS source_steps_task ON source_steps(run_id, task_key);"
+    "PRAGMA user_version = 2;"
     "COMMIT;";
 
 /* ---- names ---- */

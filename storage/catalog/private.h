@@ -11,6 +11,7 @@
 #include "storage/catalog/idempotency.h"
 #include "storage/catalog/lanes.h"
 #include "storage/catalog/pieces.h"
+#include "storage/catalog/source_book.h"
 #include "storage/catalog/writer.h"
 
 #include <stdatomic.h>
@@ -33,6 +34,7 @@ struct catalog {
     _Atomic unsigned next_reader;
     struct lanes lanes;
     struct claims claims;
+    struct source_book sources; /* writer thread only, once it runs */
     struct access_cache access;
     int64_t incarnation; /* set once at open; see runs.h */
 

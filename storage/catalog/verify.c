@@ -7,6 +7,7 @@
 #include "storage/catalog/catalog.h"
 #include "storage/catalog/job_file.h"
 #include "storage/catalog/pieces.h"
+#include "storage/catalog/source_rows.h"
 #include "storage/catalog/store.h"
 
 #include <inttypes.h>
@@ -89,6 +90,7 @@ static enum err_code examine_piece(const char *path, struct examination *examina
     examination->report.files_count++;
     TRY(count_rows(store, &examination->report, err));
     TRY(check_positions(store, err));
+    TRY(sources_examine(store, err));
     TRY(follow(store, sql_frames, examination->check_frame, examination, err));
     return follow(store, sql_payloads, examination->check_payload, examination, err);
 }

@@ -45,11 +45,13 @@ struct write_request {
     uint64_t touched; /* bits of the databases it changed */
 };
 
-/* A change of a lane that may have to be taken back. */
+/* A change in memory that may have to be taken back: of a lane, or of a source's last step. */
 struct undo {
     size_t request; /* index in the group */
-    struct lane *lane;
+    bool done;
+    struct lane *lane; /* NULL = of a source */
     struct lane_change change;
+    struct source_entry before;
 };
 
 struct transaction {
@@ -219,8 +221,7 @@ enum err_code transaction_piece(struct transaction *transaction, int64_t number,
     return ERR_OK;
 }
 
-void transaction_change_lane(struct transaction *transaction, struct lane *lane,
-                             const struct lane_change *change)
+static void remember(struct transaction *transaction, const struct undo *undo)
 {
     if (transaction->undos_count == transaction->undos_capacity) {
         transaction->undos_capacity =
@@ -228,9 +229,25 @@ void transaction_change_lane(struct transaction *transaction, struct lane *lane,
         transaction->undos =
             mem_resize(transaction->undos, transaction->undos_capacity, sizeof *transaction->undos);
     }
-    transaction->undos[transaction->undos_count++] =
-        (struct undo){.request = transaction->current, .lane = lane, .change = *change};
+    transaction->undos[transaction->undos_count++] = *undo;
+}
+
+void transaction_change_lane(struct transaction *transaction, struct lane *lane,
+                             const struct lane_change *change)
+{
+    const struct undo undo = {.request = transaction->current, .lane = lane, .change = *change};
+    remember(transaction, &undo);
     lanes_change(&transaction->catalog->lanes, lane, change);
+}
+
+void transaction_set_source(struct transaction *transaction, const struct source_entry *entry)
+{
+    struct source_book *book = &transaction->catalog->sources;
+    struct undo undo = {.request = transaction->current};
+    undo.before = source_book_get(book, entry->source);
+    memcpy(undo.before.source, entry->source, sizeof undo.before.source); /* also if it is new */
+    remember(transaction, &undo);
+    source_book_set(book, entry);
 }
 
 void transaction_access_changed(struct transaction *transaction)
@@ -238,24 +255,34 @@ void transaction_access_changed(struct transaction *transaction)
     transaction->access_changed = true;
 }
 
-static void undo_lane_changes(struct transaction *transaction, size_t request)
+static void undo_lane_change(struct transaction *transaction, const struct undo *undo)
+{
+    const struct lane_change *done = &undo->change;
+    const struct lane_change back = {
+        .queued_count = -done->queued_count,
+        .queued_bytes = -done->queued_bytes,
+        .queued_records = -done->queued_records,
+        .dead_letter_count = -done->dead_letter_count,
+        .dead_letter_bytes = -done->dead_letter_bytes,
+        .live = -done->live,
+    };
+    lanes_change(&transaction->catalog->lanes, undo->lane, &back);
+}
+
+/* Newest first, because a step of a source may have followed another of the same request. */
+static void undo_changes(struct transaction *transaction, size_t request)
 {
     for (size_t i = transaction->undos_count; i > 0; i--) {
         struct undo *undo = &transaction->undos[i - 1];
-        if (undo->request != request || undo->lane == NULL) {
+        if (undo->request != request || undo->done) {
             continue;
         }
-        const struct lane_change *done = &undo->change;
-        const struct lane_change back = {
-            .queued_count = -done->queued_count,
-            .queued_bytes = -done->queued_bytes,
-            .queued_records = -done->queued_records,
-            .dead_letter_count = -done->dead_letter_count,
-            .dead_letter_bytes = -done->dead_letter_bytes,
-            .live = -done->live,
-        };
-        lanes_change(&transaction->catalog->lanes, undo->lane, &back);
-        undo->lane = NULL;
+        if (undo->lane != NULL) {
+            undo_lane_change(transaction, undo);
+        } else {
+            source_book_set(&transaction->catalog->sources, &undo->before);
+        }
+        undo->done = true;
     }
 }
 
@@ -303,7 +330,7 @@ static bool run_closure(struct transaction *transaction, size_t index)
     note_corruption(transaction->catalog, request->code);
     bool kept = request->code == ERR_OK;
     if (!kept) {
-        undo_lane_changes(transaction, index);
+        undo_changes(transaction, index);
     }
     return end_savepoints(transaction, kept);
 }
@@ -315,16 +342,17 @@ static void fail_request(struct transaction *transaction, size_t index, enum err
 {
     struct write_request *request = transaction->requests[index];
     if (request->code == ERR_OK) {
-        undo_lane_changes(transaction, index);
+        undo_changes(transaction, index);
         request->code = err_set(request->err, code, "%s", message);
     }
 }
 
+/* The last first, as in fail_group: each restores what it found, which another may have made. */
 static void fail_touching(struct transaction *transaction, uint64_t bits, const struct err *err)
 {
-    for (size_t i = 0; i < transaction->requests_count; i++) {
-        if ((transaction->requests[i]->touched & bits) != 0) {
-            fail_request(transaction, i, err->code, err->msg);
+    for (size_t i = transaction->requests_count; i > 0; i--) {
+        if ((transaction->requests[i - 1]->touched & bits) != 0) {
+            fail_request(transaction, i - 1, err->code, err->msg);
         }
     }
 }
@@ -355,8 +383,8 @@ static void fail_group(struct transaction *transaction, enum err_code code, cons
         roll_back(transaction, transaction->databases[i]);
     }
     transaction->databases_count = 0;
-    for (size_t i = 0; i < transaction->requests_count; i++) {
-        fail_request(transaction, i, code, message);
+    for (size_t i = transaction->requests_count; i > 0; i--) {
+        fail_request(transaction, i - 1, code, message);
     }
 }
 

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 struct catalog;
+struct source_entry;
 struct transaction;
 
 typedef enum err_code catalog_write_fn(struct transaction *transaction, void *arg, struct err *err);
@@ -56,6 +57,9 @@ enum err_code transaction_piece(struct transaction *transaction, int64_t number,
 /* Change a lane in memory, to be taken back with the savepoint or the commit. */
 void transaction_change_lane(struct transaction *transaction, struct lane *lane,
                              const struct lane_change *change);
+
+/* The last step of a source, to be taken back likewise. */
+void transaction_set_source(struct transaction *transaction, const struct source_entry *entry);
 
 /* Principals or tokens changed: the access snapshot is rebuilt before anybody is answered. */
 void transaction_access_changed(struct transaction *transaction);

@@ -243,6 +243,7 @@ static struct batch_accept acceptance_of(const struct intake_batch *batch,
         .payloads = written->payloads,
         .key = origin->key,
         .idempotency_status = ACCEPTED_STATUS,
+        .step = origin->step,
     };
     memcpy(accept.body_sha256, origin->body_sha256, sizeof accept.body_sha256);
     return accept;

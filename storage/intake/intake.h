@@ -28,6 +28,7 @@
 
 struct catalog;
 struct journal;
+struct source_step;
 
 /* What all who bring records share; set once at the start, except memory_used. */
 struct intake_limits {
@@ -112,6 +113,7 @@ struct intake_origin {
     int64_t body_bytes; /* as received */
     uint8_t body_sha256[BATCH_SHA256_BYTES];
     const struct idempotency_key *key; /* claimed; NULL = none. Stored with status 202 */
+    const struct source_step *step;    /* of a source (catalog/sources.h); NULL = none */
 };
 
 /*
