@@ -215,7 +215,7 @@ static bool is_listed(const char *name, const char *const list[])
 }
 
 /* spec: RFC 6901 3 — "~" and "/" of a name are written "~0" and "~1" */
-static void append_pointer_token(struct buffer *pointer, const char *name)
+void json_write_pointer(struct buffer *pointer, const char *name)
 {
     buffer_append_byte(pointer, '/');
     for (; *name != '\0'; name++) {
@@ -232,7 +232,7 @@ static enum err_code refuse_name(const char *pointer, const char *name, struct e
     CLEANUP(buffer_deinit) struct buffer place;
     buffer_init(&place, ERR_MESSAGE_BYTES); /* a longer one is cut there anyway */
     buffer_append_text(&place, pointer);
-    append_pointer_token(&place, name);
+    json_write_pointer(&place, name);
     return err_set(err, ERR_INVALID, "%.*s is not a name that is known here",
                    SPAN_PRINT(buffer_span(&place)));
 }

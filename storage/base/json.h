@@ -99,5 +99,8 @@ void json_write(const struct json *value, struct buffer *buffer);
 /* The same with two-space indentation, for people. */
 void json_write_pretty(const struct json *value, struct buffer *buffer);
 
+/* Append one step of a JSON pointer (RFC 6901): "/" and the name, escaped. */
+void json_write_pointer(struct buffer *pointer, const char *name);
+
 /* Append `text` as a JSON string with quotes; invalid UTF-8 becomes U+FFFD. */
 void json_write_string(struct buffer *buffer, struct span text);
