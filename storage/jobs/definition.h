@@ -202,9 +202,9 @@ struct job_definition {
 /* ---- what is wrong with a definition ---- */
 
 struct definition_problem {
-    char *pointer; /* "/tasks/3/depends_on/0/task_key"; "" = the whole */
-    char *code;    /* "unknown_task", stable; see definition_problem.c */
-    char *message; /* a sentence that says what to do */
+    char *pointer;    /* "/tasks/3/depends_on/0/task_key"; "" = the whole */
+    const char *code; /* "unknown_task", static; see definition_problem.h */
+    char *message;    /* a sentence that says what to do */
 };
 
 /* Zeroed is empty. */

@@ -194,8 +194,7 @@ void graph_stop_node(struct graph *graph, size_t node, enum run_result result, i
  *
  *   repaired_out  false: nothing of the kind was there, the graph is as it was
  */
-void graph_repair(struct graph *graph, const char *const *keys, size_t count, int64_t now_us,
-                  bool *repaired_out);
+void graph_repair(struct graph *graph, const char *const *keys, size_t count, bool *repaired_out);
 
 /* The earliest due_us of a node that waits for its retry; INT64_MAX = none. */
 int64_t graph_next_due(const struct graph *graph);

@@ -28,7 +28,7 @@ struct buffer;
 
 enum {
     TEMPLATE_REFERENCE_BYTES_MAX = 512, /* between the braces */
-    TEMPLATE_TEXT_BYTES_MAX = 8 << 20,  /* one string after expansion */
+    TEMPLATE_BYTES_MAX = 16 << 20,      /* all strings and inserted values of one expansion */
     TEMPLATE_MARK_BYTES = 16,           /* hex digits of a secret's mark */
 };
 
@@ -57,13 +57,13 @@ struct template_reference {
 typedef enum err_code template_visit_fn(void *arg, const char *pointer,
                                         const struct template_reference *reference,
                                         struct err *err);
-/* Called for each string that is no template: unclosed braces, unknown words. */
+/* Called for what begins as a reference and is none: unclosed braces, unknown words. */
 typedef void template_broken_fn(void *arg, const char *pointer, const char *message);
 
 /*
  * Every reference in the strings below `value` (member names are no templates), in document order.
  *
- *   broken  told of malformed references, of which there may be one a string; not NULL
+ *   broken  told of malformed references; not NULL
  *
  * Errors:  those of `visit`, which end the walk.
  */
@@ -91,8 +91,8 @@ void template_mark_make(char mark_out[TEMPLATE_MARK_BYTES + 1]);
  *
  *   value_out  json_free
  *
- * Errors:  ERR_INVALID a malformed or unknown reference, by name; ERR_TOO_LARGE a string over
- *          TEMPLATE_TEXT_BYTES_MAX; those of resolve.
+ * Errors:  ERR_INVALID a malformed or unknown reference, by name; ERR_TOO_LARGE
+ *          TEMPLATE_BYTES_MAX; those of resolve.
  */
 enum err_code template_expand(const struct json *value, const struct template_scope *scope,
                               struct json **value_out, struct err *err) MUST_USE;
