@@ -127,6 +127,31 @@ static struct string_look look_at(struct normalizer *normalizer, const struct fi
     return look;
 }
 
+static enum err_code note_reference(void *arg, const char *pointer,
+                                    const struct template_reference *reference, struct err *err)
+{
+    (void)pointer;
+    (void)reference;
+    (void)err;
+    *(bool *)arg = true;
+    return ERR_OK;
+}
+
+static void note_broken(void *arg, const char *pointer, const char *message)
+{
+    (void)pointer;
+    (void)message;
+    *(bool *)arg = true;
+}
+
+bool rule_has_reference(const struct json *value)
+{
+    bool found = false;
+    struct err ignored = {0};
+    err_ignore(template_list(value, note_reference, note_broken, &found, &ignored)); /* no error */
+    return found;
+}
+
 /* ---- single values; NULL = told, left out ---- */
 
 static const char *kind_wanted(const struct field_rule *rule)
@@ -511,6 +536,9 @@ static struct json *normalize_any(struct normalizer *normalizer, const struct fi
                                   const struct json *value)
 {
     (void)look_at(normalizer, rule, value); /* tells what is broken, and of secrets */
+    if (rule->look != NULL) {
+        rule->look(normalizer, value);
+    }
     return json_duplicate(value);
 }
 

@@ -3,9 +3,9 @@
  *
  * Codes, stable for programs:
  *   unknown_member missing type range length count format choice duplicate
- *   unknown_type unknown_task unknown_parameter unknown_pool cycle nesting not_allowed
- *   cron time_zone template secret_not_allowed secret_needed
- *   unknown_table unknown_job unknown_secret unknown_principal forbidden too_large
+ *   unknown_type unknown_task unknown_parameter unknown_pool cycle not_allowed
+ *   expectation template secret_not_allowed secret_needed
+ *   unknown_table unknown_job unknown_secret unknown_principal forbidden
  */
 #pragma once
 

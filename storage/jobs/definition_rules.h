@@ -42,6 +42,7 @@ enum { RULE_MESSAGE_BYTES = 256 };
 /* Is the text well formed? Else what it must be, as "must be …". */
 typedef bool rule_format_fn(const char *text, char message_out[RULE_MESSAGE_BYTES]);
 
+struct normalizer;
 struct object_rule;
 
 /* A choice and the other word it is also known by (NULL = none). */
@@ -62,9 +63,9 @@ struct field_rule {
     const struct rule_choice *choices; /* ends with a NULL name */
     const struct object_rule *object;
     const struct field_rule *items;
+    /* RULE_ANY: tells what is wrong with it; NULL = anything goes. */
+    void (*look)(struct normalizer *normalizer, const struct json *value);
 };
-
-struct normalizer;
 
 struct object_rule {
     const struct field_rule *fields; /* ends with a NULL name */
@@ -109,6 +110,9 @@ static inline bool rule_has(const struct json *object, const char *name)
 {
     return json_kind(json_get(object, name)) != JSON_KIND_NULL;
 }
+
+/* Is there a {{reference}} in the strings of a value? */
+bool rule_has_reference(const struct json *value);
 
 /* ---- words of the tables ---- */
 

@@ -2,6 +2,7 @@
  * What a task may hold, by type. Defaults stand here and in the contract;
  * definition_rules.h says how to read the tables.
  */
+#include "storage/columns/expectation.h"
 #include "storage/jobs/definition_rules.h"
 
 #include <assert.h>
@@ -14,87 +15,68 @@ enum {
     OPERAND_BYTES_MAX = 10000,
 };
 
-/* ---- expectations ---- */
+/* ---- expectations: storage/columns knows them ---- */
 
-static void need_columns(struct normalizer *normalizer, const struct json *given)
+static void look_at_expectation(struct normalizer *normalizer, const struct json *element,
+                                enum expectations_use use)
 {
-    bool column = rule_has(given, "column");
-    bool columns = rule_has(given, "columns");
-    if (column == columns) {
-        normalizer_tell(normalizer, NULL, column ? "not_allowed" : "missing",
-                        "give either column or columns");
+    struct err err = {0};
+    bool later = !normalizer->expanded && rule_has_reference(element);
+    if (later || expectation_check(element, use, &err) == ERR_OK) {
+        return;
+    }
+    const char *colon = strstr(err.msg, ": "); /* "/minimum: must be …" */
+    size_t place = colon != NULL ? (size_t)(colon - err.msg) : 0;
+    size_t size = normalizer->pointer.size;
+    buffer_append(&normalizer->pointer, err.msg, place);
+    normalizer_tell(normalizer, NULL, "expectation", "%s", colon != NULL ? colon + 2 : err.msg);
+    normalizer->pointer.size = size;
+}
+
+static void look_at_row_expectation(struct normalizer *normalizer, const struct json *element)
+{
+    look_at_expectation(normalizer, element, EXPECTATIONS_OF_ROWS);
+}
+
+static void look_at_table_expectation(struct normalizer *normalizer, const struct json *element)
+{
+    look_at_expectation(normalizer, element, EXPECTATIONS_OF_TABLE);
+}
+
+static const struct field_rule row_expectation_item = {"", RULE_ANY, .flags = RULE_TEMPLATE,
+                                                       .look = look_at_row_expectation};
+static const struct field_rule table_expectation_item = {"", RULE_ANY, .flags = RULE_TEMPLATE,
+                                                         .look = look_at_table_expectation};
+
+/* Each is right alone; together their names must differ. */
+static void check_expectation_names(struct normalizer *normalizer, const struct json *given,
+                                    enum expectations_use use)
+{
+    const struct json *list = json_get(given, "expectations");
+    CLEANUP(expectations_free) struct expectations *expectations = NULL;
+    struct err err = {0};
+    bool alone = true;
+    for (size_t i = 0; i < json_count(list); i++) {
+        struct err ignored = {0};
+        alone = alone && (normalizer->expanded || !rule_has_reference(json_at(list, i))) &&
+                expectation_check(json_at(list, i), use, &ignored) == ERR_OK;
+    }
+    if (alone && json_kind(list) == JSON_KIND_ARRAY &&
+        json_count(list) <= DEFINITION_EXPECTATIONS_MAX &&
+        expectations_parse(list, use, &expectations, &err) != ERR_OK) {
+        normalizer_tell(normalizer, "expectations", "expectation", "%s", err.msg);
     }
 }
 
-static void need_bound(struct normalizer *normalizer, const struct json *given)
+static void check_ingest(struct normalizer *normalizer, const struct json *given)
 {
-    if (!rule_has(given, "minimum") && !rule_has(given, "maximum")) {
-        normalizer_tell(normalizer, NULL, "missing", "give minimum, maximum or both");
-    }
+    check_expectation_names(normalizer, given, EXPECTATIONS_OF_ROWS);
 }
 
-static void need_count_bound(struct normalizer *normalizer, const struct json *given)
+static void check_check(struct normalizer *normalizer, const struct json *given)
 {
-    if (!rule_has(given, "minimum") && !rule_has(given, "maximum") &&
-        !rule_has(given, "change_percent_maximum")) {
-        normalizer_tell(normalizer, NULL, "missing",
-                        "give minimum, maximum or change_percent_maximum");
-    }
+    check_expectation_names(normalizer, given, EXPECTATIONS_OF_TABLE);
 }
-
-static const struct object_rule columns_expectation_rule = {
-    RULE_FIELDS(RULE_COLUMN(0), RULE_COLUMNS(0)), .check = need_columns};
-static const struct object_rule range_expectation_rule = {
-    RULE_FIELDS(RULE_COLUMN(RULE_REQUIRED),
-                {"minimum", RULE_SCALAR, .flags = RULE_TEMPLATE, .maximum = OPERAND_BYTES_MAX},
-                {"maximum", RULE_SCALAR, .flags = RULE_TEMPLATE, .maximum = OPERAND_BYTES_MAX}),
-    .check = need_bound,
-};
-static const struct object_rule pattern_expectation_rule = {
-    RULE_FIELDS(RULE_COLUMN(RULE_REQUIRED),
-                {"pattern", RULE_STRING, .flags = RULE_REQUIRED | RULE_TEMPLATE, .minimum = 1,
-                 .maximum = 1024}),
-};
-static const struct object_rule foreign_key_expectation_rule = {
-    RULE_FIELDS(RULE_COLUMN(0), RULE_COLUMNS(0), RULE_TABLE(RULE_REQUIRED),
-                {"references", RULE_ARRAY, .flags = RULE_UNIQUE, .items = &definition_column_item,
-                 .minimum = 1, .maximum = RULE_COLUMNS_MAX}),
-    .check = need_columns,
-};
-static const struct object_rule row_count_expectation_rule = {
-    RULE_FIELDS(
-        {"minimum", RULE_INTEGER, .flags = RULE_TEMPLATE},
-        {"maximum", RULE_INTEGER, .flags = RULE_TEMPLATE},
-        {"change_percent_maximum", RULE_INTEGER, .flags = RULE_TEMPLATE, .maximum = 1000000},
-        {"versions_back", RULE_INTEGER, .minimum = 1, .maximum = 1000}),
-    .check = need_count_bound,
-};
-static const struct object_rule freshness_expectation_rule = {
-    RULE_FIELDS(RULE_COLUMN(0),
-                {"maximum_age_seconds", RULE_INTEGER, .flags = RULE_REQUIRED | RULE_TEMPLATE,
-                 .minimum = 1, .maximum = RETENTION_SECONDS_MAX}),
-};
-
-static const struct object_rule expectation_rule = {
-    RULE_FIELDS({"name", RULE_STRING, .flags = RULE_REQUIRED, .minimum = 1, .maximum = 100},
-                {"action", RULE_CHOICE, .fallback = "\"fail\"",
-                 .choices = RULE_CHOICES({"warn", NULL}, {"drop", NULL}, {"quarantine", NULL},
-                                         {"fail", NULL})}),
-    .selector = "type",
-    .selector_code = "choice",
-    .variants =
-        (const struct rule_variant[]){
-            {"not_null", &columns_expectation_rule},
-            {"unique", &columns_expectation_rule},
-            {"range", &range_expectation_rule},
-            {"pattern", &pattern_expectation_rule},
-            {"foreign_key", &foreign_key_expectation_rule},
-            {"row_count", &row_count_expectation_rule},
-            {"freshness", &freshness_expectation_rule},
-            {NULL, NULL},
-        },
-};
-static const struct field_rule expectation_item = {"", RULE_OBJECT, .object = &expectation_rule};
 
 /* ---- bodies ---- */
 
@@ -107,17 +89,20 @@ static const struct object_rule ingest_rule = {
                  .choices = RULE_CHOICES({"lenient", NULL}, {"strict", NULL})},
                 {"piece_records", RULE_INTEGER, .minimum = 1, .maximum = PIECE_RECORDS_MAX,
                  .fallback = "100000"},
-                {"expectations", RULE_ARRAY, .items = &expectation_item,
+                {"expectations", RULE_ARRAY, .items = &row_expectation_item,
                  .maximum = DEFINITION_EXPECTATIONS_MAX},
                 {"source", RULE_OBJECT, .flags = RULE_REQUIRED, .object = &definition_source_rule}),
+    .check = check_ingest,
 };
 
 static const struct object_rule check_rule = {
     RULE_FIELDS(RULE_TABLE(RULE_REQUIRED),
                 {"scope", RULE_CHOICE, .fallback = "\"table\"",
                  .choices = RULE_CHOICES({"table", NULL}, {"run", NULL})},
-                {"expectations", RULE_ARRAY, .flags = RULE_REQUIRED, .items = &expectation_item,
-                 .minimum = 1, .maximum = DEFINITION_EXPECTATIONS_MAX}),
+                {"expectations", RULE_ARRAY, .flags = RULE_REQUIRED,
+                 .items = &table_expectation_item, .minimum = 1,
+                 .maximum = DEFINITION_EXPECTATIONS_MAX}),
+    .check = check_check,
 };
 
 static const struct field_rule operand_item = {"", RULE_SCALAR, .flags = RULE_TEMPLATE,

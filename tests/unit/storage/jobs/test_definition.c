@@ -48,11 +48,14 @@ static const char full[] =
     "{'task_key':'sub','type':'run_job','run_job':{'job_id':9,'job_parameters':{'x':1}},"
     "'disabled':true},"
     "{'task_key':'check','type':'check','check':{'table':'claims','expectations':["
-    "{'name':'n','type':'not_null','columns':['a','b']},{'name':'u','type':'unique','column':'a'},"
-    "{'name':'r','type':'range','column':'a','minimum':0,'maximum':'{{job.parameters.limit}}'},"
-    "{'name':'f','type':'foreign_key','column':'a','table':'members','references':['id']},"
-    "{'name':'c','type':'row_count','minimum':1},"
-    "{'name':'s','type':'freshness','maximum_age_seconds':60}]}},"
+    "{'name':'n','action':'fail','type':'not_null','columns':['a','b']},{'name':'u','action':'fail'"
+    ",'type':'unique','column':'a'},"
+    "{'name':'r','action':'fail','type':'range','column':'a','minimum':0,'maximum':'{{job."
+    "parameters.limit}}'},"
+    "{'name':'f','action':'fail','type':'foreign_key','column':'a','references':{'table':'members'}"
+    "},"
+    "{'name':'c','action':'fail','type':'row_count','minimum':1},"
+    "{'name':'s','action':'fail','type':'freshness','max_age_seconds':60}]}},"
     "{'task_key':'small','type':'optimize','optimize':{'table':'claims'}},"
     "{'task_key':'clean','type':'vacuum','vacuum':{'table':'claims','dry_run':true}}]}";
 
@@ -251,7 +254,8 @@ Test(definition, each_error_of_a_job_is_found)
 #define INGEST(source) "'type':'ingest','ingest':{'table':'t','source':" source "}"
 #define HTTP(members) INGEST("{'type':'http','url':'https://x/'," members "}")
 #define CHECK(expectation)                                                                         \
-    "'type':'check','check':{'table':'t','expectations':[{'name':'n'," expectation "}]}"
+    "'type':'check','check':{'table':'t','expectations':[{'name':'n','action':'fail'," expectation \
+    "}]}"
 
 Test(definition, each_error_of_a_task_is_found)
 {
@@ -305,14 +309,17 @@ Test(definition, each_error_of_a_task_is_found)
         {HTTP("'records':'/a~2'"), "/tasks/0/ingest/source/records", "format"},
         {HTTP("'paging':{'type':'cursor'}"), "/tasks/0/ingest/source/paging/cursor", "missing"},
         {HTTP("'requests_per_second':0"), "/tasks/0/ingest/source/requests_per_second", "range"},
-        {CHECK("'type':'median','column':'a'"), "/tasks/0/check/expectations/0/type", "choice"},
-        {CHECK("'type':'not_null'"), "/tasks/0/check/expectations/0", "missing"},
-        {CHECK("'type':'unique','column':'a','columns':['a']"), "/tasks/0/check/expectations/0",
-         "not_allowed"},
-        {CHECK("'type':'range','column':'a'"), "/tasks/0/check/expectations/0", "missing"},
-        {CHECK("'type':'row_count'"), "/tasks/0/check/expectations/0", "missing"},
-        {CHECK("'type':'unique','columns':['a','b','a']"),
-         "/tasks/0/check/expectations/0/columns/2", "duplicate"},
+        {CHECK("'type':'median','column':'a'"), "/tasks/0/check/expectations/0/type",
+         "expectation"},
+        {CHECK("'type':'not_null'"), "/tasks/0/check/expectations/0/column", "expectation"},
+        {CHECK("'type':'range','column':'a'"), "/tasks/0/check/expectations/0/minimum",
+         "expectation"},
+        {CHECK("'type':'unique','column':'a'},{'name':'n','action':'fail','type':'unique','column':"
+               "'b'"),
+         "/tasks/0/check/expectations", "expectation"},
+        {"'type':'ingest','ingest':{'table':'t','source':{'type':'file','path':'p'},"
+         "'expectations':[{'name':'n','action':'fail','type':'row_count','minimum':1}]}",
+         "/tasks/0/ingest/expectations/0/type", "expectation"},
         {"'type':'export','export':{'table':'t','version':1,'timestamp':'x','destination':"
          "{'type':'file','path':'p'}}",
          "/tasks/0/export/timestamp", "not_allowed"},

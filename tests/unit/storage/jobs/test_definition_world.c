@@ -78,7 +78,7 @@ static struct job_world world_of(const char *creator, int64_t job_id)
 
 #define CHECK(table)                                                                               \
     "{'task_key':'a','type':'check','check':{'table':'" table                                      \
-    "','expectations':[{'name':'n','type':'unique','column':'c'}]}}"
+    "','expectations':[{'name':'n','action':'fail','type':'unique','column':'c'}]}}"
 #define RUN(job) "{'task_key':'a','type':'run_job','run_job':{'job_id':" job "}}"
 
 static const struct {
@@ -112,9 +112,10 @@ static const struct {
      "'table':'x'},'expectations':[]}}",
      "", "/tasks/0/ingest/source/table", "unknown_table"},
     {"boss", 0,
-     "{'task_key':'a','type':'check','check':{'table':'t','expectations':[{'name':'n',"
-     "'type':'foreign_key','column':'c','table':'x'}]}}",
-     "", "/tasks/0/check/expectations/0/table", "unknown_table"},
+     "{'task_key':'a','type':'check','check':{'table':'t','expectations':[{'name':'n','action':'"
+     "fail',"
+     "'type':'foreign_key','column':'c','references':{'table':'x'}}]}}",
+     "", "/tasks/0/check/expectations/0/references/table", "unknown_table"},
     {"boss", 0,
      "{'task_key':'a','type':'http_request','http_request':{'url':'https://x','headers':"
      "{'k':'{{secrets.other}}'}}}",
