@@ -24,6 +24,7 @@ enum secret_purpose {
     SECRET_IDENTIFIERS, /* keyed hash of member identifiers in logs and audit */
     SECRET_INDEX,       /* keyed hash of the key index (first 16 bytes) */
     SECRET_PAGES,       /* sealing of page tokens */
+    SECRET_VALUES,      /* sealing of the secrets that jobs use */
     SECRET_PURPOSE_COUNT,
 };
 

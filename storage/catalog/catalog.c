@@ -45,6 +45,9 @@ static const char main_schema[] =
     "CREATE TABLE IF NOT EXISTS attempts("
     " table_uuid BLOB PRIMARY KEY, position_first INTEGER NOT NULL,"
     " position_last INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS secrets("
+    " name TEXT PRIMARY KEY, version INTEGER NOT NULL, sealed BLOB NOT NULL,"
+    " created_at INTEGER NOT NULL, changed_at INTEGER NOT NULL) WITHOUT ROWID;"
     "PRAGMA user_version = 1;"
     "COMMIT;";
 

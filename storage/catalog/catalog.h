@@ -1,7 +1,7 @@
 /*
  * The catalog: what exists and what is to be done. SQLite in one folder:
  *
- *   catalog.db                 instance, tables, principals, roles, tokens, attempts
+ *   catalog.db                 instance, tables, principals, roles, tokens, secrets, attempts
  *   jobs.db                    jobs, their runs, webhook deliveries, places in sources
  *   batches-YYYYMMDD[-n].db    one piece a day (or a size): batches, idempotency
  *                              keys, record errors, dead letters, lane positions

@@ -18,7 +18,7 @@ struct catalog;
 
 enum {
     CATALOG_SECRETS_MAX = 1000,
-    CATALOG_SECRET_NAME_BYTES_MAX = 64,        /* [A-Za-z_][A-Za-z0-9_-]* */
+    CATALOG_SECRET_NAME_BYTES_MAX = 100,       /* A–Z a–z 0–9 _ -, as templates name them */
     CATALOG_SECRET_VALUE_BYTES_MAX = 16 << 10, /* at least 1 */
 };
 

@@ -1,7 +1,7 @@
 /*
  * An HTTP server on loopback that answers as its script says: late, wrong, cut
  * short, without end. For tests of whoever talks to other servers; records what
- * it was asked. tests/e2e/lying_server.c is the same as a program.
+ * it was asked. tests/tools/lying_server.c is the same as a program.
  *
  * Script: one answer a line, "PATH WHAT [option…]". The n-th request for a path gets
  * the n-th line of that path; the last line stays. PATH with a query matches that
