@@ -58,7 +58,7 @@ enum err_code delta_metadata_check(const struct delta_metadata *metadata, struct
 
 /*
  * Decode lines of one JSON action each (a commit file or a V2 JSON checkpoint)
- * and append them. Errors: ERR_CORRUPT with the line.
+ * and append them. Errors: ERR_CORRUPT, ERR_TOO_LARGE with the line.
  */
 enum err_code delta_actions_decode(struct span lines, struct delta_actions *actions,
                                    struct err *err) MUST_USE;

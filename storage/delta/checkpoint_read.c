@@ -11,6 +11,7 @@
 
 #include "storage/base/mem.h"
 #include "storage/base/text.h"
+#include "storage/delta/log_json.h"
 #include "storage/delta/stats.h"
 #include "storage/object/object.h"
 #include "storage/parquet/nested.h"
@@ -21,7 +22,11 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { HINT_BYTES_MAX = 16 << 20, INT_MEMBER_MISSING = -1 };
+enum {
+    HINT_BYTES_MAX = 16 << 20,
+    HINT_MEMORY_BYTES_MAX = 1 << 30, /* of its values; it holds a schema of every column */
+    INT_MEMBER_MISSING = -1,
+};
 
 #define SIDECAR_FOLDER DELTA_LOG_FOLDER "/_sidecars"
 
@@ -573,13 +578,14 @@ enum err_code checkpoint_read(struct object_store *store, char *const *names, si
 
 enum err_code checkpoint_hint_decode(struct span text, int64_t *version_out, struct err *err)
 {
-    CLEANUP(json_free) struct json *root = NULL;
+    CLEANUP(arena_deinit) struct arena arena;
+    arena_init(&arena, HINT_MEMORY_BYTES_MAX);
+    const struct log_json *root = NULL;
     int64_t version = -1;
-    if (json_parse(text, &root, err) != ERR_OK) {
-        err->code = ERR_CORRUPT;
+    if (log_json_parse(text, &arena, &root, err) != ERR_OK) {
         return err_wrap(err, "_last_checkpoint");
     }
-    if (!json_as_integer(json_get(root, "version"), &version) || version < 0) {
+    if (!log_json_as_integer(log_json_get(root, "version"), &version) || version < 0) {
         return err_set(err, ERR_CORRUPT, "_last_checkpoint has no version");
     }
     *version_out = version;

@@ -10,9 +10,12 @@
 #include "storage/base/json_raw.h"
 #include "storage/base/mem.h"
 #include "storage/base/text.h"
+#include "storage/delta/log_json.h"
 
 #include <assert.h>
 #include <string.h>
+
+enum { LINE_MEMORY_BYTES_MAX = 1 << 30 }; /* of one line's values: four times a whole commit */
 
 void delta_actions_deinit(struct delta_actions *actions)
 {
@@ -184,7 +187,7 @@ enum err_code delta_metadata_check(const struct delta_metadata *metadata, struct
  * that the decoders below read straight through and check once.
  */
 struct fields {
-    const struct json *object;
+    const struct log_json *object;
     const char *wrong; /* name of the first field of another type; NULL = none */
 };
 
@@ -196,16 +199,16 @@ static void note_wrong(struct fields *fields, const char *name)
 }
 
 /* NULL when absent or null; spec: absent and null are equal. */
-static const struct json *field(const struct fields *fields, const char *name)
+static const struct log_json *field(const struct fields *fields, const char *name)
 {
-    const struct json *value = json_get(fields->object, name);
-    return json_kind(value) == JSON_KIND_NULL ? NULL : value;
+    const struct log_json *value = log_json_get(fields->object, name);
+    return log_json_kind(value) == LOG_JSON_NULL ? NULL : value;
 }
 
 static const char *text_field(struct fields *fields, const char *name)
 {
-    const struct json *value = field(fields, name);
-    const char *text = json_text(value);
+    const struct log_json *value = field(fields, name);
+    const char *text = log_json_text(value);
     if (value != NULL && text == NULL) {
         note_wrong(fields, name);
     }
@@ -214,9 +217,9 @@ static const char *text_field(struct fields *fields, const char *name)
 
 static int64_t integer_field(struct fields *fields, const char *name, int64_t otherwise)
 {
-    const struct json *value = field(fields, name);
+    const struct log_json *value = field(fields, name);
     int64_t integer = otherwise;
-    if (value != NULL && !json_as_integer(value, &integer)) {
+    if (value != NULL && !log_json_as_integer(value, &integer)) {
         note_wrong(fields, name);
     }
     return integer;
@@ -234,19 +237,19 @@ static int32_t int32_field(struct fields *fields, const char *name, int32_t othe
 
 static bool boolean_field(struct fields *fields, const char *name, bool otherwise)
 {
-    const struct json *value = field(fields, name);
+    const struct log_json *value = field(fields, name);
     bool boolean = otherwise;
-    if (value != NULL && !json_as_boolean(value, &boolean)) {
+    if (value != NULL && !log_json_as_boolean(value, &boolean)) {
         note_wrong(fields, name);
     }
     return boolean;
 }
 
-static const struct json *container_field(struct fields *fields, const char *name,
-                                          enum json_kind kind)
+static const struct log_json *container_field(struct fields *fields, const char *name,
+                                              enum log_json_kind kind)
 {
-    const struct json *value = field(fields, name);
-    if (value != NULL && json_kind(value) != kind) {
+    const struct log_json *value = field(fields, name);
+    if (value != NULL && log_json_kind(value) != kind) {
         note_wrong(fields, name);
         return NULL;
     }
@@ -256,8 +259,8 @@ static const struct json *container_field(struct fields *fields, const char *nam
 /* A string map; texts borrowed from the document, the array is the caller's to free. */
 static struct delta_pair *pairs_field(struct fields *fields, const char *name, size_t *count_out)
 {
-    const struct json *object = container_field(fields, name, JSON_KIND_OBJECT);
-    size_t count = json_count(object);
+    const struct log_json *object = container_field(fields, name, LOG_JSON_OBJECT);
+    size_t count = log_json_count(object);
     *count_out = 0;
     if (object == NULL || count == 0) {
         return NULL;
@@ -268,10 +271,10 @@ static struct delta_pair *pairs_field(struct fields *fields, const char *name, s
     }
     struct delta_pair *pairs = mem_zeroed(count, sizeof *pairs);
     size_t position = 0;
-    const struct json *value = NULL;
-    for (size_t i = 0; json_member(object, &position, &pairs[i].name, &value); i++) {
-        pairs[i].value = json_text(value);
-        if (pairs[i].value == NULL && json_kind(value) != JSON_KIND_NULL) {
+    const struct log_json *value = NULL;
+    for (size_t i = 0; log_json_member(object, &position, &pairs[i].name, &value); i++) {
+        pairs[i].value = log_json_text(value);
+        if (pairs[i].value == NULL && log_json_kind(value) != LOG_JSON_NULL) {
             note_wrong(fields, name);
         }
         *count_out = i + 1;
@@ -285,8 +288,8 @@ static struct delta_pair *pairs_field(struct fields *fields, const char *name, s
 static const char **names_field(struct fields *fields, const char *name, size_t count_max,
                                 size_t *count_out)
 {
-    const struct json *array = container_field(fields, name, JSON_KIND_ARRAY);
-    size_t count = json_count(array);
+    const struct log_json *array = container_field(fields, name, LOG_JSON_ARRAY);
+    size_t count = log_json_count(array);
     *count_out = 0;
     if (array == NULL || count == 0) {
         return NULL;
@@ -297,7 +300,7 @@ static const char **names_field(struct fields *fields, const char *name, size_t 
     }
     const char **names = mem_zeroed(count, sizeof *names);
     for (size_t i = 0; i < count; i++) {
-        names[i] = json_text(json_at(array, i));
+        names[i] = log_json_text(log_json_at(array, i));
         if (names[i] == NULL) {
             note_wrong(fields, name);
             names[i] = "";
@@ -320,7 +323,7 @@ static enum err_code check_fields(const struct fields *fields, const char *actio
 
 static void dv_field(struct fields *parent, struct delta_dv *dv_out)
 {
-    struct fields fields = {.object = container_field(parent, "deletionVector", JSON_KIND_OBJECT)};
+    struct fields fields = {.object = container_field(parent, "deletionVector", LOG_JSON_OBJECT)};
     if (fields.object == NULL) {
         return;
     }
@@ -339,7 +342,7 @@ static void dv_field(struct fields *parent, struct delta_dv *dv_out)
     }
 }
 
-static enum err_code decode_file(const struct json *object, bool removed,
+static enum err_code decode_file(const struct log_json *object, bool removed,
                                  struct delta_actions *actions, struct err *err)
 {
     struct fields fields = {.object = object};
@@ -368,19 +371,19 @@ static enum err_code decode_file(const struct json *object, bool removed,
     return ERR_OK;
 }
 
-static enum err_code decode_add(const struct json *object, struct delta_actions *actions,
+static enum err_code decode_add(const struct log_json *object, struct delta_actions *actions,
                                 struct err *err)
 {
     return decode_file(object, false, actions, err);
 }
 
-static enum err_code decode_remove(const struct json *object, struct delta_actions *actions,
+static enum err_code decode_remove(const struct log_json *object, struct delta_actions *actions,
                                    struct err *err)
 {
     return decode_file(object, true, actions, err);
 }
 
-static enum err_code decode_protocol(const struct json *object, struct delta_actions *actions,
+static enum err_code decode_protocol(const struct log_json *object, struct delta_actions *actions,
                                      struct err *err)
 {
     struct fields fields = {.object = object};
@@ -402,7 +405,7 @@ static enum err_code decode_protocol(const struct json *object, struct delta_act
     return ERR_OK;
 }
 
-static enum err_code decode_metadata(const struct json *object, struct delta_actions *actions,
+static enum err_code decode_metadata(const struct log_json *object, struct delta_actions *actions,
                                      struct err *err)
 {
     struct fields fields = {.object = object};
@@ -413,7 +416,7 @@ static enum err_code decode_metadata(const struct json *object, struct delta_act
         .schema_string = text_field(&fields, "schemaString"),
         .created_ms = integer_field(&fields, "createdTime", -1),
     };
-    struct fields format = {.object = container_field(&fields, "format", JSON_KIND_OBJECT)};
+    struct fields format = {.object = container_field(&fields, "format", LOG_JSON_OBJECT)};
     CLEANUP(mem_cleanup)
     const char **partitions = names_field(&fields, "partitionColumns", DELTA_PARTITION_COLUMNS_MAX,
                                           &metadata.partition_columns_count);
@@ -432,7 +435,7 @@ static enum err_code decode_metadata(const struct json *object, struct delta_act
     return ERR_OK;
 }
 
-static enum err_code decode_txn(const struct json *object, struct delta_actions *actions,
+static enum err_code decode_txn(const struct log_json *object, struct delta_actions *actions,
                                 struct err *err)
 {
     struct fields fields = {.object = object};
@@ -447,7 +450,7 @@ static enum err_code decode_txn(const struct json *object, struct delta_actions 
     return ERR_OK;
 }
 
-static enum err_code decode_domain(const struct json *object, struct delta_actions *actions,
+static enum err_code decode_domain(const struct log_json *object, struct delta_actions *actions,
                                    struct err *err)
 {
     struct fields fields = {.object = object};
@@ -463,17 +466,17 @@ static enum err_code decode_domain(const struct json *object, struct delta_actio
     return ERR_OK;
 }
 
-static enum err_code decode_sidecar(const struct json *object, struct delta_actions *actions,
+static enum err_code decode_sidecar(const struct log_json *object, struct delta_actions *actions,
                                     struct err *err)
 {
-    const char *path = json_text(json_get(object, "path"));
+    const char *path = log_json_text(log_json_get(object, "path"));
     if (path == NULL) {
         return err_set(err, ERR_CORRUPT, "sidecar lacks path");
     }
     return delta_actions_add_sidecar(actions, path, err);
 }
 
-static enum err_code decode_cdc(const struct json *object, struct delta_actions *actions,
+static enum err_code decode_cdc(const struct log_json *object, struct delta_actions *actions,
                                 struct err *err)
 {
     (void)object; /* change data files are not read */
@@ -484,7 +487,7 @@ static enum err_code decode_cdc(const struct json *object, struct delta_actions 
 
 static const struct {
     const char *name;
-    enum err_code (*decode)(const struct json *object, struct delta_actions *actions,
+    enum err_code (*decode)(const struct log_json *object, struct delta_actions *actions,
                             struct err *err);
 } action_kinds[] = {
     {"add", decode_add},           {"remove", decode_remove},     {"txn", decode_txn},
@@ -492,12 +495,12 @@ static const struct {
     {"cdc", decode_cdc},           {"sidecar", decode_sidecar},
 };
 
-static enum err_code decode_action(const char *name, const struct json *value,
+static enum err_code decode_action(const char *name, const struct log_json *value,
                                    struct delta_actions *actions, struct err *err)
 {
     for (size_t i = 0; i < sizeof action_kinds / sizeof *action_kinds; i++) {
         if (strcmp(action_kinds[i].name, name) == 0) {
-            if (json_kind(value) != JSON_KIND_OBJECT) {
+            if (log_json_kind(value) != LOG_JSON_OBJECT) {
                 return err_set(err, ERR_CORRUPT, "%s is no object", action_kinds[i].name);
             }
             return action_kinds[i].decode(value, actions, err);
@@ -507,40 +510,40 @@ static enum err_code decode_action(const char *name, const struct json *value,
 }
 
 /* spec: delta PROTOCOL.md#commit-provenance-information — any object; most of it is for people */
-static void keep_info(struct span line, const struct json *object, struct delta_info *info)
+static void keep_info(struct span line, const struct log_json *object, struct delta_info *info)
 {
     struct span text;
-    if (json_kind(object) != JSON_KIND_OBJECT || !json_raw_find(line, "commitInfo", &text)) {
+    if (log_json_kind(object) != LOG_JSON_OBJECT || !json_raw_find(line, "commitInfo", &text)) {
         return;
     }
-    const char *txn_id = json_text(json_get(object, "txnId"));
+    const char *txn_id = log_json_text(log_json_get(object, "txnId"));
     info->text = copy_span(text);
     info->txn_id = txn_id != NULL ? mem_copy_text(txn_id) : NULL;
-    if (!json_as_integer(json_get(object, "inCommitTimestamp"), &info->in_commit_timestamp_ms)) {
+    if (!log_json_as_integer(log_json_get(object, "inCommitTimestamp"),
+                             &info->in_commit_timestamp_ms)) {
         info->in_commit_timestamp_ms = -1;
     }
 }
 
-static enum err_code decode_line(struct span line, struct delta_actions *actions, struct err *err)
+static enum err_code decode_line(struct span line, struct arena *arena,
+                                 struct delta_actions *actions, struct err *err)
 {
-    CLEANUP(json_free) struct json *root = NULL;
-    if (json_parse(line, &root, err) != ERR_OK) {
-        err->code = ERR_CORRUPT; /* what is stored is wrong, not what the caller asked */
-        return err->code;
-    }
-    if (json_kind(root) != JSON_KIND_OBJECT) {
+    const struct log_json *root = NULL;
+    arena_reset(arena);
+    TRY(log_json_parse(line, arena, &root, err));
+    if (log_json_kind(root) != LOG_JSON_OBJECT) {
         return err_set(err, ERR_CORRUPT, "an action is no object");
     }
     size_t position = 0;
     const char *name = NULL;
-    const struct json *value = NULL;
-    while (json_member(root, &position, &name, &value)) {
-        if (json_kind(value) != JSON_KIND_NULL) {
+    const struct log_json *value = NULL;
+    while (log_json_member(root, &position, &name, &value)) {
+        if (log_json_kind(value) != LOG_JSON_NULL) {
             TRY(decode_action(name, value, actions, err));
         }
     }
     if (actions->info.text == NULL) {
-        keep_info(line, json_get(root, "commitInfo"), &actions->info);
+        keep_info(line, log_json_get(root, "commitInfo"), &actions->info);
     }
     return ERR_OK;
 }
@@ -548,6 +551,8 @@ static enum err_code decode_line(struct span line, struct delta_actions *actions
 enum err_code delta_actions_decode(struct span lines, struct delta_actions *actions,
                                    struct err *err)
 {
+    CLEANUP(arena_deinit) struct arena arena;
+    arena_init(&arena, LINE_MEMORY_BYTES_MAX);
     size_t line_number = 1;
     for (size_t start = 0; start < lines.size; line_number++) {
         const uint8_t *newline = memchr(lines.data + start, '\n', lines.size - start);
@@ -557,7 +562,7 @@ enum err_code delta_actions_decode(struct span lines, struct delta_actions *acti
                (line.data[line.size - 1] == '\r' || line.data[line.size - 1] == ' ')) {
             line.size--;
         }
-        if (line.size > 0 && decode_line(line, actions, err) != ERR_OK) {
+        if (line.size > 0 && decode_line(line, &arena, actions, err) != ERR_OK) {
             return err_wrap(err, "line %zu", line_number);
         }
         start = end + 1;

@@ -229,7 +229,8 @@ struct delta_commit {
 /*
  * Decode the bytes of a commit file.
  *
- * Errors:  ERR_CORRUPT with the line and what is wrong; never contents.
+ * Errors:  ERR_CORRUPT with the line and what is wrong, never contents;
+ *          ERR_TOO_LARGE a line that takes a gigabyte to read.
  * Memory:  copies out of `bytes`; commit_out has one reference.
  */
 enum err_code delta_commit_decode(int64_t version, struct span bytes,

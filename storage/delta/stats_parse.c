@@ -4,9 +4,9 @@
  */
 #include "storage/delta/stats.h"
 
-#include "storage/base/json.h"
 #include "storage/base/json_raw.h"
 #include "storage/base/mem.h"
+#include "storage/delta/log_json.h"
 #include "storage/delta/value.h"
 
 #include <assert.h>
@@ -23,16 +23,12 @@ static bool resolve_string(struct span raw, struct arena *texts, struct span *te
         *text_out = span_of(raw.data + 1, raw.size - 2);
         return true;
     }
-    CLEANUP(buffer_deinit) struct buffer document = {0};
-    buffer_init(&document, DELTA_STATS_BYTES_MAX);
-    buffer_append_byte(&document, '[');
-    buffer_append_span(&document, raw);
-    buffer_append_byte(&document, ']');
-    CLEANUP(json_free) struct json *root = NULL;
+    CLEANUP(arena_deinit) struct arena arena;
+    arena_init(&arena, 2 * DELTA_STATS_BYTES_MAX);
+    const struct log_json *root = NULL;
     struct err err = {0};
     struct span text;
-    if (json_parse(buffer_span(&document), &root, &err) != ERR_OK ||
-        !json_as_string(json_at(root, 0), &text)) {
+    if (log_json_parse(raw, &arena, &root, &err) != ERR_OK || !log_json_as_string(root, &text)) {
         return false;
     }
     char *copy = arena_text(texts, text);

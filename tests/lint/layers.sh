@@ -141,6 +141,19 @@ check_arrows()
     done < <(sources | xargs grep -noE '^#include "[^"]+' /dev/null)
 }
 
+# A header that says "private to this folder" in its first comment means it.
+check_private()
+{
+    local header line
+    while IFS= read -r header; do
+        sed -n '1,/\*\//p' "$header" | tr -d '\n*' | tr -s ' ' | grep -qi 'private to this folder' || continue
+        while IFS= read -r line; do
+            [[ $(dirname "${line%%:*}") == "$(dirname "$header")" ]] ||
+                echo "$line: the header is private to $(dirname "$header")"
+        done < <(sources | xargs grep -nF "#include \"$header\"" /dev/null)
+    done < <(sources | grep '\.h$')
+}
+
 check_fences()
 {
     local rule header globs line file
@@ -218,6 +231,7 @@ check()
 }
 
 check 'arrows: rooms include only what the map allows' check_arrows
+check 'private: headers of one folder are included by it alone' check_private
 check 'fences: third-party headers stay in their files' check_fences
 check 'calls: memory, numbers, calendar and sync have one place each' check_calls
 check 'notes: nothing is left for later' check_notes

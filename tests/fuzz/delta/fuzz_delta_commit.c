@@ -39,8 +39,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     CLEANUP(buffer_deinit) struct buffer once = {0};
     CLEANUP(buffer_deinit) struct buffer twice = {0};
     const struct delta_commit *again = NULL;
+    CLEANUP(json_free) struct json *info = NULL;
+    enum err_code code = delta_commit_info(commit, &info, &err);
+    assert(code == ERR_OK);
+    assert((info != NULL) == (commit->info != NULL));
     encode(commit, &once);
-    enum err_code code = delta_commit_decode(7, buffer_span(&once), &again, &err);
+    code = delta_commit_decode(7, buffer_span(&once), &again, &err);
     assert(code == ERR_OK);
     encode(again, &twice);
     assert(span_equal(buffer_span(&once), buffer_span(&twice)));
