@@ -9,7 +9,7 @@
 #include "storage/base/roots.h"
 #include "storage/base/text.h"
 #include "storage/delta/log.h"
-#include "storage/snapshot/history.h"
+#include "storage/delta/state.h"
 #include "storage/snapshot/table.h"
 #include "storage/snapshot/tables.h"
 #include "workers/scheduler.h"
@@ -24,7 +24,6 @@ enum {
     KEY_TEXT_BYTES_MAX = 64 << 10,
     KEY_HASH_BYTES = 8,
     COMMITS_READ_MAX = 1000,    /* more new versions than this are taken for a change of rows */
-    HISTORY_PAGE = 100,         /* versions, on the way back to the job's last change */
     FINISHED_PAGE = 100,        /* runs, on the way up to it */
     FINGERPRINT_BYTES = 8,      /* of path, size and time of a file */
     FAILURES_LOOKED_AT = 16,    /* runs in a row of a continuous job */
@@ -152,22 +151,14 @@ static enum err_code rows_changed(struct table *table, int64_t seen, int64_t ver
 static enum err_code version_at(struct table *table, int64_t moment_us, int64_t *version_out,
                                 struct err *err)
 {
-    int64_t before = -1;
-    for (;;) {
-        CLEANUP(history_free) struct history history = {0};
-        TRY(history_read(table_store(table), before, HISTORY_PAGE, &history, err));
-        for (size_t i = 0; i < history.count; i++) {
-            if (history.entries[i].timestamp_ms * 1000 <= moment_us) {
-                *version_out = history.entries[i].version;
-                return ERR_OK;
-            }
-        }
-        if (!history.more || history.count == 0) {
-            *version_out = -1;
-            return ERR_OK;
-        }
-        before = history.entries[history.count - 1].version;
+    enum err_code code =
+        delta_state_version_at(table_store(table), moment_us / 1000, version_out, err);
+    if (code == ERR_NOT_FOUND) {
+        err_clear(err);
+        *version_out = -1;
+        return ERR_OK;
     }
+    return code;
 }
 
 /* What is known of one table when a trigger is looked at. */
