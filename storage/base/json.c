@@ -1,62 +1,208 @@
 /*
- * JSON values: reading, building, comparing. See json.h for the contract;
- * json_parse.c and json_write.c turn them from and into text.
+ * JSON documents on jansson: the only file that knows it. See json.h for the
+ * contract; json_write.c turns values into text.
  *
- * Functions that walk a whole value recurse: a parsed value is at most
+ * Left to us are the limit of depth (jansson's own is 2048), NUL bytes, integers
+ * beyond int64 (jansson refuses them) and the messages (jansson's quote the document).
+ *
+ * jansson recurses where it walks a whole value: a parsed one is at most
  * JSON_DEPTH_MAX deep, and built ones as deep as our own code nests its calls.
  */
 #include "storage/base/json.h"
 
-#include "storage/base/json_node.h"
 #include "storage/base/mem.h"
+#include "storage/base/secret.h"
 #include "storage/base/text.h"
 
 #include <assert.h>
+#include <jansson.h>
 #include <math.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
-enum { CHILDREN_FIRST = 4 };
-
-struct json *json_node_new_text(enum json_kind kind, size_t size)
+/* struct json is never defined: a pointer to one is a pointer to jansson's. */
+static json_t *inner(const struct json *value)
 {
-    assert(size < SIZE_MAX - sizeof(struct json) - 1);
-    struct json *node = mem_alloc(sizeof *node + size + 1);
-    *node = (struct json){.kind = kind, .size = size};
-    node->text[size] = '\0';
-    return node;
+    return (json_t *)(uintptr_t)value; /* reading takes no const there */
 }
 
-struct json *json_node_new(enum json_kind kind)
+static struct json *outer(json_t *value)
 {
-    return json_node_new_text(kind, 0); /* so that every value is copied alike */
+    assert(value != NULL); /* memory never runs out (mem.h), and arguments are checked here */
+    return (struct json *)value;
 }
 
-static void free_node(struct json *node)
+/*
+ * Before main, and so before any thread and any value: memory from mem.h, and a
+ * secret seed, so that nobody can send names which all fall into one bucket.
+ */
+__attribute__((constructor)) static void set_up(void)
 {
-    if (node == NULL) {
-        return;
+    uint32_t seed = 0;
+    json_set_alloc_funcs(mem_alloc, mem_free);
+    secret_random(&seed, sizeof seed);
+    json_object_seed(seed);
+}
+
+/* ---- parsing ---- */
+
+static size_t skip_string(struct span text, size_t at)
+{
+    for (at++; at < text.size && text.data[at] != '"'; at++) {
+        at += text.data[at] == '\\';
     }
-    if (node->kind == JSON_KIND_ARRAY) {
-        for (uint32_t i = 0; i < node->children.count; i++) {
-            free_node(node->children.items[i]);
+    return at;
+}
+
+/* Offset of the first bracket over JSON_DEPTH_MAX, or of the end. */
+static size_t find_too_deep(struct span text)
+{
+    size_t depth = 0;
+    for (size_t at = 0; at < text.size; at++) {
+        uint8_t c = text.data[at];
+        if (c == '"') {
+            at = skip_string(text, at);
+        } else if (c == '[' || c == '{') {
+            if (++depth > JSON_DEPTH_MAX) {
+                return at;
+            }
+        } else if ((c == ']' || c == '}') && depth > 0) {
+            depth--;
         }
-        mem_free(node->children.items);
     }
-    if (node->kind == JSON_KIND_OBJECT) {
-        for (uint32_t i = 0; i < node->children.count; i++) {
-            mem_free(node->children.members[i].name);
-            free_node(node->children.members[i].value);
+    return text.size;
+}
+
+static bool is_number_byte(uint8_t c)
+{
+    return (uint8_t)(c - '0') < 10 || c == '-' || c == '+' || c == '.' || (c | 0x20) == 'e';
+}
+
+/* An integer of RFC 8259 beyond int64 that is a double. */
+static bool is_wide_integer(struct span number, double *real_out)
+{
+    int64_t integer = 0;
+    for (size_t i = number.data[0] == '-'; i < number.size; i++) {
+        if ((uint8_t)(number.data[i] - '0') >= 10) {
+            return false;
         }
-        mem_free(node->children.members);
-        mem_free(node->children.order);
     }
-    mem_free(node);
+    return !text_parse_int64(number, &integer) && text_parse_double(number, real_out);
+}
+
+/*
+ * Write the double of a wide integer over its digits: 17 of them and an exponent say
+ * it exactly and are never longer. Blanks fill the rest, so that offsets stay.
+ */
+static void widen(uint8_t *number, size_t size, double real)
+{
+    enum { DIGITS = 17 };
+    char scientific[TEXT_DOUBLE_BYTES]; /* -d.dddddddddddddddde+xx */
+    char text[TEXT_DOUBLE_BYTES];
+    (void)snprintf(scientific, sizeof scientific, "%.*e", DIGITS - 1, real); /* fits */
+    const char *first = scientific + (scientific[0] == '-');
+    int64_t exponent = 0;
+    bool read = text_parse_int64(span_of_text(strchr(first, 'e') + 2), &exponent);
+    assert(read);
+    int length = snprintf(text, sizeof text, "%s%c%.*se%d", real < 0 ? "-" : "", first[0],
+                          DIGITS - 1, first + 2, (int)exponent - (DIGITS - 1));
+    assert(length > 0 && (size_t)length <= size);
+    memset(number, ' ', size);
+    memcpy(number, text, (size_t)length);
+}
+
+/* A copy of the text in which integers beyond int64 are written as reals. mem_free. */
+static uint8_t *widen_integers(struct span text)
+{
+    uint8_t *copy = mem_copy(text.data, text.size);
+    for (size_t at = 0; at < text.size; at++) {
+        size_t start = at;
+        double real = 0;
+        if (text.data[at] == '"') {
+            at = skip_string(text, at);
+            continue;
+        }
+        while (at < text.size && is_number_byte(text.data[at])) {
+            at++;
+        }
+        if (at > start && is_wide_integer(span_of(text.data + start, at - start), &real)) {
+            widen(copy + start, at - start, real);
+        }
+        at -= at > start; /* the loop goes on behind the number */
+    }
+    return copy;
+}
+
+static const char *reason_of(enum json_error_code code)
+{
+    switch (code) {
+    case json_error_premature_end_of_input:
+        return "the document ends early";
+    case json_error_end_of_input_expected:
+        return "text after the end of the document";
+    case json_error_invalid_utf8:
+        return "not UTF-8";
+    case json_error_duplicate_key:
+        return "an object has a name twice";
+    case json_error_null_byte_in_key:
+        return "a name may not hold a NUL character";
+    case json_error_numeric_overflow:
+        return "a number out of range";
+    default:
+        return "not what JSON allows here";
+    }
+}
+
+/* `read` is how many bytes had been read: the place is the last one of them. */
+static enum err_code refuse_at(struct span text, size_t read, const char *reason, struct err *err)
+{
+    size_t line = 1;
+    size_t line_start = 0;
+    for (size_t i = 0; i + 1 < read && i < text.size; i++) {
+        if (text.data[i] == '\n') {
+            line++;
+            line_start = i + 1;
+        }
+    }
+    return err_set(err, ERR_INVALID, "malformed JSON at line %zu, column %zu: %s", line,
+                   read > line_start ? read - line_start : 1, reason);
+}
+
+static json_t *load(const void *text, size_t size, json_error_t *error)
+{
+    return json_loadb(size > 0 ? text : "", size,
+                      JSON_DECODE_ANY | JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, error);
+}
+
+enum err_code json_parse(struct span text, struct json **root_out, struct err *err)
+{
+    size_t too_deep = find_too_deep(text);
+    if (too_deep < text.size) {
+        return refuse_at(text, too_deep + 1, "nested too deep", err);
+    }
+    /* jansson passes over some of them, and JSON has none: in texts they are escaped */
+    const uint8_t *nul = text.size > 0 ? memchr(text.data, '\0', text.size) : NULL;
+    if (nul != NULL) {
+        return refuse_at(text, (size_t)(nul - text.data) + 1, "a NUL byte", err);
+    }
+    json_error_t error; /* its text may quote the document: not for messages */
+    json_t *root = load(text.data, text.size, &error);
+    if (root == NULL && json_error_code(&error) == json_error_numeric_overflow) {
+        CLEANUP(mem_cleanup) uint8_t *wider = widen_integers(text);
+        root = load(wider, text.size, &error);
+    }
+    if (root == NULL) {
+        enum json_error_code code = json_error_code(&error);
+        bool is_before = code == json_error_invalid_utf8; /* the position is before the byte */
+        return refuse_at(text, (size_t)error.position + is_before, reason_of(code), err);
+    }
+    *root_out = outer(root);
+    return ERR_OK;
 }
 
 void json_free(struct json **value)
 {
-    free_node(*value);
+    json_decref(inner(*value));
     *value = NULL;
 }
 
@@ -64,143 +210,106 @@ void json_free(struct json **value)
 
 enum json_kind json_kind(const struct json *value)
 {
-    return value != NULL ? value->kind : JSON_KIND_NULL;
-}
-
-static bool is_kind(const struct json *value, enum json_kind kind)
-{
-    return value != NULL && value->kind == kind;
-}
-
-static struct span name_of(const struct json_member *member)
-{
-    return span_of(member->name, member->name_size);
-}
-
-/* Where `name` stands in the order, or where it would have to stand. */
-static uint32_t order_place(const struct json_children *children, struct span name)
-{
-    uint32_t low = 0;
-    uint32_t high = children->count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        const struct json_member *member = &children->members[children->order[middle]];
-        if (span_compare(name_of(member), name) < 0) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
+    if (value == NULL) {
+        return JSON_KIND_NULL;
     }
-    return low;
-}
-
-static struct json_member *find_member(const struct json *object, const char *name)
-{
-    const struct json_children *children = &object->children;
-    struct span wanted = span_of_text(name);
-    if (children->order != NULL) {
-        uint32_t place = order_place(children, wanted);
-        if (place == children->count) {
-            return NULL;
-        }
-        struct json_member *member = &children->members[children->order[place]];
-        return span_equal(name_of(member), wanted) ? member : NULL;
+    switch (json_typeof(inner(value))) {
+    case JSON_OBJECT:
+        return JSON_KIND_OBJECT;
+    case JSON_ARRAY:
+        return JSON_KIND_ARRAY;
+    case JSON_STRING:
+        return JSON_KIND_STRING;
+    case JSON_INTEGER:
+        return JSON_KIND_INTEGER;
+    case JSON_REAL:
+        return JSON_KIND_REAL;
+    case JSON_TRUE:
+    case JSON_FALSE:
+        return JSON_KIND_BOOLEAN;
+    case JSON_NULL:
+        break;
     }
-    for (uint32_t i = 0; i < children->count; i++) {
-        if (span_equal(name_of(&children->members[i]), wanted)) {
-            return &children->members[i];
-        }
-    }
-    return NULL;
+    return JSON_KIND_NULL;
 }
 
 const struct json *json_get(const struct json *object, const char *name)
 {
-    if (!is_kind(object, JSON_KIND_OBJECT)) {
-        return NULL;
-    }
-    const struct json_member *member = find_member(object, name);
-    return member != NULL ? member->value : NULL;
+    return (const struct json *)json_object_get(inner(object), name); /* NULL is no object */
 }
 
 size_t json_count(const struct json *array_or_object)
 {
-    bool has_children =
-        is_kind(array_or_object, JSON_KIND_ARRAY) || is_kind(array_or_object, JSON_KIND_OBJECT);
-    return has_children ? array_or_object->children.count : 0;
+    const json_t *value = inner(array_or_object);
+    return json_is_object(value) ? json_object_size(value) : json_array_size(value);
 }
 
 const struct json *json_at(const struct json *array, size_t index)
 {
-    bool present = is_kind(array, JSON_KIND_ARRAY) && index < array->children.count;
-    return present ? array->children.items[index] : NULL;
+    return (const struct json *)json_array_get(inner(array), index);
 }
 
 bool json_as_string(const struct json *value, struct span *text_out)
 {
-    if (!is_kind(value, JSON_KIND_STRING)) {
+    const json_t *string = inner(value);
+    if (!json_is_string(string)) {
         return false;
     }
-    *text_out = span_of(value->text, value->size);
+    *text_out = span_of(json_string_value(string), json_string_length(string));
     return true;
 }
 
 bool json_as_integer(const struct json *value, int64_t *integer_out)
 {
-    if (!is_kind(value, JSON_KIND_INTEGER)) {
+    const json_t *integer = inner(value);
+    if (!json_is_integer(integer)) {
         return false;
     }
-    *integer_out = value->integer;
+    *integer_out = json_integer_value(integer);
     return true;
 }
 
 bool json_as_real(const struct json *value, double *real_out)
 {
-    if (is_kind(value, JSON_KIND_INTEGER)) {
-        *real_out = (double)value->integer;
-        return true;
-    }
-    if (is_kind(value, JSON_KIND_REAL)) {
-        *real_out = value->real;
-        return true;
-    }
-    return false;
-}
-
-bool json_as_real_text(const struct json *value, struct span *text_out)
-{
-    if (!is_kind(value, JSON_KIND_REAL)) {
+    const json_t *number = inner(value);
+    if (!json_is_number(number)) {
         return false;
     }
-    *text_out = span_of(value->text, value->size);
+    *real_out = json_number_value(number);
     return true;
 }
 
 bool json_as_boolean(const struct json *value, bool *boolean_out)
 {
-    if (!is_kind(value, JSON_KIND_BOOLEAN)) {
+    const json_t *boolean = inner(value);
+    if (!json_is_boolean(boolean)) {
         return false;
     }
-    *boolean_out = value->boolean;
+    *boolean_out = json_is_true(boolean);
     return true;
 }
 
 const char *json_text(const struct json *value)
 {
-    bool is_text = is_kind(value, JSON_KIND_STRING) && strlen(value->text) == value->size;
-    return is_text ? value->text : NULL;
+    struct span text;
+    bool is_text = json_as_string(value, &text) &&
+                   (text.size == 0 || memchr(text.data, '\0', text.size) == NULL);
+    return is_text ? (const char *)text.data : NULL; /* jansson ends it with a NUL */
 }
 
+/* A position is jansson's iterator at the member that was read last. */
 bool json_member(const struct json *object, size_t *position, const char **name_out,
                  const struct json **value_out)
 {
-    if (!is_kind(object, JSON_KIND_OBJECT) || *position >= object->children.count) {
+    void *last = (void *)(uintptr_t)*position; /* NULL before the first */
+    void *next =
+        last == NULL ? json_object_iter(inner(object)) : json_object_iter_next(inner(object), last);
+    if (next == NULL) {
         return false;
     }
-    const struct json_member *member = &object->children.members[*position];
-    *name_out = member->name;
-    *value_out = member->value;
-    (*position)++;
+    *name_out = json_object_iter_key(next);
+    *value_out = (const struct json *)json_object_iter_value(next);
+    *position = (uintptr_t)next;
     return true;
 }
 
@@ -240,12 +349,14 @@ static enum err_code refuse_name(const char *pointer, const char *name, struct e
 enum err_code json_check_names(const struct json *object, const char *pointer,
                                const char *const allowed[], struct err *err)
 {
-    if (!is_kind(object, JSON_KIND_OBJECT)) {
+    if (json_kind(object) != JSON_KIND_OBJECT) {
         return err_set(err, ERR_INVALID, "%s must be an object",
                        pointer[0] != '\0' ? pointer : "the document");
     }
-    for (uint32_t i = 0; i < object->children.count; i++) {
-        const char *name = object->children.members[i].name;
+    size_t position = 0;
+    const char *name = NULL;
+    const struct json *ignored = NULL;
+    while (json_member(object, &position, &name, &ignored)) {
         if (!is_listed(name, allowed)) {
             return refuse_name(pointer, name, err);
         }
@@ -255,14 +366,19 @@ enum err_code json_check_names(const struct json *object, const char *pointer,
 
 /* ---- building ---- */
 
+static json_t *child_of(struct json *value)
+{
+    return value != NULL ? inner(value) : json_null();
+}
+
 struct json *json_new_object(void)
 {
-    return json_node_new(JSON_KIND_OBJECT);
+    return outer(json_object());
 }
 
 struct json *json_new_array(void)
 {
-    return json_node_new(JSON_KIND_ARRAY);
+    return outer(json_array());
 }
 
 /* Copy `text` with every byte that is not part of a sequence as U+FFFD. */
@@ -289,11 +405,8 @@ struct json *json_new_string(struct span text)
     if (!text_is_utf8(text, &bad_offset)) {
         return new_repaired_string(text);
     }
-    struct json *node = json_node_new_text(JSON_KIND_STRING, text.size);
-    if (text.size > 0) {
-        memcpy(node->text, text.data, text.size);
-    }
-    return node;
+    const char *bytes = text.size > 0 ? (const char *)text.data : "";
+    return outer(json_stringn_nocheck(bytes, text.size));
 }
 
 struct json *json_new_text(const char *text)
@@ -303,137 +416,35 @@ struct json *json_new_text(const char *text)
 
 struct json *json_new_integer(int64_t integer)
 {
-    struct json *node = json_node_new(JSON_KIND_INTEGER);
-    node->integer = integer;
-    return node;
+    return outer(json_integer(integer));
 }
 
 struct json *json_new_real(double real)
 {
     assert(isfinite(real));
-    char text[TEXT_DOUBLE_BYTES];
-    size_t size = text_format_double(real, text);
-    struct json *node = json_node_new_text(JSON_KIND_REAL, size);
-    memcpy(node->text, text, size);
-    node->real = real;
-    return node;
+    return outer(json_real(real));
 }
 
 struct json *json_new_boolean(bool boolean)
 {
-    struct json *node = json_node_new(JSON_KIND_BOOLEAN);
-    node->boolean = boolean;
-    return node;
+    return outer(json_boolean(boolean));
 }
 
 struct json *json_new_null(void)
 {
-    return json_node_new(JSON_KIND_NULL);
+    return outer(json_null());
 }
 
-static uint32_t grown_capacity(const struct json_children *children)
+struct json *json_duplicate(const struct json *value)
 {
-    assert(children->capacity <= UINT32_MAX / 2);
-    return children->capacity > 0 ? children->capacity * 2 : CHILDREN_FIRST;
-}
-
-void json_object_add(struct json *object, char *name, size_t name_size, struct json *value)
-{
-    struct json_children *children = &object->children;
-    if (children->count == children->capacity) {
-        children->capacity = grown_capacity(children);
-        children->members =
-            mem_resize(children->members, children->capacity, sizeof *children->members);
-    }
-    children->members[children->count++] =
-        (struct json_member){.name = name, .name_size = name_size, .value = value};
-}
-
-void json_append(struct json *array, struct json *value)
-{
-    assert(array->kind == JSON_KIND_ARRAY);
-    assert(value != array);
-    struct json_children *children = &array->children;
-    if (children->count == children->capacity) {
-        children->capacity = grown_capacity(children);
-        children->items = mem_resize(children->items, children->capacity, sizeof *children->items);
-    }
-    children->items[children->count++] = value != NULL ? value : json_new_null();
-}
-
-static bool has_duplicate(const struct json_children *children)
-{
-    for (uint32_t i = 1; i < children->count; i++) {
-        for (uint32_t j = 0; j < i; j++) {
-            if (span_equal(name_of(&children->members[i]), name_of(&children->members[j]))) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-static int compare_members(const void *a, const void *b, void *members)
-{
-    const struct json_member *all = members;
-    return span_compare(name_of(&all[*(const uint32_t *)a]), name_of(&all[*(const uint32_t *)b]));
-}
-
-bool json_object_seal(struct json *object)
-{
-    struct json_children *children = &object->children;
-    if (children->count <= JSON_MEMBERS_LINEAR_MAX) {
-        return !has_duplicate(children);
-    }
-    children->order = mem_resize(children->order, children->count, sizeof *children->order);
-    for (uint32_t i = 0; i < children->count; i++) {
-        children->order[i] = i;
-    }
-    qsort_r(children->order, children->count, sizeof *children->order, compare_members,
-            children->members);
-    for (uint32_t i = 1; i < children->count; i++) {
-        if (compare_members(&children->order[i - 1], &children->order[i], children->members) == 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Put the index of the last member, which is new, into the order. */
-static void order_last(struct json *object)
-{
-    struct json_children *children = &object->children;
-    if (children->order == NULL) {
-        bool unique = json_object_seal(object);
-        assert(unique);
-        return;
-    }
-    uint32_t last = --children->count; /* the search sees those that are in the order */
-    uint32_t place = order_place(children, name_of(&children->members[last]));
-    children->count++;
-    children->order = mem_resize(children->order, children->count, sizeof *children->order);
-    memmove(children->order + place + 1, children->order + place,
-            (last - place) * sizeof *children->order);
-    children->order[place] = last;
+    return value != NULL ? outer(json_deep_copy(inner(value))) : json_new_null();
 }
 
 void json_set(struct json *object, const char *name, struct json *value)
 {
-    assert(object->kind == JSON_KIND_OBJECT);
-    assert(value != object);
-    struct json *child = value != NULL ? value : json_new_null();
-    struct json_member *member = find_member(object, name);
-    if (member != NULL) {
-        if (member->value != child) {
-            free_node(member->value);
-        }
-        member->value = child;
-        return;
-    }
-    json_object_add(object, mem_copy_text(name), strlen(name), child);
-    if (object->children.count > JSON_MEMBERS_LINEAR_MAX) {
-        order_last(object);
-    }
+    /* names that are not UTF-8 are repaired when they are written */
+    int failed = json_object_set_new_nocheck(inner(object), name, child_of(value));
+    assert(failed == 0);
 }
 
 void json_set_text(struct json *object, const char *name, const char *text)
@@ -453,96 +464,18 @@ void json_set_boolean(struct json *object, const char *name, bool boolean)
 
 void json_remove(struct json *object, const char *name)
 {
-    assert(object->kind == JSON_KIND_OBJECT);
-    struct json_children *children = &object->children;
-    struct json_member *member = find_member(object, name);
-    if (member == NULL) {
-        return;
-    }
-    mem_free(member->name);
-    free_node(member->value);
-    size_t index = (size_t)(member - children->members);
-    children->count--;
-    memmove(member, member + 1, (children->count - index) * sizeof *member);
-    mem_free(children->order);
-    children->order = NULL;
-    bool unique = json_object_seal(object);
-    assert(unique);
+    assert(json_is_object(inner(object)));
+    (void)json_object_del(inner(object), name); /* one that is not there may be removed */
 }
 
-static struct json *copy_object(const struct json *object)
+void json_append(struct json *array, struct json *value)
 {
-    struct json *copy = json_new_object();
-    for (uint32_t i = 0; i < object->children.count; i++) {
-        const struct json_member *member = &object->children.members[i];
-        json_object_add(copy, mem_copy(member->name, member->name_size + 1), member->name_size,
-                        json_duplicate(member->value));
-    }
-    bool unique = json_object_seal(copy);
-    assert(unique);
-    return copy;
-}
-
-struct json *json_duplicate(const struct json *value)
-{
-    if (value == NULL) {
-        return json_new_null();
-    }
-    if (value->kind == JSON_KIND_OBJECT) {
-        return copy_object(value);
-    }
-    if (value->kind == JSON_KIND_ARRAY) {
-        struct json *copy = json_new_array();
-        for (uint32_t i = 0; i < value->children.count; i++) {
-            json_append(copy, json_duplicate(value->children.items[i]));
-        }
-        return copy;
-    }
-    return mem_copy(value, sizeof *value + value->size + 1);
-}
-
-static bool objects_equal(const struct json *a, const struct json *b)
-{
-    for (uint32_t i = 0; i < a->children.count; i++) {
-        const struct json_member *member = &a->children.members[i];
-        const struct json_member *other = find_member(b, member->name);
-        if (other == NULL || !json_equals(member->value, other->value)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool arrays_equal(const struct json *a, const struct json *b)
-{
-    for (uint32_t i = 0; i < a->children.count; i++) {
-        if (!json_equals(a->children.items[i], b->children.items[i])) {
-            return false;
-        }
-    }
-    return true;
+    int failed = json_array_append_new(inner(array), child_of(value));
+    assert(failed == 0);
 }
 
 bool json_equals(const struct json *a, const struct json *b)
 {
-    if (json_kind(a) != json_kind(b) || json_count(a) != json_count(b)) {
-        return false;
-    }
-    switch (json_kind(a)) {
-    case JSON_KIND_NULL:
-        return true;
-    case JSON_KIND_BOOLEAN:
-        return a->boolean == b->boolean;
-    case JSON_KIND_INTEGER:
-        return a->integer == b->integer;
-    case JSON_KIND_REAL:
-        return a->real == b->real;
-    case JSON_KIND_STRING:
-        return span_equal(span_of(a->text, a->size), span_of(b->text, b->size));
-    case JSON_KIND_ARRAY:
-        return arrays_equal(a, b);
-    case JSON_KIND_OBJECT:
-        return objects_equal(a, b);
-    }
-    return false;
+    const json_t *null = json_null();
+    return json_equal(a != NULL ? inner(a) : null, b != NULL ? inner(b) : null) == 1;
 }

@@ -1,13 +1,16 @@
 /*
- * JSON documents: definitions, log entries, API bodies other than records.
+ * JSON documents: definitions, settings, API bodies other than records, answers,
+ * what the catalog and a commit's commitInfo hold.
  * Record bodies do not come here: they have a schema-driven decoder in columns/.
+ * Nor does the log of a Delta table: storage/delta/log_json.h.
  *
- * Decision: a parser of our own. Delta logs are replayed through it, and jansson
- * reads a fifth as fast, refuses integers beyond 64 bits (decimal statistics have
- * them) and forgets how a number was written.
+ * Decision: jansson, behind this header. Documents are small and rare enough for its
+ * 40–80 MB/s. It keeps a number as int64 or double and forgets how it was written:
+ * values whose digits count are taken from the text itself, see json_raw.h.
  *
  * Values are borrowed from their document unless said otherwise and live until
- * json_free of the root they hang on.
+ * json_free of the root they hang on. A document that nobody changes may be read by
+ * many threads.
  */
 #pragma once
 
@@ -35,12 +38,13 @@ enum json_kind {
 enum { JSON_DEPTH_MAX = 32 };
 
 /*
- * Parse one document. Duplicate names, depth over JSON_DEPTH_MAX, invalid UTF-8,
- * a NUL in a name, numbers beyond double and trailing text are refused; the
- * message has line and column (in bytes), never content.
+ * Parse one document. Duplicate names, depth over JSON_DEPTH_MAX, invalid UTF-8, a
+ * byte order mark, half a surrogate pair, a NUL in a name, numbers beyond double
+ * (1e400) and trailing text are refused; the message has the line and column (in
+ * bytes) of the last byte that was read, never content.
  *
- * A number without fraction and exponent that fits int64 is an integer; all
- * others are reals that keep their text and are written back as they were.
+ * A number without fraction and exponent that fits int64 is an integer; all others,
+ * longer integers too, are reals: the nearest double. A text may hold U+0000.
  *
  * Memory:  root goes to the caller: json_free.
  * Errors:  ERR_INVALID.
@@ -58,13 +62,11 @@ const struct json *json_at(const struct json *array, size_t index);
 bool json_as_string(const struct json *value, struct span *text_out); /* false: not a string */
 bool json_as_integer(const struct json *value, int64_t *integer_out); /* false: not an integer */
 bool json_as_real(const struct json *value, double *real_out);        /* integer or real */
-/* The digits of a real as written (decimals, integers beyond 64 bits); false: not a real. */
-bool json_as_real_text(const struct json *value, struct span *text_out);
 bool json_as_boolean(const struct json *value, bool *boolean_out);
 /* NUL-terminated text of a string value without embedded NUL, or NULL. */
 const char *json_text(const struct json *value);
 
-/* Members in document order. Start with position 0; false at the end. */
+/* Members in document order. Start with position 0, opaque afterwards; false at the end. */
 bool json_member(const struct json *object, size_t *position, const char **name_out,
                  const struct json **value_out);
 
@@ -94,7 +96,10 @@ void json_append(struct json *array, struct json *value);
 /* Objects without regard to member order; numbers by kind and value. */
 bool json_equals(const struct json *a, const struct json *b);
 
-/* Compact text in member order; the buffer's ceiling applies. */
+/*
+ * Compact text in member order; the buffer's ceiling applies. Reals as their shortest
+ * text, always with a fraction or an exponent; names that are not UTF-8 are repaired.
+ */
 void json_write(const struct json *value, struct buffer *buffer);
 /* The same with two-space indentation, for people. */
 void json_write_pretty(const struct json *value, struct buffer *buffer);

@@ -3,10 +3,9 @@
  */
 #include "storage/base/json.h"
 
-#include "storage/base/json_node.h"
+#include "storage/base/json_plain.h"
 #include "storage/base/text.h"
 
-#include <assert.h>
 #include <string.h>
 
 /* A character that may not stand for itself in a string. */
@@ -68,42 +67,85 @@ static void write_break(struct layout layout, struct buffer *buffer)
     }
 }
 
-static void write_child(const struct json *parent, uint32_t index, struct layout layout,
-                        struct buffer *buffer)
+static void write_items(const struct json *array, struct layout inner, struct buffer *buffer)
 {
-    if (parent->kind == JSON_KIND_ARRAY) {
-        write_value(parent->children.items[index], layout, buffer);
-        return;
-    }
-    const struct json_member *member = &parent->children.members[index];
-    json_write_string(buffer, span_of(member->name, member->name_size));
-    buffer_append_text(buffer, layout.pretty ? ": " : ":");
-    write_value(member->value, layout, buffer);
-}
-
-static void write_children(const struct json *parent, struct layout layout, struct buffer *buffer)
-{
-    struct layout inner = {.pretty = layout.pretty, .depth = layout.depth + 1};
-    buffer_append_byte(buffer, parent->kind == JSON_KIND_ARRAY ? '[' : '{');
-    for (uint32_t i = 0; i < parent->children.count; i++) {
+    for (size_t i = 0; i < json_count(array); i++) {
         if (i > 0) {
             buffer_append_byte(buffer, ',');
         }
         write_break(inner, buffer);
-        write_child(parent, i, inner, buffer);
+        write_value(json_at(array, i), inner, buffer);
     }
-    if (parent->children.count > 0) {
-        write_break(layout, buffer);
-    }
-    buffer_append_byte(buffer, parent->kind == JSON_KIND_ARRAY ? ']' : '}');
 }
 
-static void write_integer(int64_t integer, struct buffer *buffer)
+static void write_members(const struct json *object, struct layout inner, struct buffer *buffer)
+{
+    size_t position = 0;
+    const char *name = NULL;
+    const struct json *value = NULL;
+    for (bool first = true; json_member(object, &position, &name, &value); first = false) {
+        if (!first) {
+            buffer_append_byte(buffer, ',');
+        }
+        write_break(inner, buffer);
+        json_write_string(buffer, span_of_text(name));
+        buffer_append_text(buffer, inner.pretty ? ": " : ":");
+        write_value(value, inner, buffer);
+    }
+}
+
+static void write_container(const struct json *value, struct layout layout, struct buffer *buffer)
+{
+    struct layout inner = {.pretty = layout.pretty, .depth = layout.depth + 1};
+    bool array = json_kind(value) == JSON_KIND_ARRAY;
+    buffer_append_byte(buffer, array ? '[' : '{');
+    if (array) {
+        write_items(value, inner, buffer);
+    } else {
+        write_members(value, inner, buffer);
+    }
+    if (json_count(value) > 0) {
+        write_break(layout, buffer);
+    }
+    buffer_append_byte(buffer, array ? ']' : '}');
+}
+
+static void write_integer(const struct json *value, struct buffer *buffer)
 {
     char text[TEXT_DOUBLE_BYTES];
+    int64_t integer = 0;
+    (void)json_as_integer(value, &integer); /* it is one */
     buffer_append(buffer, text, text_format_int64(integer, text));
 }
 
+/* The shortest text of the double, with a fraction or an exponent, so that it reads as a real. */
+static void write_real(const struct json *value, struct buffer *buffer)
+{
+    char text[TEXT_DOUBLE_BYTES];
+    double real = 0;
+    (void)json_as_real(value, &real); /* it is one */
+    size_t size = text_format_double(real, text);
+    buffer_append(buffer, text, size);
+    if (memchr(text, '.', size) == NULL && memchr(text, 'e', size) == NULL) {
+        buffer_append_text(buffer, ".0");
+    }
+}
+
+static void write_boolean(const struct json *value, struct buffer *buffer)
+{
+    bool boolean = false;
+    (void)json_as_boolean(value, &boolean); /* it is one */
+    buffer_append_text(buffer, boolean ? "true" : "false");
+}
+
+static void write_text(const struct json *value, struct buffer *buffer)
+{
+    struct span text = {0};
+    (void)json_as_string(value, &text); /* it is one */
+    json_write_string(buffer, text);
+}
+
+/* Recursion follows the value: parsed ones are bounded, built ones nest as our code does. */
 static void write_value(const struct json *value, struct layout layout, struct buffer *buffer)
 {
     switch (json_kind(value)) {
@@ -111,20 +153,20 @@ static void write_value(const struct json *value, struct layout layout, struct b
         buffer_append_text(buffer, "null");
         break;
     case JSON_KIND_BOOLEAN:
-        buffer_append_text(buffer, value->boolean ? "true" : "false");
+        write_boolean(value, buffer);
         break;
     case JSON_KIND_INTEGER:
-        write_integer(value->integer, buffer);
+        write_integer(value, buffer);
         break;
     case JSON_KIND_REAL:
-        buffer_append(buffer, value->text, value->size);
+        write_real(value, buffer);
         break;
     case JSON_KIND_STRING:
-        json_write_string(buffer, span_of(value->text, value->size));
+        write_text(value, buffer);
         break;
     case JSON_KIND_ARRAY:
     case JSON_KIND_OBJECT:
-        write_children(value, layout, buffer);
+        write_container(value, layout, buffer);
         break;
     }
 }

@@ -32,7 +32,7 @@ workers: intake catalog jobs journal audit remote snapshot delta object columns 
 fences='
 microhttpd.h: server/http.c
 sqlite3.h: storage/catalog/*
-jansson.h:
+jansson.h: storage/base/json.c
 sodium.h: storage/base/secret.c storage/base/hash.c
 gnutls/: storage/base/hash.c server/*
 xxhash.h: storage/base/hash.c
