@@ -16,6 +16,8 @@ static const struct {
     {"token", cli_token, "create, list and revoke tokens"},
     {"table", cli_table, "list and show tables, their rows and history"},
     {"batch", cli_batch, "post a file of records, with a progress bar"},
+    {"job", cli_job, "apply, list, show and delete definitions of jobs"},
+    {"run", cli_run, "start, watch, cancel, repair and list runs of jobs"},
     {"generate", cli_generate, "write a realistic pharmacy data set"},
     {"fsck", cli_fsck, "check a data directory while no server runs"},
 };

@@ -165,6 +165,18 @@ static struct curl_slist *headers_of(const struct client *client,
     return headers;
 }
 
+static void take_etag(CURL *curl, struct client_answer *answer)
+{
+    struct curl_header *header = NULL;
+    answer->etag[0] = '\0';
+    if (curl_easy_header(curl, "etag", 0, CURLH_HEADER, -1, &header) == CURLHE_OK) {
+        size_t size = strlen(header->value);
+        if (size < sizeof answer->etag) {
+            memcpy(answer->etag, header->value, size + 1);
+        }
+    }
+}
+
 /* One try. `retry_seconds_out` is what the server asked for, at least 1. */
 static enum err_code call_once(struct client *client, const struct client_request *request,
                                struct client_answer *answer, int64_t *retry_seconds_out,
@@ -187,6 +199,7 @@ static enum err_code call_once(struct client *client, const struct client_reques
     curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(client->curl, CURLINFO_RETRY_AFTER, &retry_after);
     answer->status = (int)status;
+    take_etag(client->curl, answer);
     *retry_seconds_out = retry_after < 1                   ? 1
                          : retry_after > RETRY_SECONDS_MAX ? RETRY_SECONDS_MAX
                                                            : (int64_t)retry_after;

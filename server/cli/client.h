@@ -13,6 +13,7 @@
 enum {
     CLIENT_ANSWER_BYTES_MAX = 256 << 20,
     CLIENT_HEADERS_MAX = 8,
+    CLIENT_ETAG_BYTES = 128, /* with quotes and NUL */
     CLIENT_RETRIES_MAX = 30, /* of 429 and 503, each after its Retry-After */
 };
 
@@ -45,7 +46,8 @@ struct client_request {
 
 struct client_answer {
     int status;
-    struct buffer body; /* initialised by client_call; buffer_deinit */
+    char etag[CLIENT_ETAG_BYTES]; /* as the server wrote it; "" = none, or longer than that */
+    struct buffer body;           /* initialised by client_call; buffer_deinit */
 };
 
 /*

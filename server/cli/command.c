@@ -8,6 +8,8 @@
 #include "storage/base/mem.h"
 #include "storage/base/text.h"
 
+#include <inttypes.h>
+#include <string.h>
 #include <sysexits.h>
 
 enum { PATH_BYTES_MAX = 65536 };
@@ -61,6 +63,49 @@ enum err_code command_get(struct client *client, const char *path, struct json *
     enum err_code code = json_parse(buffer_span(&body), json_out, err);
     buffer_deinit(&body);
     return code;
+}
+
+static void print_errors(const struct client_answer *answer)
+{
+    CLEANUP(json_free) struct json *problem = NULL;
+    struct err ignored = {0};
+    if (json_parse(buffer_span(&answer->body), &problem, &ignored) != ERR_OK) {
+        return;
+    }
+    const struct json *errors = json_get(problem, "errors");
+    for (size_t i = 0; i < json_count(errors); i++) {
+        const struct json *error = json_at(errors, i);
+        (void)fprintf(stderr, "  %s: %s\n", command_text(error, "pointer"),
+                      command_text(error, "message")); /* told */
+    }
+    int64_t total = command_integer(problem, "errors_total");
+    if (total > (int64_t)json_count(errors)) {
+        (void)fprintf(stderr, "  and %" PRId64 " more\n", total - (int64_t)json_count(errors));
+    }
+}
+
+enum err_code command_send(struct client *client, const struct client_request *request,
+                           struct json **answer_out, char *etag_out, struct err *err)
+{
+    struct client_answer answer = {0};
+    TRY(client_call(client, request, &answer, err));
+    enum err_code code = client_check(&answer, err);
+    CLEANUP(json_free) struct json *json = NULL;
+    if (code != ERR_OK) {
+        print_errors(&answer);
+    } else if (answer.body.size > 0) {
+        code = json_parse(buffer_span(&answer.body), &json, err);
+    }
+    buffer_deinit(&answer.body);
+    TRY(code);
+    if (etag_out != NULL) {
+        memcpy(etag_out, answer.etag, sizeof answer.etag);
+    }
+    if (answer_out != NULL) {
+        *answer_out = json;
+        json = NULL;
+    }
+    return ERR_OK;
 }
 
 /* One page, as text and as a document. */

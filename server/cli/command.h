@@ -14,6 +14,8 @@
 int cli_token(int argc, char **argv);
 int cli_table(int argc, char **argv);
 int cli_batch(int argc, char **argv);
+int cli_job(int argc, char **argv);
+int cli_run(int argc, char **argv);
 int cli_fsck(int argc, char **argv);
 
 /* Options that every command which talks to a server takes. */
@@ -56,6 +58,16 @@ void command_add_parameter(struct buffer *path, const char *name, const char *va
 /* GET a path and parse the answer. */
 enum err_code command_get(struct client *client, const char *path, struct json **json_out,
                           struct err *err) MUST_USE;
+
+/*
+ * Send a request, check the answer and parse its body. When the server lists what is wrong with
+ * a body (`errors`), each is printed on standard error as "  <pointer>: <message>".
+ *
+ *   answer_out  its body as a document, NULL when it is empty; may itself be NULL
+ *   etag_out    [CLIENT_ETAG_BYTES], "" when there is none; may be NULL
+ */
+enum err_code command_send(struct client *client, const struct client_request *request,
+                           struct json **answer_out, char *etag_out, struct err *err) MUST_USE;
 
 /* Takes one item of a listing, also as the text the server sent, which has every digit;
  * false stops the walk. */
