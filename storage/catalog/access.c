@@ -27,20 +27,24 @@ static const struct access_role roles[] = {
     {
         .name = "operator",
         .description = "Keeps the service running: sees states and dead letters without their "
-                       "payloads, replays, reads metrics. No health information.",
+                       "payloads, replays, runs jobs as they are defined, resets breakers, reads "
+                       "metrics. No health information.",
         .actions = ACTIONS("table.read", "batch.read", "batch.read_any", "dead_letter.read",
-                           "dead_letter.replay", "dead_letter.discard", "metrics.read",
-                           "principal.read", "role.read", "token.read", "access.explain"),
+                           "dead_letter.replay", "dead_letter.discard", "job.read", "job.run",
+                           "run.*", "breaker.*", "webhook.*", "metrics.read", "principal.read",
+                           "role.read", "token.read", "access.explain"),
         .unscoped =
             ACTIONS("table.read", "batch.read", "batch.read_any", "dead_letter.read", "role.read"),
     },
     {
         .name = "engineer",
-        .description = "Defines tables, posts, reads and replays everything in them.",
+        .description = "Defines tables and jobs, posts, reads and replays everything in them. "
+                       "Limited to tables: sees and runs its own jobs only.",
         .actions = ACTIONS("table.*", "batch.*", "rows.*", "lookup.*", "member.*", "dead_letter.*",
-                           "metrics.read", "role.read"),
+                           "job.*", "run.*", "secret.*", "breaker.*", "webhook.*", "metrics.read",
+                           "role.read"),
         .unscoped = ACTIONS("table.read", "batch.read", "batch.read_any", "dead_letter.*",
-                            "member.read", "role.read"),
+                            "member.read", "job.*", "run.*", "role.read"),
     },
     {
         .name = "partner",
@@ -59,7 +63,8 @@ static const struct access_role roles[] = {
         .description = "Sees who may and did do what; no health information.",
         .actions =
             ACTIONS("audit.read", "access.explain", "principal.read", "role.read", "token.read",
-                    "table.read", "batch.read", "batch.read_any", "metrics.read"),
+                    "table.read", "batch.read", "batch.read_any", "job.read", "run.read",
+                    "secret.list", "breaker.read", "webhook.read", "metrics.read"),
         .unscoped = ACTIONS("table.read", "batch.read", "batch.read_any", "role.read"),
     },
 };
