@@ -12,6 +12,7 @@
 #include <zlib.h>
 
 _Static_assert(HASH_KEY_BYTES == crypto_shorthash_KEYBYTES, "SipHash takes a 16-byte key");
+_Static_assert(crypto_shorthash_siphashx24_BYTES == sizeof(struct hash_wide), "128 bits");
 _Static_assert(crypto_shorthash_BYTES == sizeof(uint64_t), "SipHash gives 64 bits");
 
 /* The libraries want a valid pointer even for nothing. */
@@ -35,6 +36,14 @@ uint64_t hash_keyed(const uint8_t key[HASH_KEY_BYTES], struct span bytes)
     uint64_t hash = 0;
     (void)crypto_shorthash((unsigned char *)&hash, start_of(bytes), bytes.size,
                            key); /* always returns 0 */
+    return hash;
+}
+
+struct hash_wide hash_keyed_wide(const uint8_t key[HASH_KEY_BYTES], struct span bytes)
+{
+    struct hash_wide hash = {0};
+    (void)crypto_shorthash_siphashx24((unsigned char *)&hash, start_of(bytes), bytes.size,
+                                      key); /* always returns 0 */
     return hash;
 }
 

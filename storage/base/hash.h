@@ -21,6 +21,13 @@ enum { HASH_KEY_BYTES = 16 };
 /* SipHash-2-4 under a 16-byte key: the key index's hash, safe against chosen keys. */
 uint64_t hash_keyed(const uint8_t key[HASH_KEY_BYTES], struct span bytes);
 
+/* The same with 128 bits: values that no chance makes equal, for sets that keep no values. */
+struct hash_wide {
+    uint64_t low;
+    uint64_t high;
+};
+struct hash_wide hash_keyed_wide(const uint8_t key[HASH_KEY_BYTES], struct span bytes);
+
 enum { HASH_SHA256_BYTES = 32 };
 
 void hash_sha256(struct span bytes, uint8_t digest_out[HASH_SHA256_BYTES]);

@@ -56,7 +56,8 @@ static enum err_code check_types(const struct expectation *expectation, const st
             expectation->type == EXPECTATION_UNIQUE || expectation->type == EXPECTATION_FOREIGN_KEY;
         if (compared && (field->type == COLUMN_DOUBLE || field->type == COLUMN_FLOAT)) {
             return err_set(err, ERR_INVALID,
-                           "/column: '%s' is a %s, and such values are not compared for equality",
+                           "/column: '%s' is of type %s, and such values are not compared for "
+                           "equality",
                            field->name, column_type_name(field->type));
         }
         if (expectation->type == EXPECTATION_FRESHNESS && field->type != COLUMN_DATE &&

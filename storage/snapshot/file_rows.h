@@ -29,7 +29,7 @@ struct file_rows {
     struct stored stored;
     bool *filter_columns; /* per field: some filter looks at it */
     struct frame *probe;  /* filter columns of a chunk; NULL without filters */
-    int64_t *rows;        /* of the file: of the chunk */
+    int64_t *rows;        /* of the file: those that the last call appended, in order */
     int64_t rows_capacity;
     int64_t next;      /* first row not yet looked at */
     size_t row_group;  /* of `next` */

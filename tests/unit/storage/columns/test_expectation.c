@@ -184,7 +184,8 @@ Test(expectation, binding_judges_rules_by_the_type_of_the_column)
         {"[{'type':'enum','column':'zip','values':[1],'action':'warn'}]", "/0/values: value 0"},
         {"[{'type':'format','column':'zip','format':'phone','action':'warn'}]",
          "/0/format: must be one of"},
-        {"[{'type':'unique','column':'score','action':'warn'}]", "/0/column: 'score' is a double"},
+        {"[{'type':'unique','column':'score','action':'warn'}]",
+         "/0/column: 'score' is of type double"},
         {"[{'type':'freshness','column':'age','max_age_seconds':5,'action':'warn'}]",
          "/0/column: 'age' is not a date"},
     };
