@@ -28,6 +28,7 @@ static const char *const code_names[DECODE_CODE_COUNT] = {
     [DECODE_ENUM] = "enum",
     [DECODE_FORMAT] = "format",
     [DECODE_OPERATION] = "operation",
+    [DECODE_EXPECTATION] = "expectation",
 };
 
 const char *decode_code_name(enum decode_code code)
@@ -70,22 +71,50 @@ static void *make_room(void *items, size_t count, size_t *capacity, size_t size)
     return mem_resize(items, *capacity, size);
 }
 
-/* False when the ceiling of texts is reached. */
-static bool keep_fault(struct decode_errors *errors, int64_t line, const struct decode_fault *fault)
+/* With copies of the texts; false when their ceiling is reached. */
+static bool keep_error(struct decode_errors *errors, const struct decode_error *error)
 {
-    const char *pointer = arena_text(&errors->texts, span_of_text(fault->pointer));
-    const char *message = arena_text(&errors->texts, span_of_text(fault->message));
+    const char *pointer = arena_text(&errors->texts, span_of_text(error->pointer));
+    const char *message = arena_text(&errors->texts, span_of_text(error->message));
     if (pointer == NULL || message == NULL) {
         return false;
     }
     errors->items = make_room(errors->items, errors->items_count, &errors->items_capacity,
                               sizeof *errors->items);
     errors->items[errors->items_count++] = (struct decode_error){
-        .line = line,
-        .code = fault->code,
+        .line = error->line,
+        .code = error->code,
         .pointer = pointer,
         .message = message,
     };
+    return true;
+}
+
+static void keep_rejected(struct decode_errors *errors, const struct decode_rejected *rejected)
+{
+    errors->rejected = make_room(errors->rejected, errors->rejected_kept,
+                                 &errors->rejected_capacity, sizeof *errors->rejected);
+    errors->rejected[errors->rejected_kept++] = *rejected;
+}
+
+bool decode_errors_reject(struct decode_errors *errors, const struct decode_rejected *rejected,
+                          const struct decode_error *error)
+{
+    assert(errors->accepted_count > 0);
+    if (errors->texts.used_max == 0) { /* the records came as a frame */
+        arena_init(&errors->texts, DECODE_ERRORS_BYTES_MAX);
+    }
+    size_t first = errors->items_count;
+    if (!keep_error(errors, error)) {
+        return false;
+    }
+    errors->accepted_count--;
+    errors->rejected_count++;
+    struct decode_rejected kept = *rejected;
+    kept.errors_first = first;
+    kept.errors_count = 1;
+    kept.errors_unkept = 0;
+    keep_rejected(errors, &kept);
     return true;
 }
 
@@ -97,7 +126,11 @@ static size_t keep_faults(const struct decoder *decoder, bool with_rules, size_t
         if (fault->rule && !with_rules) {
             continue;
         }
-        if (!keep_fault(decoder->errors, decoder->line, fault)) {
+        const struct decode_error error = {.line = decoder->line,
+                                           .code = fault->code,
+                                           .pointer = fault->pointer,
+                                           .message = fault->message};
+        if (!keep_error(decoder->errors, &error)) {
             break;
         }
         count++;
@@ -127,9 +160,7 @@ static void reject_record(struct decoder *decoder, struct span payload, bool wit
     if (count == 0) {
         return; /* the ceiling of texts: this record counts as not kept */
     }
-    errors->rejected = make_room(errors->rejected, errors->rejected_kept,
-                                 &errors->rejected_capacity, sizeof *errors->rejected);
-    errors->rejected[errors->rejected_kept++] = (struct decode_rejected){
+    const struct decode_rejected rejected = {
         .line = decoder->line,
         .operation = decoder->operation,
         .payload = payload,
@@ -137,6 +168,7 @@ static void reject_record(struct decoder *decoder, struct span payload, bool wit
         .errors_count = count,
         .errors_unkept = faults - count,
     };
+    keep_rejected(errors, &rejected);
 }
 
 /* ---- records ------------------------------------------------------------------ */

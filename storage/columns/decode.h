@@ -82,6 +82,7 @@ enum decode_code {
     DECODE_ENUM,              /* not one of the field's values */
     DECODE_FORMAT,            /* breaks the field's format (npi, ndc11, …) */
     DECODE_OPERATION,         /* `_op` unknown or not allowed for this table */
+    DECODE_EXPECTATION,       /* good by itself, put aside by an expectation of a job */
     DECODE_CODE_COUNT,
 };
 const char *decode_code_name(enum decode_code code); /* "unknown_field" */
@@ -102,6 +103,7 @@ struct decode_rejected {
     size_t errors_first;            /* index into items; at least one */
     size_t errors_count;            /* of them kept */
     size_t errors_unkept;           /* further faults that were seen but not kept */
+    bool stands_alone;              /* the payload is JSON, whatever form the body had */
 };
 
 /* Owned by the caller; zeroed before use, filled by decode_body, freed by deinit. */
@@ -111,7 +113,7 @@ struct decode_errors {
     int64_t rejected_count;
     struct decode_error *items;
     size_t items_count;
-    struct decode_rejected *rejected; /* in order of line */
+    struct decode_rejected *rejected; /* in order of line, then those of decode_errors_reject */
     size_t rejected_kept;             /* fewer than rejected_count only when over the limit */
     struct span csv_header; /* raw header line, borrowed from the body; empty if not CSV */
     /* private */
@@ -121,6 +123,16 @@ struct decode_errors {
 };
 
 void decode_errors_deinit(struct decode_errors *errors);
+
+/*
+ * Reject one record that was accepted: the counts change by one.
+ *
+ *   rejected  line, operation, payload (borrowed like the others) and stands_alone are taken
+ *   error     code, pointer and message are copied
+ * False: the ceiling of texts is reached, nothing is noted.
+ */
+bool decode_errors_reject(struct decode_errors *errors, const struct decode_rejected *rejected,
+                          const struct decode_error *error) MUST_USE;
 
 /*
  * More records were rejected than max(1,000, 10 % of those received): the

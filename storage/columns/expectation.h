@@ -37,6 +37,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct decode_errors;
+
 enum {
     EXPECTATIONS_MAX = 200, /* of one task */
     EXPECTATION_NAME_BYTES_MAX = 100,
@@ -180,6 +182,25 @@ enum { EXPECTATION_KEPT = 0 };
  */
 int64_t expectations_apply(const struct bound_expectations *bound, const struct frame *frame,
                            struct expectation_tally *tallies, uint16_t *verdicts);
+
+/*
+ * Judge the records of a batch on their way in, and take away those that are to go.
+ * Quarantined ones become rejected records of `errors` with code `expectation`, their row as
+ * JSON, and the expectation's name; dropped ones are in none of its counts any more.
+ *
+ *   frame_inout  accepted records as decoded; afterwards those that stay (another frame if
+ *                rows were taken away)
+ *   payloads     initialised; grows by the rows as JSON, which `errors` borrows: it must
+ *                live as long and not be appended to in between
+ *   dropped_out  rows
+ *
+ * Errors:  ERR_TOO_LARGE more quarantined rows than can be told of. Nothing is changed then but
+ *          tallies and payloads.
+ */
+enum err_code expectations_part(const struct bound_expectations *bound, struct frame **frame_inout,
+                                struct decode_errors *errors, struct expectation_tally *tallies,
+                                struct buffer *payloads, int64_t *dropped_out,
+                                struct err *err) MUST_USE;
 
 /* Did any expectation with action fail have a violation? Its index. */
 bool expectations_failed(const struct expectations *expectations,

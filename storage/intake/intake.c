@@ -170,7 +170,7 @@ static enum err_code collect_rejected(const struct intake_batch *batch, struct a
         struct record_error *first = &errors[rejected->errors_first];
         first->operation = rejected->operation;
         first->payload_start = (int64_t)payloads->size;
-        if (decoded->csv_header.size > 0) {
+        if (decoded->csv_header.size > 0 && !rejected->stands_alone) {
             buffer_append_span(payloads, decoded->csv_header);
             buffer_append_byte(payloads, '\n');
         }

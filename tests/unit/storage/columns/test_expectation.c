@@ -1,6 +1,7 @@
 #include "storage/columns/expectation.h"
 
 #include "storage/base/json.h"
+#include "storage/columns/decode.h"
 #include "tests/unit/storage/columns/columns_kit.h"
 
 #include <criterion/criterion.h>
@@ -327,4 +328,52 @@ Test(expectation, verdicts_take_rows_away_and_quarantine_beats_drop)
     cr_expect_eq(failed, 4);
     tallies[4].violations = 0;
     cr_expect_not(expectations_failed(list, tallies, &failed));
+}
+
+Test(expectation, a_batch_is_parted_into_kept_quarantined_and_dropped)
+{
+    CLEANUP(expectations_free)
+    struct expectations *list =
+        parse("[{'name':'d','type':'range','column':'age','maximum':120,'action':'drop'},"
+              "{'name':'no zip','type':'not_null','column':'zip','action':'quarantine'}]");
+    CLEANUP(schema_release) struct schema *schema = members();
+    static const char body[] = "id,zip,age\na,02139,20\nb,,130\nbad,x,y\nc,1,121\nd,,1\ne,2,2\n";
+    const struct decode_options csv = {.format = DECODE_CSV, .operation = FRAME_INSERT};
+    CLEANUP(decode_errors_deinit) struct decode_errors errors = {0};
+    CLEANUP(frame_free) struct frame *frame = NULL;
+    CLEANUP(bound_expectations_free) struct bound_expectations *bound = NULL;
+    CLEANUP(buffer_deinit) struct buffer payloads;
+    struct err err = {0};
+    buffer_init(&payloads, 1 << 20);
+    cr_assert_eq(decode_body(span_of_text(body), schema, &csv, &frame, &errors, &err), ERR_OK, "%s",
+                 err.msg);
+    cr_assert_eq(errors.rejected_count, 1);
+    cr_assert_eq(expectations_bind(list, schema, &bound, &err), ERR_OK, "%s", err.msg);
+    struct expectation_tally tallies[2] = {0};
+    int64_t dropped = 0;
+    cr_assert_eq(expectations_part(bound, &frame, &errors, tallies, &payloads, &dropped, &err),
+                 ERR_OK, "%s", err.msg);
+    cr_expect_eq(dropped, 1); /* c; b has no zip either, and quarantine beats drop */
+    cr_expect_eq(tallies[0].violations, 2);
+    cr_expect_eq(tallies[1].violations, 2);
+    frame_check(frame);
+    cr_assert_eq(frame->rows_count, 2);
+    cr_expect_eq(frame->lines[0], 2);
+    cr_expect_eq(frame->lines[1], 7);
+    cr_expect_eq(errors.received_count, 5);
+    cr_expect_eq(errors.accepted_count, 2);
+    cr_expect_eq(errors.rejected_count, 3);
+    cr_assert_eq(errors.rejected_kept, 3);
+    const struct decode_rejected *aside = &errors.rejected[1];
+    cr_expect_eq(aside->line, 3);
+    cr_expect(aside->stands_alone);
+    cr_expect_not(errors.rejected[0].stands_alone);
+    cr_expect_eq(aside->operation, FRAME_INSERT);
+    cr_expect_eq(strncmp((const char *)aside->payload.data, "{\"id\":\"b\",\"zip\":null", 20), 0);
+    cr_expect_eq(aside->payload.data[aside->payload.size - 1], '}');
+    const struct decode_error *error = &errors.items[aside->errors_first];
+    cr_expect_eq(error->code, DECODE_EXPECTATION);
+    cr_expect_str_eq(error->pointer, "/zip");
+    cr_expect_str_eq(error->message, "does not meet the expectation 'no zip'");
+    cr_expect_str_eq(decode_code_name(error->code), "expectation");
 }
