@@ -6,6 +6,7 @@
 #include "storage/base/clock.h"
 #include "storage/base/fault.h"
 #include "storage/base/file.h"
+#include "storage/base/mem.h"
 #include "storage/catalog/private.h"
 #include "storage/catalog/source_rows.h"
 
@@ -35,6 +36,9 @@ static const char sql_tally[] =
     " max(CASE WHEN b.state = 4 THEN b.id END)"
     " FROM source_steps AS s LEFT JOIN batches AS b ON b.id = s.batch"
     " WHERE s.run_id = ? AND s.task_key = ?";
+static const char sql_versions[] =
+    "SELECT DISTINCT b.state, b.version FROM source_steps AS s JOIN batches AS b ON b.id = s.batch"
+    " WHERE s.run_id = ? AND b.table_uuid = ?";
 static const char sql_orphan[] =
     "SELECT s.step FROM source_steps AS s LEFT JOIN batches AS b ON b.id = s.batch"
     " WHERE s.batch IS NOT NULL AND b.id IS NULL LIMIT 1";
@@ -209,6 +213,84 @@ enum err_code source_tally(struct catalog *catalog, int64_t run_id, const char *
         TRY(add_tally(store, run_id, task_key, &tally, err));
     }
     *tally_out = tally;
+    return ERR_OK;
+}
+
+static enum err_code add_versions(struct store *store, int64_t run_id, const struct id *table,
+                                  struct source_versions *versions, size_t *capacity,
+                                  struct err *err)
+{
+    CLEANUP(query_end) struct query query = {0};
+    TRY(query_begin(store, sql_versions, &query, err));
+    query_bind_integer(&query, run_id);
+    query_bind_id(&query, table);
+    for (;;) {
+        bool row = false;
+        TRY(query_next(&query, &row, err));
+        if (!row) {
+            return ERR_OK;
+        }
+        int64_t version = query_integer(&query, 1);
+        versions->unfinished_count += query_integer(&query, 0) == BATCH_DURABLE;
+        if (version < 0) {
+            continue;
+        }
+        if (versions->count == *capacity) {
+            *capacity = *capacity * 2 + 16;
+            versions->items = mem_resize(versions->items, *capacity, sizeof *versions->items);
+        }
+        versions->items[versions->count++] = version;
+    }
+}
+
+static int compare_versions(const void *a, const void *b)
+{
+    int64_t left = *(const int64_t *)a;
+    int64_t right = *(const int64_t *)b;
+    return (left > right) - (left < right);
+}
+
+/* A version may hold batches of two pieces. */
+static void sort_versions(struct source_versions *versions)
+{
+    if (versions->count == 0) {
+        return;
+    }
+    qsort(versions->items, versions->count, sizeof *versions->items, compare_versions);
+    size_t kept = 1;
+    for (size_t i = 1; i < versions->count; i++) {
+        if (versions->items[i] != versions->items[kept - 1]) {
+            versions->items[kept++] = versions->items[i];
+        }
+    }
+    versions->count = kept;
+}
+
+enum err_code source_run_versions(struct catalog *catalog, int64_t run_id, const struct id *table,
+                                  struct source_versions *versions_out, struct err *err)
+{
+    struct source_versions versions = {0};
+    size_t capacity = 0;
+    int64_t numbers[CATALOG_PIECES_MAX];
+    size_t count = pieces_numbers(catalog, numbers);
+    enum err_code code = ERR_OK;
+    CLEANUP(reader_drop) struct reader *reader = reader_take(catalog);
+    for (size_t i = 0; i < count && code == ERR_OK; i++) {
+        struct store *store = NULL;
+        code = reader_piece(reader, numbers[i], &store, err);
+        if (code == ERR_OK) {
+            code = add_versions(store, run_id, table, &versions, &capacity, err);
+        } else if (code == ERR_NOT_FOUND) {
+            err_clear(err); /* dropped: runs of its time are over */
+            code = ERR_OK;
+        }
+    }
+    if (code != ERR_OK) {
+        mem_free(versions.items);
+        return code;
+    }
+    sort_versions(&versions);
+    *versions_out = versions;
     return ERR_OK;
 }
 

@@ -77,3 +77,12 @@ struct source_tally {
 /* Steps that `run_id` and `task_key` took, in every attempt. */
 enum err_code source_tally(struct catalog *catalog, int64_t run_id, const char *task_key,
                            struct source_tally *tally_out, struct err *err) MUST_USE;
+
+/* Which versions of one table hold the batches that a run brought, by any of its tasks. */
+struct source_versions {
+    int64_t *items; /* ascending, each once; mem_free */
+    size_t count;
+    int64_t unfinished_count; /* 0 = all that are to be in the table are */
+};
+enum err_code source_run_versions(struct catalog *catalog, int64_t run_id, const struct id *table,
+                                  struct source_versions *versions_out, struct err *err) MUST_USE;

@@ -130,6 +130,37 @@ Test(sources, tells_what_a_task_came_to)
     cr_expect_eq(tally.steps_count, 0);
 }
 
+static void expect_versions(int64_t run_id, const struct id *table, size_t count,
+                            int64_t unfinished)
+{
+    struct err err = {0};
+    struct source_versions versions = {0};
+    cr_assert_eq(source_run_versions(fixture.catalog, run_id, table, &versions, &err), ERR_OK, "%s",
+                 err.msg);
+    cr_expect_eq(versions.count, count);
+    cr_expect_eq(versions.unfinished_count, unfinished);
+    for (size_t i = 0; i < versions.count; i++) {
+        cr_expect_eq(versions.items[i], 7, "as fixture_outcome says");
+    }
+    mem_free(versions.items);
+}
+
+Test(sources, tells_the_versions_that_hold_what_a_run_brought)
+{
+    const struct id nobody = id_new_random();
+    expect_versions(RUN, &fixture.table, 0, 0);
+    cr_assert_eq(bring(1, 1, ""), ERR_OK);
+    cr_assert_eq(bring(2, 1, ""), ERR_OK);
+    expect_versions(RUN, &fixture.table, 0, 1); /* of a state each */
+    finish_all(BATCH_INDEXED);
+    cr_assert_eq(bring(1, 2, ""), ERR_OK);
+    expect_versions(RUN, &fixture.table, 1, 1);
+    finish_all(BATCH_FAILED);
+    expect_versions(RUN, &fixture.table, 1, 0);
+    expect_versions(RUN + 1, &fixture.table, 0, 0);
+    expect_versions(RUN, &nobody, 0, 0);
+}
+
 /* ---- pieces ---- */
 
 Test(sources, positions_outlive_the_pieces_they_stood_in)
