@@ -4,10 +4,9 @@
 #include "server/cli/run_view.h"
 
 #include "server/cli/command.h"
-#include "storage/base/mem.h"
+#include "server/cli/run_tree.h"
 #include "storage/base/text.h"
 
-#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -293,185 +292,16 @@ void run_view_run(const struct json *run, int64_t now_us, struct buffer *text)
     }
 }
 
-/* ---- the tree ---- */
-
-/* One line of the picture: a task, or an iteration of one. */
-struct row {
-    const struct json *task;
-    size_t level;
-    bool hidden;
-};
-
-/* The tasks and iterations of a run, and how tasks hang below each other. */
-struct tree {
-    const struct json *tasks;
-    size_t count;
-    size_t *level;  /* [count] how many stand above it */
-    size_t *parent; /* [count] the deepest dependency, or the for_each; count = none */
-    size_t *first;  /* [count + 1] first child; of `count`: the first root; count = none */
-    size_t *next;   /* [count] next sibling; count = none */
-    size_t *last;   /* [count + 1] last child, while the tree is being built */
-    struct row *rows;
-    size_t rows_count;
-};
-
-struct named {
-    const char *key;
-    size_t index;
-};
-
-static int compare_named(const void *a, const void *b)
-{
-    const struct named *x = a;
-    const struct named *y = b;
-    return strcmp(x->key, y->key);
-}
-
-static bool is_iteration(const struct json *task)
-{
-    int64_t iteration = -1;
-    return json_as_integer(json_get(task, "iteration"), &iteration) && iteration >= 0;
-}
-
-/* The task of this key; `count` when there is none. */
-static size_t find(const struct tree *tree, const struct named *names, size_t names_count,
-                   const char *key)
-{
-    const struct named wanted = {.key = key};
-    const struct named *found =
-        names_count > 0 ? bsearch(&wanted, names, names_count, sizeof *names, compare_named) : NULL;
-    return found != NULL ? found->index : tree->count;
-}
-
-/* The task that another one hangs below, by its key, is the deepest of these. */
-static size_t deepest_dependency(const struct tree *tree, const struct named *names,
-                                 size_t names_count, const struct json *task)
-{
-    size_t deepest = tree->count;
-    const struct json *dependencies = json_get(task, "depends_on");
-    for (size_t i = 0; i < json_count(dependencies); i++) {
-        size_t other =
-            find(tree, names, names_count, command_text(json_at(dependencies, i), "task_key"));
-        if (other != tree->count &&
-            (deepest == tree->count || tree->level[other] >= tree->level[deepest])) {
-            deepest = other;
-        }
-    }
-    return deepest;
-}
-
-/*
- * Levels first: a task is one deeper than the deepest it waits for, found by passes until
- * nothing changes (one and a last, when dependencies stand before what waits for them). A graph
- * with a cycle, which no server accepts, is shown flat.
- */
-static void find_parents(struct tree *tree, const struct named *names, size_t names_count)
-{
-    bool changed = true;
-    for (size_t pass = 0; changed && pass <= tree->count; pass++) {
-        changed = false;
-        for (size_t i = 0; i < tree->count; i++) {
-            const struct json *task = json_at(tree->tasks, i);
-            size_t parent = is_iteration(task)
-                                ? find(tree, names, names_count, command_text(task, "task_key"))
-                                : deepest_dependency(tree, names, names_count, task);
-            size_t level = parent != tree->count ? tree->level[parent] + 1 : 0;
-            changed = changed || level != tree->level[i];
-            tree->level[i] = level;
-            tree->parent[i] = parent;
-        }
-    }
-    for (size_t i = 0; changed && i < tree->count; i++) {
-        tree->parent[i] = tree->count;
-    }
-}
-
-static void link_children(struct tree *tree)
-{
-    size_t none = tree->count;
-    for (size_t i = 0; i <= tree->count; i++) {
-        tree->first[i] = none;
-        tree->last[i] = none;
-    }
-    for (size_t i = 0; i < tree->count; i++) {
-        size_t parent = tree->parent[i];
-        tree->next[i] = none;
-        if (tree->last[parent] == none) {
-            tree->first[parent] = i;
-        } else {
-            tree->next[tree->last[parent]] = i;
-        }
-        tree->last[parent] = i;
-    }
-}
-
-/* Rows in the order of a walk that goes down first. */
-static void order_rows(struct tree *tree)
-{
-    size_t none = tree->count;
-    size_t level = 0;
-    size_t at = tree->first[none];
-    while (at != none) {
-        assert(tree->rows_count < tree->count);
-        tree->rows[tree->rows_count++] = (struct row){json_at(tree->tasks, at), level, false};
-        if (tree->first[at] != none) {
-            at = tree->first[at];
-            level++;
-            continue;
-        }
-        while (tree->next[at] == none && tree->parent[at] != none) {
-            at = tree->parent[at];
-            level--;
-        }
-        at = tree->next[at];
-    }
-}
-
-static void tree_init(struct tree *tree, const struct json *run)
-{
-    *tree = (struct tree){.tasks = json_get(run, "tasks")};
-    tree->count = json_count(tree->tasks);
-    tree->level = mem_zeroed(tree->count + 1, sizeof *tree->level);
-    tree->parent = mem_zeroed(tree->count + 1, sizeof *tree->parent);
-    tree->first = mem_zeroed(tree->count + 1, sizeof *tree->first);
-    tree->next = mem_zeroed(tree->count + 1, sizeof *tree->next);
-    tree->last = mem_zeroed(tree->count + 1, sizeof *tree->last);
-    tree->rows = mem_zeroed(tree->count + 1, sizeof *tree->rows);
-    CLEANUP(mem_cleanup) struct named *names = mem_zeroed(tree->count + 1, sizeof *names);
-    size_t names_count = 0;
-    for (size_t i = 0; i < tree->count; i++) {
-        const struct json *task = json_at(tree->tasks, i);
-        if (!is_iteration(task)) {
-            names[names_count++] = (struct named){command_text(task, "task_key"), i};
-        }
-    }
-    qsort(names, names_count, sizeof *names, compare_named);
-    find_parents(tree, names, names_count);
-    link_children(tree);
-    order_rows(tree);
-}
-
-static void tree_deinit(struct tree *tree)
-{
-    mem_free(tree->level);
-    mem_free(tree->parent);
-    mem_free(tree->first);
-    mem_free(tree->next);
-    mem_free(tree->last);
-    mem_free(tree->rows);
-    *tree = (struct tree){0};
-}
-
 /* ---- the picture ---- */
 
 /* How soon a row is left out when there is no room: the higher, the sooner. 0 = last. */
 enum { RANK_NOW, RANK_WAITING, RANK_BLOCKED, RANK_FINE, RANK_FINE_ITERATION, RANK_COUNT };
 
-static int rank_of(const struct row *row)
+static int rank_of(const struct run_tree_row *row)
 {
     const char *state = run_view_state(row->task);
     if (is_fine(state)) {
-        return is_iteration(row->task) ? RANK_FINE_ITERATION : RANK_FINE;
+        return run_tree_is_iteration(row->task) ? RANK_FINE_ITERATION : RANK_FINE;
     }
     if (is_running(state) || is_bad(state)) {
         return RANK_NOW;
@@ -480,13 +310,14 @@ static int rank_of(const struct row *row)
 }
 
 /* Hide rows until `room` of them are left; returns how many are hidden. */
-static size_t hide_rows(struct tree *tree, size_t room)
+static size_t hide_rows(struct run_tree *tree, size_t room)
 {
     size_t shown = tree->rows_count;
     for (int rank = RANK_COUNT - 1; rank >= 0 && shown > room; rank--) {
         for (size_t i = 0; i < tree->rows_count && shown > room; i++) {
             /* what is done goes from the top, what waits from the bottom */
-            struct row *row = &tree->rows[rank >= RANK_FINE ? i : tree->rows_count - 1 - i];
+            struct run_tree_row *row =
+                &tree->rows[rank >= RANK_FINE ? i : tree->rows_count - 1 - i];
             if (!row->hidden && rank_of(row) == rank) {
                 row->hidden = true;
                 shown--;
@@ -539,20 +370,20 @@ static void pad(struct buffer *line, size_t column)
     }
 }
 
-static size_t indent_of(const struct row *row)
+static size_t indent_of(const struct run_tree_row *row)
 {
     size_t level = row->level < INDENT_LEVELS_MAX ? row->level : INDENT_LEVELS_MAX;
     return INDENT * (level + 1);
 }
 
 /* The column where states begin: behind the widest name that is shown. */
-static size_t name_columns(const struct tree *tree)
+static size_t name_columns(const struct run_tree *tree)
 {
     size_t widest = 0;
     struct buffer name;
     buffer_init(&name, LINE_BYTES_MAX);
     for (size_t i = 0; i < tree->rows_count; i++) {
-        const struct row *row = &tree->rows[i];
+        const struct run_tree_row *row = &tree->rows[i];
         buffer_reset(&name);
         put_name(row->task, &name);
         size_t columns = row->hidden ? 0 : indent_of(row) + name.size;
@@ -562,14 +393,14 @@ static size_t name_columns(const struct tree *tree)
     return (widest < KEY_COLUMNS_MAX ? widest : KEY_COLUMNS_MAX) + 2;
 }
 
-static void draw_rows(const struct tree *tree, const struct run_view_options *options,
+static void draw_rows(const struct run_tree *tree, const struct run_view_options *options,
                       size_t columns, struct buffer *text)
 {
     size_t states_at = name_columns(tree);
     struct buffer line;
     buffer_init(&line, LINE_BYTES_MAX);
     for (size_t i = 0; i < tree->rows_count; i++) {
-        const struct row *row = &tree->rows[i];
+        const struct run_tree_row *row = &tree->rows[i];
         if (row->hidden) {
             continue;
         }
@@ -592,8 +423,8 @@ void run_view_draw(const struct json *run, const struct run_view_options *option
     size_t columns =
         options->columns > RUN_VIEW_COLUMNS_MIN ? options->columns : RUN_VIEW_COLUMNS_MIN;
     size_t lines = options->lines > RUN_VIEW_LINES_MIN ? options->lines : RUN_VIEW_LINES_MIN;
-    struct tree tree;
-    tree_init(&tree, run);
+    struct run_tree tree;
+    run_tree_init(&tree, run);
     struct buffer line;
     buffer_init(&line, LINE_BYTES_MAX);
     run_view_run(run, options->now_us, &line);
@@ -610,5 +441,5 @@ void run_view_draw(const struct json *run, const struct run_view_options *option
     }
     *lines_out = 1 + tree.rows_count - hidden + (hidden > 0 ? 1 : 0);
     buffer_deinit(&line);
-    tree_deinit(&tree);
+    run_tree_deinit(&tree);
 }
