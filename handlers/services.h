@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 struct audit;
+struct breakers;
 struct catalog;
 struct journal;
 struct roots;
@@ -40,6 +41,7 @@ struct services {
     const struct secret_keys *keys;
     const struct roots *source_roots; /* what jobs may read and write of the file system */
     const struct roots *export_roots;
+    struct breakers *breakers;         /* of the servers that jobs and webhooks talk to */
     struct waiting_room *waiting_room; /* handlers/waiting_room.h */
     services_wake_fn *wake_lane;
     void *wake_arg;

@@ -110,6 +110,9 @@ static const struct setting settings[] = {
          "folders whose files jobs may read, separated by ':'; empty = none"),
     TEXT("export-roots", export_roots, "",
          "folders below which jobs may write files, separated by ':'; empty = none"),
+    TEXT("outgoing-allow", outgoing_allow, "",
+         "addresses or CIDR blocks, each with an optional :port (IPv6 then in brackets), separated "
+         "by ',', that requests of jobs and webhooks may reach beside public ones over TLS"),
     INTEGER("stop-seconds", stop_seconds, "s", "8", 1, 9,
             "time for requests in flight after SIGTERM"),
 };

@@ -54,6 +54,7 @@ struct config {
     int64_t refresh_interval_milliseconds;
     char source_roots[CONFIG_TEXT_BYTES];
     char export_roots[CONFIG_TEXT_BYTES];
+    char outgoing_allow[CONFIG_TEXT_BYTES];
     int64_t stop_seconds;
     /* derived by config_load */
     char host[CONFIG_HOST_BYTES];

@@ -19,6 +19,8 @@
 #include "storage/catalog/tables.h"
 #include "storage/columns/schema.h"
 #include "storage/journal/journal.h"
+#include "storage/remote/breaker.h"
+#include "storage/remote/client.h"
 #include "storage/snapshot/table.h"
 #include "storage/snapshot/tables.h"
 #include "workers/workers.h"
@@ -32,6 +34,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static const char user_agent[] = "sluice/0.1.0"; /* how we name ourselves to other servers */
+
 enum { START_ARENA_BYTES = 256 << 20, TABLES_PAGE = 100 };
 
 struct instance {
@@ -40,6 +44,8 @@ struct instance {
     int lock_fd;
     struct roots *source_roots;
     struct roots *export_roots;
+    struct breakers *breakers;
+    struct remote *remote;
     struct secret_keys *keys;
     struct catalog *catalog;
     struct journal *journal;
@@ -106,6 +112,34 @@ static enum err_code open_roots(struct instance *instance, struct err *err)
     TRY(roots_check_apart(instance->source_roots, instance->data, err));
     TRY(roots_open(options->export_roots, "export-roots", &instance->export_roots, err));
     return roots_check_apart(instance->export_roots, instance->data, err);
+}
+
+/* ---- other servers ---- */
+
+static void log_breaker(void *arg, const char *name, enum breaker_state state, const char *reason)
+{
+    (void)arg;
+    struct log_line line;
+    bool closed = state == BREAKER_CLOSED;
+    log_begin(&line, closed ? LOG_INFO : LOG_WARN,
+              closed                  ? "a circuit breaker closed"
+              : state == BREAKER_OPEN ? "a circuit breaker opened"
+                                      : "a circuit breaker tries one request");
+    log_text(&line, LOG_ORIGIN, name);
+    log_text(&line, LOG_ERROR_TEXT, closed ? NULL : reason);
+    log_end(&line);
+}
+
+static enum err_code open_remote(struct instance *instance, struct err *err)
+{
+    const struct breakers_options breakers_options = {.changed = log_breaker};
+    instance->breakers = breakers_new(&breakers_options);
+    const struct remote_options remote_options = {
+        .allow = instance->options.outgoing_allow,
+        .user_agent = user_agent,
+        .breakers = instance->breakers,
+    };
+    return remote_open(&remote_options, &instance->remote, err);
 }
 
 /* ---- stores ---- */
@@ -366,6 +400,7 @@ static enum err_code start_services(struct instance *instance, struct err *err)
     services->keys = instance->keys;
     services->source_roots = instance->source_roots;
     services->export_roots = instance->export_roots;
+    services->breakers = instance->breakers;
     services->wake_lane = wake_lane;
     services->wake_arg = instance;
     services->wait_seconds_max = options->wait_seconds_max;
@@ -427,6 +462,9 @@ enum err_code instance_open(const struct instance_options *options, struct insta
         code = open_roots(instance, err);
     }
     if (code == ERR_OK) {
+        code = open_remote(instance, err);
+    }
+    if (code == ERR_OK) {
         code = open_stores(instance, err);
     }
     if (code == ERR_OK) {
@@ -466,6 +504,8 @@ void instance_close(struct instance **instance)
     journal_close(&closed->dead_letters);
     journal_close(&closed->journal);
     secret_keys_close(&closed->keys);
+    remote_close(&closed->remote);
+    breakers_free(&closed->breakers);
     roots_close(&closed->export_roots);
     roots_close(&closed->source_roots);
     file_close(&closed->lock_fd);

@@ -44,6 +44,8 @@ struct instance_options {
     int64_t refresh_interval_us;
     const char *source_roots; /* folders that jobs read from, as roots_open takes them */
     const char *export_roots; /* folders that jobs write below */
+    const char
+        *outgoing_allow; /* addresses that outgoing requests may reach, as address.h has it */
 };
 
 /*
@@ -52,7 +54,8 @@ struct instance_options {
  * Errors:  ERR_BUSY another process has the directory; ERR_FORBIDDEN secrets or
  *          directory are open to others (says which and how to close them), or a
  *          root of jobs and the directory lie inside each other;
- *          ERR_NOT_FOUND, ERR_INVALID, ERR_UNSUPPORTED such a root;
+ *          ERR_NOT_FOUND, ERR_INVALID, ERR_UNSUPPORTED such a root; ERR_INVALID
+ *          outgoing_allow;
  *          ERR_CORRUPT; ERR_NO_SPACE; ERR_IO.
  * Thread:  once in a process: fatal signals are noted from here on.
  */

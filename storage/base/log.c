@@ -49,6 +49,7 @@ static const char *const key_names[LOG_KEY_COUNT] = {
     [LOG_PATH] = "path",
     [LOG_JOB] = "job_id",
     [LOG_RUN] = "run_id",
+    [LOG_ORIGIN] = "origin",
 };
 
 /* Closes a line; the room for the longer one is kept free while values are added. */

@@ -190,9 +190,11 @@ static void change_file(const char *sql)
 
 Test(secrets, are_bound_to_their_row)
 {
-    static const char *const changes[] = {
+    static const char copied[] =
         "UPDATE secrets SET sealed = (SELECT sealed FROM secrets WHERE name = 'other')"
-        " WHERE name = 'mine'",
+        " WHERE name = 'mine'";
+    static const char *const changes[] = {
+        copied,
         "UPDATE secrets SET version = version + 1 WHERE name = 'mine'",
         "UPDATE secrets SET sealed = zeroblob(64) WHERE name = 'mine'",
         "UPDATE secrets SET sealed = x'' WHERE name = 'mine'",
