@@ -228,8 +228,7 @@ static bool starts_with(struct span body, const char *bytes, size_t size)
     return body.size >= size && memcmp(body.data, bytes, size) == 0;
 }
 
-/* Skip a UTF-8 byte order mark; refuse the marks, and the look, of wider encodings. */
-static enum err_code check_encoding(struct span *body, struct err *err)
+enum err_code decode_check_encoding(struct span *body, struct err *err)
 {
     bool marked = starts_with(*body, "\xfe\xff", 2) || starts_with(*body, "\xff\xfe", 2);
     /* the first character of every form is ASCII: a zero beside it is half of a wider unit */
@@ -260,7 +259,9 @@ static enum err_code parse(struct decoder *decoder, struct span body, struct err
 
 static enum err_code decode_into(struct decoder *decoder, struct span body, struct err *err)
 {
-    TRY(check_encoding(&body, err));
+    if (!decoder->options.is_part) {
+        TRY(decode_check_encoding(&body, err));
+    }
     TRY(parse(decoder, body, err));
     if (decoder->errors->received_count == 0) {
         return err_set(err, ERR_INVALID, "the body has no records");

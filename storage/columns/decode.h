@@ -62,6 +62,9 @@ struct decode_options {
     int64_t records_max;            /* 0 = DECODE_RECORDS_MAX */
     int64_t record_bytes_max;       /* of one raw record; 0 = DECODE_RECORD_BYTES_MAX */
     int64_t frame_bytes_max;        /* of the value slots; 0 = DECODE_FRAME_BYTES_MAX */
+    /* of a piece of a longer stream (split.h) */
+    bool is_part;        /* the start of the stream was looked at already: no byte order mark */
+    int64_t line_offset; /* added to every number of a line or element */
 };
 
 /* Why a record is rejected; the names are part of the API. */

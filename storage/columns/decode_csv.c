@@ -367,7 +367,7 @@ enum err_code decode_csv(struct decoder *decoder, struct span body, struct err *
         .decoder = decoder,
         .end = body.data + body.size,
         .columns = mem_zeroed(decoder->fields_count + 1, sizeof *parser.columns),
-        .line = 1,
+        .line = 1 + decoder->options.line_offset,
     };
     buffer_init(&parser.unescaped, body.size + 1);
     return read_csv(&parser, body, err);

@@ -252,7 +252,8 @@ static enum err_code read_line_record(struct json_parser *parser, const uint8_t 
 static enum err_code read_lines(struct json_parser *parser, struct err *err)
 {
     const uint8_t *start = parser->body;
-    for (int64_t line = 1; start < parser->readable_end; line++) {
+    int64_t first = 1 + parser->decoder->options.line_offset;
+    for (int64_t line = first; start < parser->readable_end; line++) {
         size_t left = (size_t)(parser->readable_end - start);
         const uint8_t *feed = memchr(start, '\n', left);
         parser->end = feed != NULL ? feed : parser->readable_end;
@@ -291,6 +292,10 @@ static enum err_code broken_body(const struct json_parser *parser, int64_t eleme
         start = feed + 1;
     }
     long long column = (long long)(parser->fault_at - start) + 1;
+    if (parser->decoder->options.is_part) {
+        /* lines before it are not known */
+        return err_set(err, ERR_INVALID, "element %lld: %s", (long long)element, parser->fault);
+    }
     if (element == 0) {
         return err_set(err, ERR_INVALID, "line %lld, byte %lld: %s", (long long)line, column,
                        parser->fault);
@@ -332,7 +337,7 @@ static enum err_code read_elements(struct json_parser *parser, const uint8_t **p
         (*p)++;
         return ERR_OK;
     }
-    for (int64_t element = 1;; element++) {
+    for (int64_t element = 1 + parser->decoder->options.line_offset;; element++) {
         TRY(read_element(parser, p, element, err));
         *p = json_skip_space(parser, *p);
         uint8_t c = json_peek(parser, *p);
@@ -355,7 +360,7 @@ static enum err_code read_array(struct json_parser *parser, struct err *err)
         return ERR_OK; /* no records, which the caller refuses */
     }
     if (*p == '{') {
-        TRY(read_element(parser, &p, 1, err));
+        TRY(read_element(parser, &p, 1 + parser->decoder->options.line_offset, err));
     } else if (*p == '[') {
         p++;
         TRY(read_elements(parser, &p, err));

@@ -1,7 +1,7 @@
 /*
  * The byte scans under the decoders, sixteen bytes a step where the machine has
  * SSE2 (every x86-64 does) and byte by byte elsewhere. Both forms stop at the
- * same byte; private to the decoders and encode_csv.c.
+ * same byte; private to the decoders, split_scan.c and encode_csv.c.
  */
 #pragma once
 

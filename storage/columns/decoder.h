@@ -140,6 +140,12 @@ void decoder_check_text(struct decoder *decoder, size_t index, struct span text)
  */
 bool decoder_check_length(struct decoder *decoder, size_t index, struct span text);
 
+/*
+ * Skip a UTF-8 byte order mark; refuse the marks, and the look, of wider encodings.
+ * Errors: ERR_INVALID.
+ */
+enum err_code decode_check_encoding(struct span *body, struct err *err) MUST_USE;
+
 /* The parsers. `body` comes without byte order mark. Errors: as decode_body. */
 enum err_code decode_ndjson(struct decoder *decoder, struct span body, struct err *err) MUST_USE;
 enum err_code decode_json_array(struct decoder *decoder, struct span body,

@@ -37,8 +37,8 @@ sodium.h: storage/base/secret.c storage/base/hash.c
 gnutls/: storage/base/hash.c server/*
 xxhash.h: storage/base/hash.c
 curl/: storage/object/s3.c storage/remote/client.c server/cli/client.c
-zstd: storage/parquet/codec.c storage/columns/inflate.c storage/columns/deflate.c storage/columns/frame_codec.c
-zlib.h: storage/base/hash.c storage/parquet/codec.c storage/columns/inflate.c storage/columns/deflate.c storage/remote/gunzip.c
+zstd: storage/parquet/codec.c storage/columns/inflate.c storage/columns/inflate_stream.c storage/columns/deflate.c storage/columns/frame_codec.c
+zlib.h: storage/base/hash.c storage/parquet/codec.c storage/columns/inflate.c storage/columns/inflate_stream.c storage/columns/deflate.c storage/remote/gunzip.c
 snappy-c.h: storage/parquet/codec.c
 lz4: storage/parquet/codec.c
 brotli/: storage/parquet/codec.c

@@ -1,13 +1,51 @@
 /*
- * Target: inflate_body. The first byte chooses the encoding, the rest is the body.
+ * Target: inflate_body, and the inflater, which must come to the same in steps. The
+ * first byte chooses encoding and steps, the rest is the body.
  */
 #include "storage/columns/inflate.h"
+#include "storage/columns/inflate_stream.h"
 
 #include <assert.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { BYTES_MAX = 2 << 20 };
+
+/* Errors: also ERR_TOO_LARGE once more than BYTES_MAX came out. */
+static enum err_code inflate_in_steps(struct span body, enum content_encoding encoding, size_t step,
+                                      struct buffer *plain, struct err *err)
+{
+    CLEANUP(inflater_close) struct inflater *inflater = NULL;
+    TRY(inflater_open(encoding, &inflater, err));
+    while (body.size > 0) {
+        struct span piece = span_of(body.data, body.size < step ? body.size : step);
+        body = span_of(body.data + piece.size, body.size - piece.size);
+        size_t size = 0;
+        do {
+            uint8_t out[1000];
+            TRY(inflater_step(inflater, &piece, out, sizeof out, &size, err));
+            buffer_append(plain, out, size);
+            TRY(buffer_check(plain, "the body", err));
+        } while (size > 0);
+        assert(piece.size == 0);
+    }
+    return inflater_end(inflater, err);
+}
+
+static void compare(struct span body, enum content_encoding encoding, size_t step,
+                    enum err_code code, const struct buffer *plain)
+{
+    CLEANUP(buffer_deinit) struct buffer stepped;
+    struct err err = {0};
+    buffer_init(&stepped, BYTES_MAX);
+    enum err_code stepped_code = inflate_in_steps(body, encoding, step, &stepped, &err);
+    if (code == ERR_OK) {
+        assert(stepped_code == ERR_OK);
+        assert(span_equal(buffer_span(&stepped), buffer_span(plain)));
+    } else if (code == ERR_INVALID) {
+        assert(stepped_code != ERR_OK);
+    }
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -18,7 +56,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct span body = span_of(data + 1, size - 1);
     CLEANUP(buffer_deinit) struct buffer plain = {0};
     struct err err = {0};
-    if (inflate_body(body, encoding, BYTES_MAX, INFLATE_RATIO_MAX, &plain, &err) == ERR_OK) {
+    enum err_code code = inflate_body(body, encoding, BYTES_MAX, INFLATE_RATIO_MAX, &plain, &err);
+    compare(body, encoding, (size_t)(data[0] >> 1) + 1, code, &plain);
+    if (code == ERR_OK) {
         assert(plain.size <= BYTES_MAX);
         assert(plain.size <= INFLATE_RATIO_FREE_BYTES ||
                plain.size <= body.size * INFLATE_RATIO_MAX);
