@@ -336,6 +336,60 @@ void json_write_pointer(struct buffer *pointer, const char *name)
     }
 }
 
+/* Does a step of a pointer, escapes and all, spell the name? */
+static bool spells(struct span step, const char *name)
+{
+    for (size_t i = 0; i < step.size; i++, name++) {
+        char wanted = (char)step.data[i];
+        if (wanted == '~') {
+            i++;
+            if (i == step.size || (step.data[i] != '0' && step.data[i] != '1')) {
+                return false;
+            }
+            wanted = step.data[i] == '0' ? '~' : '/';
+        }
+        if (*name != wanted || wanted == '\0') {
+            return false;
+        }
+    }
+    return *name == '\0';
+}
+
+static const struct json *step_into(const struct json *value, struct span step)
+{
+    if (is_kind(value, JSON_KIND_OBJECT)) {
+        for (uint32_t i = 0; i < value->children.count; i++) {
+            if (spells(step, value->children.members[i].name)) {
+                return value->children.members[i].value;
+            }
+        }
+        return NULL;
+    }
+    int64_t index = 0;
+    /* spec: RFC 6901 4 — an index has no leading zeros; "-" is no element that exists */
+    bool plain = step.size > 0 && step.data[0] != '-' && (step.size == 1 || step.data[0] != '0');
+    if (!is_kind(value, JSON_KIND_ARRAY) || !plain || !text_parse_int64(step, &index)) {
+        return NULL;
+    }
+    return json_at(value, (size_t)index);
+}
+
+const struct json *json_find(const struct json *root, struct span pointer)
+{
+    const struct json *value = root;
+    while (value != NULL && pointer.size > 0) {
+        if (pointer.data[0] != '/') {
+            return NULL;
+        }
+        pointer = span_of(pointer.data + 1, pointer.size - 1);
+        const uint8_t *slash = pointer.size > 0 ? memchr(pointer.data, '/', pointer.size) : NULL;
+        size_t size = slash != NULL ? (size_t)(slash - pointer.data) : pointer.size;
+        value = step_into(value, span_of(pointer.data, size));
+        pointer = span_of(pointer.data + size, pointer.size - size);
+    }
+    return value;
+}
+
 static enum err_code refuse_name(const char *pointer, const char *name, struct err *err)
 {
     CLEANUP(buffer_deinit) struct buffer place;

@@ -104,6 +104,12 @@ void json_write(const struct json *value, struct buffer *buffer);
 /* The same with two-space indentation, for people. */
 void json_write_pretty(const struct json *value, struct buffer *buffer);
 
+/*
+ * The value a JSON pointer (RFC 6901) leads to: "" the root itself, "/data/0/id". NULL
+ * when there is none, or when the pointer is not one.
+ */
+const struct json *json_find(const struct json *root, struct span pointer);
+
 /* Append one step of a JSON pointer (RFC 6901): "/" and the name, escaped. */
 void json_write_pointer(struct buffer *pointer, const char *name);
 

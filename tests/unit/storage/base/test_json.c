@@ -317,3 +317,54 @@ Test(json, equal)
     cr_expect(json_equals(NULL, null));
     cr_expect(json_equals(NULL, NULL));
 }
+
+/* spec: RFC 6901 section 5, and what it forbids */
+Test(json, a_pointer_leads_to_one_value)
+{
+    CLEANUP(json_free)
+    struct json *root =
+        parse("{\"foo\":[\"bar\",\"baz\"],\"\":0,\"a/b\":1,\"c%d\":2,\"e^f\":3,"
+              "\"k\\\"l\":6,\" \":7,\"m~n\":8,\"deep\":[{\"x\":[[9]]}],\"n\":null}");
+    static const struct {
+        const char *pointer;
+        const char *value; /* NULL = none */
+    } cases[] = {
+        {"/foo", "[\"bar\",\"baz\"]"},
+        {"/foo/0", "\"bar\""},
+        {"/", "0"},
+        {"/a~1b", "1"},
+        {"/c%d", "2"},
+        {"/e^f", "3"},
+        {"/k\"l", "6"},
+        {"/ ", "7"},
+        {"/m~0n", "8"},
+        {"/deep/0/x/0/0", "9"},
+        {"/n", "null"},
+        {"/foo/2", NULL},
+        {"/foo/00", NULL},
+        {"/foo/01", NULL},
+        {"/foo/-", NULL},
+        {"/foo/-1", NULL},
+        {"/foo/", NULL},
+        {"/foo/0/x", NULL},
+        {"/none", NULL},
+        {"/n/x", NULL},
+        {"foo", NULL},
+        {"/m~2n", NULL},
+        {"/m~", NULL},
+        {"/m~n", NULL},
+        {"/foo/99999999999999999999", NULL},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        const struct json *found = json_find(root, span_of_text(cases[i].pointer));
+        if (cases[i].value == NULL) {
+            cr_expect_null(found, "%s", cases[i].pointer);
+        } else {
+            CLEANUP(json_free) struct json *expected = parse(cases[i].value);
+            cr_expect_not_null(found, "%s", cases[i].pointer);
+            cr_expect(json_equals(found, expected), "%s", cases[i].pointer);
+        }
+    }
+    cr_expect_eq(json_find(root, span_of_text("")), root);
+    cr_expect_null(json_find(NULL, span_of_text("/x")));
+}
