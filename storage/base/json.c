@@ -357,10 +357,13 @@ static bool spells(struct span step, const char *name)
 
 static const struct json *step_into(const struct json *value, struct span step)
 {
-    if (is_kind(value, JSON_KIND_OBJECT)) {
-        for (uint32_t i = 0; i < value->children.count; i++) {
-            if (spells(step, value->children.members[i].name)) {
-                return value->children.members[i].value;
+    if (json_kind(value) == JSON_KIND_OBJECT) {
+        size_t position = 0;
+        const char *name = NULL;
+        const struct json *member = NULL;
+        while (json_member(value, &position, &name, &member)) {
+            if (spells(step, name)) {
+                return member;
             }
         }
         return NULL;
@@ -368,7 +371,7 @@ static const struct json *step_into(const struct json *value, struct span step)
     int64_t index = 0;
     /* spec: RFC 6901 4 — an index has no leading zeros; "-" is no element that exists */
     bool plain = step.size > 0 && step.data[0] != '-' && (step.size == 1 || step.data[0] != '0');
-    if (!is_kind(value, JSON_KIND_ARRAY) || !plain || !text_parse_int64(step, &index)) {
+    if (json_kind(value) != JSON_KIND_ARRAY || !plain || !text_parse_int64(step, &index)) {
         return NULL;
     }
     return json_at(value, (size_t)index);
