@@ -12,17 +12,19 @@
 #include "storage/base/metrics.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
 /* One parked exchange. */
 struct visitor {
     struct visitor *next;
     struct exchange *exchange;
-    struct id table;
+    struct id subject;
     int64_t deadline_us; /* monotonic */
     waiting_look_fn *look;
-    bool due; /* its table made progress, or it has not been looked at yet */
+    bool due; /* its subject made progress, or it has not been looked at yet */
 };
 
 struct waiting_room {
@@ -146,7 +148,7 @@ struct waiting_room *waiting_room_open(struct services *services)
     lock_init(&room->lock, LOCK_RANK_WAITERS);
     wake_init(&room->wake);
     room->parked = metric_register(METRIC_GAUGE, "sluice_waiting_requests", "",
-                                   "Requests that wait for a batch to be committed or indexed.");
+                                   "Requests that wait for a batch or a run.");
     int result = pthread_create(&room->thread, NULL, room_main, room);
     assert(result == 0);
     return room;
@@ -177,8 +179,8 @@ void waiting_room_close(struct waiting_room **room)
     *room = NULL;
 }
 
-bool waiting_room_park(struct waiting_room *room, struct exchange *exchange, const struct id *table,
-                       int64_t deadline_us, waiting_look_fn *look)
+bool waiting_room_park(struct waiting_room *room, struct exchange *exchange,
+                       const struct id *subject, int64_t deadline_us, waiting_look_fn *look)
 {
     CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&room->lock);
     (void)scope; /* held to the end */
@@ -189,7 +191,7 @@ bool waiting_room_park(struct waiting_room *room, struct exchange *exchange, con
     *visitor = (struct visitor){
         .next = room->visitors,
         .exchange = exchange,
-        .table = *table,
+        .subject = *subject,
         .deadline_us = deadline_us,
         .look = look,
         .due = true,
@@ -201,13 +203,13 @@ bool waiting_room_park(struct waiting_room *room, struct exchange *exchange, con
     return true;
 }
 
-void waiting_room_notify(struct waiting_room *room, const struct id *table)
+void waiting_room_notify(struct waiting_room *room, const struct id *subject)
 {
     CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&room->lock);
     (void)scope; /* held to the end */
     bool any = false;
     for (struct visitor *v = room->visitors; v != NULL; v = v->next) {
-        if (strcmp(v->table.text, table->text) == 0) {
+        if (strcmp(v->subject.text, subject->text) == 0) {
             v->due = true;
             any = true;
         }
@@ -216,6 +218,16 @@ void waiting_room_notify(struct waiting_room *room, const struct id *table)
     if (any) {
         wake_one(&room->wake);
     }
+}
+
+struct id waiting_room_run(int64_t run_id)
+{
+    struct id subject;
+    assert(run_id > 0);
+    assert(run_id < INT64_C(1) << 48);
+    (void)snprintf(subject.text, sizeof subject.text, "00000000-0000-8000-8000-%012" PRIx64,
+                   (uint64_t)run_id); /* fits; no table has an identity of version 8 */
+    return subject;
 }
 
 int64_t waiting_room_count(struct waiting_room *room)

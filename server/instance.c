@@ -453,6 +453,7 @@ enum err_code instance_open(const struct instance_options *options, struct insta
     instance->lock_fd = -1;
     lock_init(&instance->services.definitions, LOCK_RANK_DEFINITIONS);
     lock_init(&instance->services.roles, LOCK_RANK_DEFINITIONS);
+    lock_init(&instance->services.job_definitions, LOCK_RANK_DEFINITIONS);
     watch_fatal_signals();
     enum err_code code = secret_init(err);
     if (code == ERR_OK) {
@@ -509,6 +510,7 @@ void instance_close(struct instance **instance)
     roots_close(&closed->export_roots);
     roots_close(&closed->source_roots);
     file_close(&closed->lock_fd);
+    lock_deinit(&closed->services.job_definitions);
     lock_deinit(&closed->services.roles);
     lock_deinit(&closed->services.definitions);
     mem_free(closed->data);

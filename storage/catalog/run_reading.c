@@ -12,7 +12,7 @@
     "SELECT r.run_id, r.job_id, r.version, r.number, v.name, v.run_as, r.principal, r.token,"      \
     " r.trigger, r.trigger_time, r.parameters, r.only_tasks, r.parent_run, r.parent_task,"         \
     " r.state, r.result, r.created_at, r.started_at, r.ended_at, r.error_code, r.error, r.finish," \
-    " r.cancel_at, r.cancel_by, r.repairs, r.repair, r.repair_tasks, r.warned"
+    " r.cancel_at, r.cancel_by, r.repairs, r.repair, r.repair_tasks, r.warned, v.author"
 #define RUN_SOURCE " AS r JOIN job_versions AS v ON v.job_id = r.job_id AND v.version = r.version"
 
 static const char sql_get[] = RUN_COLUMNS " FROM runs" RUN_SOURCE " WHERE r.run_id = ?";
@@ -74,6 +74,7 @@ static enum err_code read_texts(const struct query *query, struct arena *arena, 
     TRY(query_optional_text(query, 19, arena, &run->error_code, err));
     TRY(query_optional_text(query, 20, arena, &run->error, err));
     TRY(query_id(query, 23, &run->cancel_asked_by, err));
+    TRY(query_id(query, 28, &run->author, err));
     return query_optional_text(query, 26, arena, &run->repair_tasks, err);
 }
 

@@ -238,6 +238,7 @@ struct job_run {
     int64_t version;  /* with job_id, for job_definition */
     int64_t number;   /* in its job, from 1; one-off: 0 */
     const char *name; /* of the job when the run was made */
+    struct id author; /* of the definition */
     struct id run_as;
     struct id principal; /* "" = none asked */
     const char *token;   /* NULL = none */

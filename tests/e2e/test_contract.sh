@@ -53,7 +53,7 @@ test_every_operation_is_served_and_guarded()
     start_server
     curl -sS "$URL/openapi.json" >"$WORK/openapi.json"
     operations "$WORK/openapi.json" >"$WORK/operations"
-    [ "$(wc -l <"$WORK/operations")" -ge 31 ] || fail "the contract has shrunk"
+    [ "$(wc -l <"$WORK/operations")" -ge 46 ] || fail "the contract has shrunk"
     local method path id secured body status
     while read -r method path id secured body; do
         status=$(curl -sS -o "$BODY" -w '%{http_code}' -X "$method" "$URL$path")
@@ -156,6 +156,48 @@ call()
     [ -z "$found" ] || fail "$id $status: $found"
 }
 
+# The same for jobs, runs and webhooks; table `m` is there.
+call_jobs()
+{
+    local job run definition
+    definition='{"name":"j","description":"d","parameters":[{"name":"day","default":"x"}],"tags":{"team":"rx"},
+        "tasks":[{"task_key":"a","type":"optimize","optimize":{"table":"m"},"max_retries":2},
+                 {"task_key":"c","type":"condition","condition":{"op":"EQUAL_TO","left":"{{job.parameters.day}}","right":"x"},"depends_on":[{"task_key":"a"}]},
+                 {"task_key":"h","type":"http_request","http_request":{"url":"https://example.org/","body":{"run":"{{run.id}}"}},"depends_on":[{"task_key":"c","outcome":"true"}]},
+                 {"task_key":"f","type":"for_each","for_each":{"inputs":[1,2],"task":{"task_key":"e","type":"optimize","optimize":{"table":"m"}}}}],
+        "schedule":{"quartz_cron_expression":"0 0 3 * * ?","timezone_id":"Europe/Berlin"},
+        "triggers":[{"table_update":{"tables":["m"]}}],"health":{"rules":[{"metric":"RUN_DURATION_SECONDS","value":60}]},
+        "webhook_notifications":{"on_failure":[{"url":"https://example.org/hook"}]}}'
+    call job_create 201 POST /v1/jobs --data-binary "$definition"
+    job=$(jq -r .job_id "$BODY")
+    call job_create 422 POST /v1/jobs --data-binary '{"name":"j"}'
+    call job_create 400 POST /v1/jobs --data-binary '{'
+    call job_list 200 GET /v1/jobs
+    call job_get 200 GET "/v1/jobs/$job"
+    call job_get 404 GET /v1/jobs/999
+    call job_put 428 PUT "/v1/jobs/$job" --data-binary "$definition"
+    call job_put 412 PUT "/v1/jobs/$job" -H 'If-Match: "0"' --data-binary "$definition"
+    call job_put 200 PUT "/v1/jobs/$job" -H 'If-Match: *' --data-binary "$definition"
+    call job_put 422 PUT "/v1/jobs/$job" -H 'If-Match: *' --data-binary '{}'
+    call job_patch 200 PATCH "/v1/jobs/$job" -H 'If-Match: *' --data-binary '{"description":null}'
+    call job_next 200 GET "/v1/jobs/$job/next"
+    call job_run 202 POST "/v1/jobs/$job/runs" --data-binary '{"parameters":{"day":"y"},"only":["a"],"idempotency_token":"t"}'
+    run=$(jq -r .run_id "$BODY")
+    call job_run 422 POST "/v1/jobs/$job/runs" --data-binary '{"parameters":{"z":1}}'
+    call job_backfill 202 POST "/v1/jobs/$job/backfill" --data-binary '{"parameter":"day","from":"2026-01-01","to":"2026-01-02"}'
+    call job_backfill 413 POST "/v1/jobs/$job/backfill" --data-binary '{"parameter":"day","from":1,"to":2000}'
+    call run_submit 202 POST /v1/runs --data-binary '{"tasks":[{"task_key":"a","type":"optimize","optimize":{"table":"m"}}]}'
+    call run_list 200 GET /v1/runs
+    call run_get 200 GET "/v1/runs/$run"
+    call run_repair 409 POST "/v1/runs/$run/repair" --data-binary '{"tasks":["a"]}'
+    call run_cancel 202 POST "/v1/runs/$run/cancel"
+    call webhook_list 200 GET /v1/webhooks
+    call webhook_get 404 GET /v1/webhooks/msg_01939a3e6f0a7c439b7e1d2b1a0c5f66
+    call webhook_replay 404 POST /v1/webhooks/msg_01939a3e6f0a7c439b7e1d2b1a0c5f66/replay
+    call job_delete 409 DELETE "/v1/jobs/$job"
+    call job_delete 204 DELETE "/v1/jobs/$job?force=true"
+}
+
 test_answers_have_the_shape_of_the_contract()
 {
     start_server
@@ -190,6 +232,7 @@ test_answers_have_the_shape_of_the_contract()
     call member_get 200 GET /v1/members/a
     call member_get 404 GET /v1/members/zz
     call member_lookup 200 POST /v1/members/lookup --data-binary '{"member_ids":["a","zz"]}'
+    call_jobs
     call principal_create 201 POST /v1/principals --data-binary '{"name":"acme","roles":[{"role":"partner","table":"m"}]}'
     call principal_create 409 POST /v1/principals --data-binary '{"name":"acme"}'
     call principal_list 200 GET /v1/principals

@@ -73,6 +73,7 @@ Test(runs, keep_what_they_were_made_with_over_a_restart)
     cr_expect_eq(run.number, 1);
     cr_expect_str_eq(run.name, "nightly");
     cr_expect_str_eq(run.run_as.text, fixture.principal.text);
+    cr_expect_str_eq(run.author.text, fixture.principal.text);
     cr_expect_str_eq(run.principal.text, fixture.principal.text);
     cr_expect_str_eq(run.token, "t-1");
     cr_expect_eq((int)run.trigger, RUN_TRIGGER_BACKFILL);
