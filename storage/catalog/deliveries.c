@@ -27,6 +27,10 @@ static const char sql_counts[] = "SELECT (SELECT count(*) FROM deliveries WHERE 
 static const char sql_finish[] =
     "UPDATE deliveries SET state = ?, due = ?, tries = tries + 1, tried_at = ?, status = ?,"
     " error = ? WHERE id = ? AND state = 1";
+static const char sql_end_of_url[] =
+    "UPDATE deliveries SET state = 4, tried_at = ?1, status = 410,"
+    " error = 'the endpoint said for another delivery that it wants no more'"
+    " WHERE state = 1 AND url = (SELECT url FROM deliveries WHERE id = ?2)";
 static const char sql_replay[] =
     "UPDATE deliveries SET state = 1, due = ?, tries = 0, replays = replays + 1"
     " WHERE id = ? AND state <> 1";
@@ -289,6 +293,16 @@ struct delivery_write {
     const struct delivery_outcome *outcome;
 };
 
+/* Who wants no more is not asked again for what is on its way to it. */
+static enum err_code end_url(struct store *store, const struct id *id, struct err *err)
+{
+    CLEANUP(query_end) struct query query = {0};
+    TRY(query_begin(store, sql_end_of_url, &query, err));
+    query_bind_integer(&query, clock_wall_us());
+    query_bind_id(&query, id);
+    return query_run(&query, err);
+}
+
 static enum err_code write_finish(struct transaction *transaction, void *arg, struct err *err)
 {
     const struct delivery_write *write = arg;
@@ -304,7 +318,9 @@ static enum err_code write_finish(struct transaction *transaction, void *arg, st
     query_bind_integer(&query, outcome->status);
     query_bind_span(&query, text_cut(error, DELIVERY_ERROR_BYTES_MAX));
     query_bind_id(&query, write->id);
-    return query_run(&query, err);
+    TRY(query_run(&query, err));
+    bool gone = outcome->state == DELIVERY_GONE && store_changes(store) > 0;
+    return gone ? end_url(store, write->id, err) : ERR_OK;
 }
 
 enum err_code delivery_finish(struct catalog *catalog, const struct id *id,

@@ -96,7 +96,8 @@ struct delivery_outcome {
 
 /*
  * Record a try. One that is not pending any more (its run and it were taken by retention, or
- * it was finished before) is left as it is: the try changes nothing then.
+ * it was finished before) is left as it is: the try changes nothing then. DELIVERY_GONE also
+ * ends all other pending ones to the same URL.
  *
  * Errors:  ERR_NO_SPACE; ERR_BUSY.
  */

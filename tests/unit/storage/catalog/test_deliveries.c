@@ -241,3 +241,33 @@ Test(deliveries, retention_takes_ended_ones_only)
     cr_assert_eq(deliveries_retain(fixture.catalog, later_us, &removed, &more, &err), ERR_OK);
     cr_expect_eq(removed, 1);
 }
+
+Test(deliveries, gone_ends_all_pending_ones_to_the_url)
+{
+    struct err err = {0};
+    int64_t run_id = make_run(make_job("a"), NULL);
+    struct id asked = add(run_id, "{}");
+    struct id pending = add(run_id, "{}");
+    struct id delivered = add(run_id, "{}");
+    const struct delivery_new elsewhere = {.id = id_new_ordered(),
+                                           .event = "run.started",
+                                           .url = "http://127.0.0.1:9/other",
+                                           .body = span_of_text("{}")};
+    const struct run_change change = {
+        .run_id = run_id, .deliveries = &elsewhere, .deliveries_count = 1};
+    cr_assert_eq(run_apply(fixture.catalog, &change, &err), ERR_OK, "%s", err.msg);
+    finish(&delivered, DELIVERY_DELIVERED, 0);
+    finish(&asked, DELIVERY_GONE, 0);
+    cr_expect_eq(get(&asked).state, DELIVERY_GONE);
+    cr_expect_eq(get(&pending).state, DELIVERY_GONE);
+    cr_expect_eq(get(&pending).tries, 0, "it was not tried");
+    cr_expect_eq(get(&pending).status, 410);
+    cr_expect_eq(get(&delivered).state, DELIVERY_DELIVERED);
+    cr_expect_eq(get(&elsewhere.id).state, DELIVERY_PENDING);
+    /* a late answer of one that was ended changes nothing more */
+    struct id later = add(run_id, "{}");
+    finish(&asked, DELIVERY_GONE, 0);
+    cr_expect_eq(get(&later).state, DELIVERY_PENDING);
+    cr_assert_eq(delivery_replay(fixture.catalog, &pending, &err), ERR_OK, "%s", err.msg);
+    cr_expect_eq(get(&pending).state, DELIVERY_PENDING);
+}
