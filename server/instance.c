@@ -410,6 +410,7 @@ static enum err_code start_services(struct instance *instance, struct err *err)
         .journal = instance->journal,
         .dead_letters = instance->dead_letters,
         .tables = instance->tables,
+        .remote = instance->remote,
         .progress = note_progress,
         .progress_arg = instance,
         .merge_threads = (int)options->merge_threads,

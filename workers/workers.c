@@ -14,6 +14,7 @@
 #include "workers/lanes.h"
 #include "workers/maintenance.h"
 #include "workers/merge.h"
+#include "workers/webhooks.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -31,6 +32,7 @@ struct workers {
     struct maintenance_services maintenance;
     struct lanes *merge_lanes;
     struct lanes *maintenance_lanes;
+    struct webhooks *webhooks;
     bool stopping;    /* read by compactions while they work */
     struct lock lock; /* guards `closing` */
     struct wake wake;
@@ -183,6 +185,9 @@ enum err_code workers_start(const struct workers_options *options, struct worker
         workers_stop(&workers);
         return err->code;
     }
+    const struct webhooks_options webhooks = {.catalog = options->catalog,
+                                              .remote = options->remote};
+    webhooks_start(&webhooks, &workers->webhooks);
     *workers_out = workers;
     return ERR_OK;
 }
@@ -193,6 +198,7 @@ void workers_stop(struct workers **workers)
         return;
     }
     struct workers *stopped = *workers;
+    webhooks_stop(&stopped->webhooks);
     __atomic_store_n(&stopped->stopping, true, __ATOMIC_RELAXED);
     lock_take(&stopped->lock);
     stopped->closing = true;

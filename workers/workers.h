@@ -11,6 +11,7 @@
 
 struct catalog;
 struct journal;
+struct remote;
 struct tables;
 struct workers;
 
@@ -22,6 +23,7 @@ struct workers_options {
     struct journal *journal;
     struct journal *dead_letters;
     struct tables *tables;
+    struct remote *remote; /* for webhooks */
     workers_progress_fn *progress;
     void *progress_arg;
     int merge_threads;

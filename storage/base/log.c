@@ -49,6 +49,7 @@ static const char *const key_names[LOG_KEY_COUNT] = {
     [LOG_PATH] = "path",
     [LOG_JOB] = "job_id",
     [LOG_RUN] = "run_id",
+    [LOG_WEBHOOK] = "webhook_id",
     [LOG_ORIGIN] = "origin",
 };
 

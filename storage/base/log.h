@@ -38,6 +38,7 @@ enum log_key {
     LOG_PATH,
     LOG_JOB,
     LOG_RUN,
+    LOG_WEBHOOK,
     LOG_ORIGIN, /* scheme, host and port of another server */
     LOG_KEY_COUNT,
 };
