@@ -269,13 +269,9 @@ static enum err_code decode_into(struct decoder *decoder, struct span body, stru
     return ERR_OK;
 }
 
-static enum err_code check_request(struct span body, const struct schema *schema,
-                                   const struct decode_options *options, struct err *err)
+enum err_code decode_check_operation(const struct schema *schema,
+                                     const struct decode_options *options, struct err *err)
 {
-    if (body.size > DECODE_BODY_BYTES_MAX) {
-        return err_set(err, ERR_TOO_LARGE, "the body has more than %d bytes",
-                       DECODE_BODY_BYTES_MAX);
-    }
     if (schema->merge == TABLE_APPEND && options->operation != FRAME_INSERT) {
         return err_set(err, ERR_INVALID, "an append table takes the operation insert only, not %s",
                        frame_operation_name(options->operation));
@@ -289,7 +285,11 @@ enum err_code decode_body(struct span body, const struct schema *schema,
 {
     assert(errors->items == NULL);
     assert(errors->received_count == 0);
-    TRY(check_request(body, schema, options, err));
+    if (body.size > DECODE_BODY_BYTES_MAX) {
+        return err_set(err, ERR_TOO_LARGE, "the body has more than %d bytes",
+                       DECODE_BODY_BYTES_MAX);
+    }
+    TRY(decode_check_operation(schema, options, err));
 
     CLEANUP(frame_free) struct frame *frame = frame_new(schema);
     arena_init(&errors->texts, DECODE_ERRORS_BYTES_MAX);

@@ -7,6 +7,7 @@
 
 #include "storage/base/mem.h"
 #include "storage/base/text.h"
+#include "storage/columns/decode_rows.h"
 #include "storage/columns/decode_scan.h"
 
 #include <assert.h>
@@ -77,8 +78,7 @@ static void describe_field(struct decoder *decoder, size_t index)
     describe_name(described, field->name);
 }
 
-/* Bytes of value slots that one row takes, whatever it holds. */
-static int64_t row_bytes(const struct schema *schema)
+int64_t decode_row_bytes(const struct schema *schema)
 {
     size_t total = sizeof(int64_t) + 1; /* line and operation */
     for (size_t i = 0; i < schema->fields_count; i++) {
@@ -111,7 +111,7 @@ void decoder_init(struct decoder *decoder, const struct schema *schema,
     resolved->record_bytes_max = or_default(options->record_bytes_max, DECODE_RECORD_BYTES_MAX);
     resolved->frame_bytes_max = or_default(options->frame_bytes_max, DECODE_FRAME_BYTES_MAX);
     assert(resolved->records_max <= FRAME_ROWS_MAX);
-    decoder->rows_max = resolved->frame_bytes_max / row_bytes(schema);
+    decoder->rows_max = resolved->frame_bytes_max / decode_row_bytes(schema);
 
     for (size_t i = 0; i < schema->fields_count; i++) {
         describe_field(decoder, i);

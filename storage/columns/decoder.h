@@ -146,6 +146,11 @@ bool decoder_check_length(struct decoder *decoder, size_t index, struct span tex
  */
 enum err_code decode_check_encoding(struct span *body, struct err *err) MUST_USE;
 
+/* Does the table take the operation of records that name none? Errors: ERR_INVALID. */
+enum err_code decode_check_operation(const struct schema *schema,
+                                     const struct decode_options *options,
+                                     struct err *err) MUST_USE;
+
 /* The parsers. `body` comes without byte order mark. Errors: as decode_body. */
 enum err_code decode_ndjson(struct decoder *decoder, struct span body, struct err *err) MUST_USE;
 enum err_code decode_json_array(struct decoder *decoder, struct span body,

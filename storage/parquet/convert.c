@@ -253,6 +253,7 @@ static bool to_microseconds(const struct convert_plan *plan, const int64_t *valu
             ok &= !__builtin_mul_overflow(values[i], plan->factor, &out[i]);
         } else {
             out[i] = values[i] / plan->factor - (values[i] % plan->factor < 0);
+            ok &= !plan->exact || values[i] % plan->factor == 0;
         }
     }
     return ok;
@@ -513,6 +514,11 @@ enum err_code convert_append(const struct convert_plan *plan, struct batch *batc
     _Static_assert((int)BATCH_ENTRIES_MAX < (int)NO_VALUE, "an index of a batch is never NO_VALUE");
     const uint8_t *dense = NULL;
     if (!convert_values(plan, batch, scratch, &dense)) {
+        if (plan->kind == CONVERT_I64_DIVIDED) { /* dividing never leaves the range */
+            return err_set(err, ERR_UNSUPPORTED,
+                           "a timestamp has nanoseconds, which would be lost; write it in "
+                           "microseconds");
+        }
         return err_set(err, ERR_CORRUPT, "a value is out of range for %s",
                        column_type_name(plan->type));
     }

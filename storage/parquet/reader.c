@@ -473,6 +473,7 @@ static enum err_code read_column(struct parquet_reader *reader, const struct sel
         stored->type == PARQUET_TYPE_INT96 ? reader->legacy_int96 : reader->legacy_calendar;
     struct convert_plan plan;
     TRY(convert_plan_make(stored, &frame->schema->fields[field], legacy, &plan, err));
+    plan.exact = options != NULL && options->exact;
 
     int64_t next = 0;
     for (size_t group = 0; group < reader->footer.row_groups_count && next < selection->count;

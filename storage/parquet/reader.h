@@ -75,6 +75,18 @@ int64_t parquet_reader_row_group_start(const struct parquet_reader *reader, size
 /* Is there a top-level column of this name (exact, else ignoring ASCII case when unique)? */
 bool parquet_reader_has_column(const struct parquet_reader *reader, struct span name);
 
+/*
+ * The file's columns as a schema of foreign rows (no key, all nullable), in which
+ * parquet_reader_read_range reads them: float stays float, timestamps become µs, an
+ * unsigned 32-bit number a long.
+ *
+ * Memory:  schema_out: schema_release.
+ * Errors:  ERR_UNSUPPORTED naming a column that is nested, or of a type frames do not have
+ *          (unsigned 64 bits, TIME, INTERVAL, FLOAT16); ERR_CORRUPT a name that occurs twice.
+ */
+enum err_code parquet_reader_schema(const struct parquet_reader *reader, struct schema **schema_out,
+                                    struct err *err) MUST_USE;
+
 /* Value of a footer key ("org.apache.spark.version"); false when absent. Borrowed. */
 bool parquet_reader_metadata(const struct parquet_reader *reader, const char *key,
                              struct span *value_out);
@@ -82,6 +94,7 @@ bool parquet_reader_metadata(const struct parquet_reader *reader, const char *ke
 struct parquet_read_options {
     const bool *columns;      /* per schema field: read it? NULL = all; others become null */
     const char *const *names; /* per schema field: name in the file (column mapping); NULL = own */
+    bool exact;               /* refuse nanoseconds that are no whole µs, instead of rounding */
 };
 
 /*
