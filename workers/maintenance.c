@@ -101,9 +101,15 @@ static enum err_code maintain(const struct maintenance_services *services, struc
                               bool *more_out, struct err *err)
 {
     TRY(follow(services, table, err));
-    TRY(table_index_maintain(table, more_out, err));
     TRY(checkpoint(table, err));
-    TRY(compact(services, table, more_out, err));
+    if (table_maintenance_begin(table, 0)) { /* else an optimize task is at it */
+        enum err_code code = table_index_maintain(table, more_out, err);
+        if (code == ERR_OK) {
+            code = compact(services, table, more_out, err);
+        }
+        table_maintenance_end(table);
+        TRY(code);
+    }
     return table_clean(table, clock_wall_us(), err);
 }
 

@@ -8,6 +8,7 @@
 #include "storage/base/err.h"
 #include "storage/base/id.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -20,7 +21,7 @@ struct maintenance_services {
     struct journal *journal;
     struct journal *dead_letters;
     struct tables *tables;
-    const bool *stop; /* set when the process stops: ends a compaction early */
+    const _Atomic bool *stop; /* set when the process stops: ends a compaction early */
     void (*wake_merge)(void *arg, const struct id *table); /* a lane got batches back */
     void (*progress)(void *arg, const struct id *table);   /* a new version is visible */
     void *arg;

@@ -20,6 +20,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct audit;
 struct breakers;
 struct buffer;
 struct catalog;
@@ -37,6 +38,7 @@ struct task_services {
     struct journal *journal;
     struct journal *dead_letters;
     struct tables *tables;
+    struct audit *audit;                 /* who took what out, and changed what */
     struct remote *remote;               /* outgoing HTTP, guarded */
     struct breakers *breakers;           /* of sources and destinations */
     const struct roots *source_roots;    /* folders that may be read */

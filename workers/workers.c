@@ -18,6 +18,7 @@
 
 #include <assert.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 enum {
     ROUND_INTERVAL_US = 60000000, /* journals, pieces, dropped tables */
@@ -33,8 +34,8 @@ struct workers {
     struct lanes *merge_lanes;
     struct lanes *maintenance_lanes;
     struct webhooks *webhooks;
-    bool stopping;    /* read by compactions while they work */
-    struct lock lock; /* guards `closing` */
+    _Atomic bool stopping; /* read by compactions while they work */
+    struct lock lock;      /* guards `closing` */
     struct wake wake;
     bool closing;
     pthread_t ticker;
@@ -199,7 +200,7 @@ void workers_stop(struct workers **workers)
     }
     struct workers *stopped = *workers;
     webhooks_stop(&stopped->webhooks);
-    __atomic_store_n(&stopped->stopping, true, __ATOMIC_RELAXED);
+    atomic_store_explicit(&stopped->stopping, true, memory_order_relaxed);
     lock_take(&stopped->lock);
     stopped->closing = true;
     wake_all(&stopped->wake);

@@ -75,13 +75,26 @@ static enum err_code want_file(struct wanted *wanted, const struct object_store 
     return want_decoded(wanted, code, name, err);
 }
 
-static enum err_code collect_wanted(const struct object_store *store,
-                                    const struct delta_state *state, int64_t cutoff_ms,
-                                    struct wanted *wanted, struct err *err)
+static enum err_code want_live_files(const struct object_store *store,
+                                     const struct delta_state *state, struct wanted *wanted,
+                                     struct err *err)
 {
     const struct delta_file *file = NULL;
     for (struct delta_cursor at = {0}; (file = delta_state_next_file(state, &at)) != NULL;) {
         TRY(want_file(wanted, store, file, err));
+    }
+    return ERR_OK;
+}
+
+static enum err_code collect_wanted(const struct object_store *store,
+                                    const struct delta_state *state,
+                                    const struct delta_vacuum_options *options, int64_t cutoff_ms,
+                                    struct wanted *wanted, struct err *err)
+{
+    const struct delta_file *file = NULL;
+    TRY(want_live_files(store, state, wanted, err));
+    for (size_t i = 0; i < options->in_use_count; i++) {
+        TRY(want_live_files(store, options->in_use[i], wanted, err));
     }
     for (struct delta_cursor at = {0}; (file = delta_state_next_tombstone(state, &at)) != NULL;) {
         if (file->deleted_ms > cutoff_ms) {
@@ -138,7 +151,7 @@ enum err_code delta_vacuum(struct object_store *store, const struct delta_state 
     CLEANUP(wanted_deinit) struct wanted wanted = {0};
     CLEANUP(object_list_free) struct object_list list = {0};
     const struct object_list_options everything = {.recursive = true, .details = true};
-    TRY(collect_wanted(store, state, cutoff_ms, &wanted, err));
+    TRY(collect_wanted(store, state, options, cutoff_ms, &wanted, err));
     TRY(object_list(store, &everything, &list, err));
     struct delta_vacuum_result result = {0};
     for (size_t i = 0; i < list.count; i++) {

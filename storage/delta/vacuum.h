@@ -25,6 +25,9 @@ struct delta_vacuum_options {
        read, a file about to be committed)? NULL = no. */
     bool (*keep)(void *self, const char *object_name);
     void *keep_self;
+    /* Older versions that are being read: their live files stay. */
+    const struct delta_state *const *in_use;
+    size_t in_use_count;
 };
 
 struct delta_vacuum_result {

@@ -158,14 +158,51 @@ static void plan_tier(struct compact_plan *plan, const struct candidate *list, s
     }
 }
 
+/* As many of the smallest files of a partition as fit into one; fewer than two is nothing. */
+static size_t choose_fitting(const struct candidate *files, size_t count)
+{
+    int64_t rows = 0;
+    int64_t bytes = 0;
+    size_t chosen = 0;
+    while (chosen < count && chosen < COMPACT_INPUTS_MAX) {
+        rows += files[chosen].live_rows;
+        bytes += files[chosen].file->file->size;
+        if (rows > COMPACT_ROWS_MAX || bytes > COMPACT_FILE_BYTES_MAX) {
+            break;
+        }
+        chosen++;
+    }
+    return chosen >= 2 ? chosen : 0;
+}
+
+/* The partition where most files become one. */
+static void plan_joining(struct compact_plan *plan, const struct candidate *list, size_t count)
+{
+    size_t best = 0;
+    size_t best_start = 0;
+    for (size_t start = 0; start < count;) {
+        size_t end = partition_end(list, count, start);
+        size_t chosen = choose_fitting(list + start, end - start);
+        if (chosen > best) {
+            best = chosen;
+            best_start = start;
+        }
+        start = end;
+    }
+    if (best > 0) {
+        take(plan, list + best_start, best);
+    }
+}
+
 /* The file with most dead rows, when they are too large a share of it. */
-static void plan_purge(struct compact_plan *plan, const struct candidate *list, size_t count)
+static void plan_purge(struct compact_plan *plan, const struct candidate *list, size_t count,
+                       int percent)
 {
     const struct candidate *worst = NULL;
     for (size_t i = 0; i < count; i++) {
         const struct candidate *file = &list[i];
         if (file->dead_rows >= PURGE_ROWS_MIN &&
-            file->dead_rows * 100 > file->file->rows_count * COMPACT_DEAD_PERCENT &&
+            file->dead_rows * 100 > file->file->rows_count * percent &&
             (worst == NULL || file->dead_rows > worst->dead_rows)) {
             worst = file;
         }
@@ -182,7 +219,20 @@ void compact_plan(struct table *table, struct compact_plan *plan_out)
     struct candidate *list = list_candidates(plan.snapshot, &count);
     plan_tier(&plan, list, count);
     if (plan.count == 0) {
-        plan_purge(&plan, list, count);
+        plan_purge(&plan, list, count, COMPACT_DEAD_PERCENT);
+    }
+    mem_free(list);
+    *plan_out = plan;
+}
+
+void compact_plan_thorough(struct table *table, struct compact_plan *plan_out)
+{
+    struct compact_plan plan = {.snapshot = table_snapshot(table)};
+    size_t count = 0;
+    struct candidate *list = list_candidates(plan.snapshot, &count);
+    plan_joining(&plan, list, count);
+    if (plan.count == 0) {
+        plan_purge(&plan, list, count, COMPACT_THOROUGH_PERCENT);
     }
     mem_free(list);
     *plan_out = plan;
@@ -240,7 +290,8 @@ static void choose_inputs(struct compaction *compaction)
 }
 
 /* Everything that takes long, beside merges. */
-static enum err_code write_output(struct compaction *compaction, const bool *stop, struct err *err)
+static enum err_code write_output(struct compaction *compaction, const _Atomic bool *stop,
+                                  struct err *err)
 {
     const struct snapshot *snapshot = compaction->plan->snapshot;
     choose_inputs(compaction);
@@ -425,8 +476,9 @@ static enum err_code finish(struct compaction *compaction, struct err *err)
     return code;
 }
 
-enum err_code compact_run(struct table *table, const struct compact_plan *plan, const bool *stop,
-                          struct compact_result *result_out, struct err *err)
+enum err_code compact_run(struct table *table, const struct compact_plan *plan,
+                          const _Atomic bool *stop, struct compact_result *result_out,
+                          struct err *err)
 {
     assert(plan->count > 0);
     struct compact_result result = {.version = -1};

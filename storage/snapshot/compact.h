@@ -9,6 +9,7 @@
 
 #include "storage/base/err.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -21,6 +22,7 @@ enum {
     COMPACT_BASE_FILES_MAX = 16,      /* per partition, about */
     COMPACT_INPUTS_MAX = 64,          /* files of one run */
     COMPACT_DEAD_PERCENT = 25,        /* a file with a larger share of dead rows is purged */
+    COMPACT_THOROUGH_PERCENT = 5,     /* the same, when it was asked for */
     COMPACT_ROWS_MAX = 8 << 20,       /* live rows of one output */
     COMPACT_FILE_BYTES_MAX = 1 << 30, /* sum of the inputs of one run, unless one file alone */
 };
@@ -36,6 +38,12 @@ void compact_plan_deinit(struct compact_plan *plan);
 
 /* The most useful run on the newest snapshot. Any thread. */
 void compact_plan(struct table *table, struct compact_plan *plan_out);
+
+/*
+ * The same for somebody who asked for it: files are joined as long as two of a partition
+ * fit into one, and a smaller share of dead rows is worth a rewrite.
+ */
+void compact_plan_thorough(struct table *table, struct compact_plan *plan_out);
 
 struct compact_result {
     bool committed; /* false: an input was rewritten by somebody meanwhile; plan again */
@@ -55,8 +63,9 @@ struct compact_result {
  *   stop  NULL, or a flag that ends the run early with ERR_CANCELLED
  *
  * Errors:  ERR_NO_SPACE; ERR_CANCELLED; ERR_IO the outcome is unknown.
- * Thread:  any, one at a time per table; memory is one row group, the row maps and
+ * Thread:  any, between table_maintenance_begin and _end; memory is one row group, the row maps and
  *          24 bytes an index entry of the output.
  */
-enum err_code compact_run(struct table *table, const struct compact_plan *plan, const bool *stop,
-                          struct compact_result *result_out, struct err *err) MUST_USE;
+enum err_code compact_run(struct table *table, const struct compact_plan *plan,
+                          const _Atomic bool *stop, struct compact_result *result_out,
+                          struct err *err) MUST_USE;

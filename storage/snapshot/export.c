@@ -100,10 +100,11 @@ static enum err_code parse_filter(const struct json *json, size_t index,
             err, ERR_INVALID,
             "/filters/%zu/operator: give eq, ne, lt, le, gt, ge, in, is_null or not_null", index);
     }
-    return parse_values(json_get(json, "value"), &schema->fields[column], arena, filter, err) ==
+    const char *member = json_get(json, "values") != NULL ? "values" : "value";
+    return parse_values(json_get(json, member), &schema->fields[column], arena, filter, err) ==
                    ERR_OK
                ? ERR_OK
-               : err_wrap(err, "/filters/%zu/value", index);
+               : err_wrap(err, "/filters/%zu/%s", index, member);
 }
 
 static enum err_code parse_filters(const struct json *filters, const struct schema *schema,

@@ -29,7 +29,7 @@ struct export_spec {
 
 /*
  * From an object's members "columns" (array of names), "filters" (array of {"column",
- * "operator","value"}, as POST …/rows/query takes them), "format" and "compression"
+ * "operator","value"}, of `in` {…,"values"}), "format" and "compression"
  * ("none", "gzip", "zstd"); other members are not looked at.
  *
  *   columns  pinned list that stands for the member of that name; NULL = the member itself

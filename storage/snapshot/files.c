@@ -19,6 +19,7 @@ struct store_owner *store_owner_new(struct object_store **store)
     struct store_owner *owner = mem_zeroed(1, sizeof *owner);
     owner->store = *store;
     owner->references = 1;
+    lock_init(&owner->lock, LOCK_RANK_IN_USE);
     *store = NULL;
     return owner;
 }
@@ -37,6 +38,8 @@ void store_owner_release(struct store_owner **owner)
     if (released == NULL || __atomic_sub_fetch(&released->references, 1, __ATOMIC_ACQ_REL) > 0) {
         return;
     }
+    assert(released->used == NULL);
+    lock_deinit(&released->lock);
     object_store_close(&released->store);
     mem_free(released);
 }
@@ -198,6 +201,62 @@ void file_list_set_vector(struct file_list *list, uint32_t number, const struct 
  */
 #define PUBLISHED_BIAS ((int64_t)1 << 40)
 
+/* ---- snapshots in use ---- */
+
+static void enter_use(struct snapshot *snapshot)
+{
+    struct store_owner *owner = snapshot->owner;
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&owner->lock);
+    snapshot->next = owner->used;
+    snapshot->place = &owner->used;
+    if (owner->used != NULL) {
+        owner->used->place = &snapshot->next;
+    }
+    owner->used = snapshot;
+}
+
+static void leave_use(struct snapshot *snapshot)
+{
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&snapshot->owner->lock);
+    *snapshot->place = snapshot->next;
+    if (snapshot->next != NULL) {
+        snapshot->next->place = snapshot->place;
+    }
+}
+
+/* One more reference, unless the last one was given up already. */
+static bool acquire_used(struct snapshot *snapshot)
+{
+    int64_t count = __atomic_load_n(&snapshot->references, __ATOMIC_RELAXED);
+    while (count > 0) {
+        if (__atomic_compare_exchange_n(&snapshot->references, &count, count + 1, true,
+                                        __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void store_owner_snapshots(struct store_owner *owner, const struct snapshot ***snapshots_out,
+                           size_t *count_out)
+{
+    const struct snapshot **snapshots = NULL;
+    size_t count = 0;
+    size_t capacity = 0;
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&owner->lock);
+    for (struct snapshot *used = owner->used; used != NULL; used = used->next) {
+        if (count == capacity) {
+            capacity = capacity * 2 + 8;
+            snapshots = mem_resize((void *)snapshots, capacity, sizeof *snapshots);
+        }
+        if (acquire_used(used)) {
+            snapshots[count++] = used;
+        }
+    }
+    *snapshots_out = snapshots;
+    *count_out = count;
+}
+
 struct snapshot *snapshot_new(const struct snapshot_parts *parts)
 {
     struct snapshot *snapshot = mem_zeroed(1, sizeof *snapshot);
@@ -213,11 +272,13 @@ struct snapshot *snapshot_new(const struct snapshot_parts *parts)
     snapshot->files_count = parts->files->count;
     snapshot->references = 1;
     *parts->files = (struct file_list){0};
+    enter_use(snapshot);
     return snapshot;
 }
 
 static void snapshot_free(struct snapshot *snapshot)
 {
+    leave_use(snapshot);
     struct file_list files = {.items = (struct snapshot_file *)(uintptr_t)snapshot->files,
                               .count = snapshot->files_count};
     file_list_deinit(&files);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "storage/base/err.h"
+#include "storage/base/lock.h"
 #include "storage/snapshot/snapshot.h"
 
 #include <stdbool.h>
@@ -18,12 +19,21 @@ struct index_entry;
 /* A store that snapshots and their table keep open together. */
 struct store_owner {
     struct object_store *store;
-    int references; /* atomic */
+    int references;        /* atomic */
+    struct lock lock;      /* LOCK_RANK_IN_USE; guards what follows */
+    struct snapshot *used; /* every snapshot that somebody holds */
 };
 /* Takes the store. */
 struct store_owner *store_owner_new(struct object_store **store);
 struct store_owner *store_owner_acquire(struct store_owner *owner);
 void store_owner_release(struct store_owner **owner);
+
+/*
+ * Every snapshot that somebody holds now, a reference each: what they read must stay.
+ *   snapshots_out  snapshot_release each, then mem_free
+ */
+void store_owner_snapshots(struct store_owner *owner, const struct snapshot ***snapshots_out,
+                           size_t *count_out);
 
 /* A deletion vector that many versions share; immutable. */
 struct shared_vector {

@@ -6,6 +6,7 @@
 #include "storage/base/file.h"
 #include "storage/base/mem.h"
 #include "storage/base/text.h"
+#include "storage/delta/vacuum.h"
 #include "storage/object/object.h"
 #include "storage/snapshot/images.h"
 #include "storage/snapshot/table_internal.h"
@@ -267,5 +268,74 @@ enum err_code table_clean(struct table *table, int64_t now_us, struct err *err)
         clean_private(table, snapshot, now_us, err) != ERR_OK) {
         return err_wrap(err, "table '%s': clean up", table->name);
     }
+    return ERR_OK;
+}
+
+/* ---- one at a time ---- */
+
+bool table_maintenance_begin(struct table *table, int64_t until_us)
+{
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&table->maintenance_lock);
+    while (table->maintained) {
+        if (until_us == 0 ||
+            wake_wait_until(&table->maintenance_wake, &table->maintenance_lock, until_us) != 0) {
+            return false;
+        }
+    }
+    table->maintained = true;
+    return true;
+}
+
+void table_maintenance_end(struct table *table)
+{
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&table->maintenance_lock);
+    assert(table->maintained);
+    table->maintained = false;
+    wake_one(&table->maintenance_wake);
+}
+
+/* ---- files ---- */
+
+_Static_assert((int)TABLE_VACUUM_SECONDS_MIN * 1000 == (int)DELTA_VACUUM_MINIMUM_MS,
+               "the limit of the log's clean-up");
+
+/* The versions that somebody reads. */
+struct in_use {
+    const struct snapshot **snapshots;
+    const struct delta_state **states;
+    size_t count;
+};
+
+static void in_use_deinit(struct in_use *in_use)
+{
+    for (size_t i = 0; i < in_use->count; i++) {
+        snapshot_release(&in_use->snapshots[i]);
+    }
+    mem_free((void *)in_use->snapshots);
+    mem_free((void *)in_use->states);
+}
+
+enum err_code table_vacuum(struct table *table, const struct table_vacuum_options *options,
+                           struct table_vacuum_result *result_out, struct err *err)
+{
+    CLEANUP(snapshot_release) const struct snapshot *snapshot = table_snapshot(table);
+    CLEANUP(in_use_deinit) struct in_use in_use = {0};
+    store_owner_snapshots(table->owner, &in_use.snapshots, &in_use.count);
+    in_use.states = mem_zeroed(in_use.count + 1, sizeof *in_use.states);
+    for (size_t i = 0; i < in_use.count; i++) {
+        in_use.states[i] = in_use.snapshots[i]->state;
+    }
+    const struct delta_vacuum_options wanted = {.now_ms = options->now_ms,
+                                                .retention_ms = options->retention_ms,
+                                                .dry_run = options->dry_run,
+                                                .in_use = in_use.states,
+                                                .in_use_count = in_use.count};
+    struct delta_vacuum_result result = {0};
+    if (delta_vacuum(table->store, snapshot->state, &wanted, &result, err) != ERR_OK) {
+        return err_wrap(err, "table '%s': vacuum", table->name);
+    }
+    *result_out = (struct table_vacuum_result){.files_seen = result.files_seen,
+                                               .files_removed = result.files_removed,
+                                               .bytes_removed = result.bytes_removed};
     return ERR_OK;
 }

@@ -288,8 +288,8 @@ static enum err_code flush_staged(struct rewriter *rewriter, struct err *err)
 {
     TRY(parquet_writer_append(rewriter->writer, rewriter->staged, NULL, 0, err));
     frame_reset(rewriter->staged);
-    const bool *stop = rewriter->request->stop;
-    if (stop != NULL && __atomic_load_n(stop, __ATOMIC_RELAXED)) {
+    const _Atomic bool *stop = rewriter->request->stop;
+    if (stop != NULL && atomic_load_explicit(stop, memory_order_relaxed)) {
         return err_set(err, ERR_CANCELLED, "stopping");
     }
     return ERR_OK;

@@ -11,6 +11,7 @@
 #include "storage/snapshot/snapshot.h"
 #include "storage/snapshot/table_internal.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -43,7 +44,7 @@ struct rewrite_request {
     size_t inputs_count;
     const struct rewrite_rows *extra; /* NULL = none */
     bool tight;                       /* the table uses deletion vectors */
-    const bool *stop;                 /* NULL, or read between chunks: ERR_CANCELLED */
+    const _Atomic bool *stop;         /* NULL, or read between chunks: ERR_CANCELLED */
 };
 
 /*

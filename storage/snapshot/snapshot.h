@@ -51,6 +51,7 @@ struct snapshot {
     const struct index_view *index; /* NULL: an older version, or a table without key and lookup */
     int64_t references;             /* atomic; private, like what follows */
     struct store_owner *owner;
+    struct snapshot *next, **place; /* in the owner's list; guarded by its lock */
 };
 
 /* One more reference to a snapshot that the caller already holds. Any thread. */

@@ -44,6 +44,8 @@ static void table_free(struct table *table)
     store_owner_release(&table->owner);
     lock_deinit(&table->commit);
     lock_deinit(&table->historic_lock);
+    wake_deinit(&table->maintenance_wake);
+    lock_deinit(&table->maintenance_lock);
     mem_free(table->name);
     mem_free(table->folder);
     mem_free(table->index_folder);

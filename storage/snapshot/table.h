@@ -211,6 +211,40 @@ enum err_code table_change_schema(struct table *table, const struct schema *next
 /* ---- maintenance, called by workers ---- */
 
 /*
+ * Compaction (compact.h) and table_index_maintain are one thread's at a time: whoever
+ * wants to do them begins here, and ends.
+ *
+ *   until_us  wait for others until then (clock_monotonic_us); 0 = do not wait
+ * False: somebody else is at it.
+ */
+bool table_maintenance_begin(struct table *table, int64_t until_us);
+void table_maintenance_end(struct table *table);
+
+enum { TABLE_VACUUM_SECONDS_MIN = 3600 };
+
+struct table_vacuum_options {
+    int64_t now_ms;       /* wall time */
+    int64_t retention_ms; /* of files that no longer are in the table; an hour at least */
+    bool dry_run;         /* count, remove nothing */
+};
+struct table_vacuum_result {
+    int64_t files_seen;
+    int64_t files_removed; /* or would be */
+    int64_t bytes_removed;
+};
+
+/*
+ * Remove files that neither the newest version refers to, nor one that somebody is
+ * reading, nor a tombstone younger than the retention (storage/delta/vacuum.h). What
+ * others committed since the last table_refresh is protected by its age. Beside merges.
+ *
+ * Errors:  ERR_INVALID a retention under the minimum; ERR_UNSUPPORTED another engine
+ *          switched on a writer feature we lack; ERR_IO.
+ */
+enum err_code table_vacuum(struct table *table, const struct table_vacuum_options *options,
+                           struct table_vacuum_result *result_out, struct err *err) MUST_USE;
+
+/*
  * Merge index runs and drop dead entries, so that at most INDEX_RUNS_MAX runs of
  * a kind are probed. Works beside merges; call until *more_out is false.
  */

@@ -58,6 +58,10 @@ struct table {
     int64_t checkpoint_at_ms; /* atomic; of the last checkpoint, or of the open */
     int64_t tombstones_seen;  /* atomic copy of the set's count, for statistics */
 
+    struct lock maintenance_lock; /* LOCK_RANK_CACHE; guards what follows, never held long */
+    struct wake maintenance_wake;
+    bool maintained; /* somebody compacts, or changes index runs */
+
     struct lock historic_lock;                           /* LOCK_RANK_CACHE */
     const struct snapshot *historic[TABLE_HISTORIC_MAX]; /* newest used first */
 };

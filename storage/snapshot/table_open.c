@@ -356,6 +356,8 @@ static struct table *table_new(const struct table_open_options *options)
     table->publish = options->publish;
     lock_init(&table->commit, LOCK_RANK_COMMIT);
     lock_init(&table->historic_lock, LOCK_RANK_CACHE);
+    lock_init(&table->maintenance_lock, LOCK_RANK_CACHE);
+    wake_init(&table->maintenance_wake);
     tombstones_init(&table->tombstones, table->hash_key);
     table->overwritten_from = -1;
     table->overwritten_position = -1;

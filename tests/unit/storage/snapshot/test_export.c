@@ -40,7 +40,7 @@ Test(export, what_is_asked_is_checked_with_its_place)
         {"{'format':'csv','compression':'gzip','table':'t'}", NULL},
         {"{'format':'parquet','compression':'none'}", NULL},
         {"{'format':'ndjson','columns':['note','id'],'filters':[{'column':'amount','operator':'in',"
-         "'value':[1,2]},{'column':'note','operator':'is_null'}]}",
+         "'values':[1,2]},{'column':'note','operator':'is_null'}]}",
          NULL},
         {"{}", "/format: give"},
         {"{'format':'xml'}", "/format: give"},

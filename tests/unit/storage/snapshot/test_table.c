@@ -561,7 +561,7 @@ Test(table, compacts_small_files_and_dense_vectors)
     compact_plan(fixture.table, &plan);
     cr_assert(plan.count > 0, "files with many dead rows are purged");
     struct compact_result result = {0};
-    const bool stop = true;
+    const _Atomic bool stop = true;
     cr_expect(compact_run(fixture.table, &plan, &stop, &result, &err) == ERR_CANCELLED);
     err_clear(&err);
     cr_assert(compact_run(fixture.table, &plan, NULL, &result, &err) == ERR_OK, "%s", err.msg);
