@@ -76,6 +76,15 @@ static enum err_code check_quota(struct catalog *catalog, const struct lane *lan
     return ERR_OK;
 }
 
+static int64_t order_position_of(const struct batch_accept *accept,
+                                 const struct accept_place *place, int64_t position)
+{
+    if (place->order_position != 0) {
+        return place->order_position;
+    }
+    return accept->order_position != 0 ? accept->order_position : position;
+}
+
 enum err_code batch_accept_in(struct transaction *transaction, const struct batch_accept *accept,
                               const struct accept_place *place, int64_t *position_out,
                               struct err *err)
@@ -93,12 +102,16 @@ enum err_code batch_accept_in(struct transaction *transaction, const struct batc
         TRY(source_step_insert(transaction, store, piece, accept->step, &accept->id, err));
     }
     int64_t position = lanes_take_position(&catalog->lanes, lane);
+    if (position == accept->order_position) {
+        position = lanes_take_position(&catalog->lanes, lane);
+    }
+    assert(accept->order_position < position);
     const struct refusals refusals = refusals_of(accept, position);
     TRY(check_quota(catalog, lane, &refusals, err));
     const struct batch_row row = {
         .accept = accept,
         .position = position,
-        .order_position = place->order_position == 0 ? position : place->order_position,
+        .order_position = order_position_of(accept, place, position),
         .flags = place->flags,
         .letter = place->letter,
     };

@@ -135,6 +135,12 @@ struct batch_accept {
     const struct idempotency_key *key; /* claimed by idempotency_begin; NULL = none */
     int idempotency_status;            /* stored with the key, with the batch's id */
     const struct source_step *step;    /* that brought it (sources.h); NULL = none */
+    /*
+     * Its rows order at this position, which is not above the lane's last one: they win
+     * over nothing that came later. 0 = at the position it takes. Refused records order at
+     * the position it takes, which is above this one.
+     */
+    int64_t order_position;
 };
 
 /*

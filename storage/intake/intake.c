@@ -244,6 +244,7 @@ static struct batch_accept acceptance_of(const struct intake_batch *batch,
         .key = origin->key,
         .idempotency_status = ACCEPTED_STATUS,
         .step = origin->step,
+        .order_position = origin->order_position,
     };
     memcpy(accept.body_sha256, origin->body_sha256, sizeof accept.body_sha256);
     return accept;

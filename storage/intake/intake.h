@@ -114,6 +114,7 @@ struct intake_origin {
     uint8_t body_sha256[BATCH_SHA256_BYTES];
     const struct idempotency_key *key; /* claimed; NULL = none. Stored with status 202 */
     const struct source_step *step;    /* of a source (catalog/sources.h); NULL = none */
+    int64_t order_position;            /* as batch_accept has it; 0 = at its own position */
 };
 
 /*

@@ -186,6 +186,18 @@ static enum err_code hand_over(struct check_work *work, struct stored *stored, s
     return ERR_OK;
 }
 
+/* A task that fails leaves the rows where they are. */
+static bool has_failed(struct check_work *work)
+{
+    for (size_t i = 0; i < work->list->count; i++) {
+        if (work->list->items[i].action == EXPECTATION_FAIL && work->findings[i].violations > 0) {
+            work->marks_count = 0;
+            return true;
+        }
+    }
+    return false;
+}
+
 static enum err_code remove_rows(struct check_work *work, struct err *err)
 {
     settle_marks(work);
@@ -220,16 +232,37 @@ void check_result_deinit(struct check_result *result)
     *result = (struct check_result){0};
 }
 
+static int compare_paths(const void *a, const void *b)
+{
+    const struct snapshot_file *left = a;
+    const struct snapshot_file *right = b;
+    return strcmp(left->file->path, right->file->path);
+}
+
+/* In one order, whether the snapshot is the published one or was loaded from the log. */
+static struct snapshot_file *order_files(const struct snapshot_file *files, size_t count)
+{
+    struct snapshot_file *ordered = mem_zeroed(count + 1, sizeof *ordered);
+    if (count > 0) {
+        memcpy(ordered, files, count * sizeof *ordered); /* borrows what they hold */
+        qsort(ordered, count, sizeof *ordered, compare_paths);
+    }
+    return ordered;
+}
+
 static void work_init(struct check_work *work, const struct check_request *request)
 {
+    const struct snapshot_file *files =
+        request->files != NULL ? request->files->items : request->snapshot->files;
+    size_t files_count =
+        request->files != NULL ? request->files->count : request->snapshot->files_count;
     const struct expectations *list = bound_expectations_list(request->bound);
     const struct schema *schema = request->snapshot->schema;
     *work = (struct check_work){
         .request = request,
         .list = list,
-        .files = request->files != NULL ? request->files->items : request->snapshot->files,
-        .files_count =
-            request->files != NULL ? request->files->count : request->snapshot->files_count,
+        .files = order_files(files, files_count),
+        .files_count = files_count,
         .findings = mem_zeroed(list->count + 1, sizeof *work->findings),
         .tallies = mem_zeroed(list->count + 1, sizeof *work->tallies),
         .verdicts = mem_zeroed(CHECK_CHUNK_ROWS, sizeof *work->verdicts),
@@ -252,6 +285,7 @@ static void work_deinit(struct check_work *work)
         struct check_result findings = {.findings = work->findings, .count = work->list->count};
         check_result_deinit(&findings);
     }
+    mem_free(work->files);
     mem_free(work->tallies);
     mem_free(work->verdicts);
     mem_free(work->row_columns);
@@ -267,7 +301,9 @@ enum err_code check_run(const struct check_request *request, struct check_result
     for (size_t i = 0; i < work.list->count; i++) {
         TRY(judge_one(&work, i, err));
     }
-    TRY(remove_rows(&work, err));
+    if (!has_failed(&work)) {
+        TRY(remove_rows(&work, err));
+    }
     *result_out = (struct check_result){
         .findings = work.findings,
         .count = work.list->count,

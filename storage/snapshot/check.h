@@ -68,7 +68,8 @@ struct check_request {
                            struct err *err);
     /*
      * Rows that are to leave, many at a time, after everything was judged; each row once.
-     * NULL = they are only counted.
+     * Not called when an expectation with action fail fell short. NULL = they are only counted.
+     * The order is the same whenever the same version is checked.
      *   frame     whole rows; borrowed
      *   verdicts  one a row: index of the expectation that takes it away
      */

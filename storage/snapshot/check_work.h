@@ -17,7 +17,7 @@ enum { CHECK_RANK_DROP = 1 << 15 };
 struct check_work {
     const struct check_request *request;
     const struct expectations *list;
-    const struct snapshot_file *files; /* judged */
+    struct snapshot_file *files; /* judged, in order of path; what they hold is borrowed */
     size_t files_count;
     struct check_finding *findings;
     struct expectation_tally *tallies; /* of one chunk */

@@ -239,6 +239,17 @@ int64_t table_applied_position(struct table *table)
     return delta_state_txn(snapshot->state, table->app_id, &version) ? version : 0;
 }
 
+/* Rows of another life of the instance (after a restore) have only their files to tell. */
+int64_t table_snapshot_position(const struct table *table, const struct snapshot *snapshot)
+{
+    int64_t position = 0;
+    (void)delta_state_txn(snapshot->state, table->app_id, &position); /* none: 0 */
+    for (size_t i = 0; i < snapshot->files_count; i++) {
+        position = snapshot->files[i].position > position ? snapshot->files[i].position : position;
+    }
+    return position;
+}
+
 /* One commit of the walk: `done` when it settles the question. */
 static enum err_code look_into(struct table *table, int64_t version, int64_t position, bool *done,
                                struct merge_batch_outcome *outcome, struct err *err)

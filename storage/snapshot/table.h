@@ -160,6 +160,12 @@ enum err_code table_merge(struct table *table, const struct merge_input *inputs,
 int64_t table_applied_position(struct table *table);
 
 /*
+ * The same as of a snapshot: no row in it has a higher position. What orders just above
+ * it wins over every row of the snapshot and over nothing that came later.
+ */
+int64_t table_snapshot_position(const struct table *table, const struct snapshot *snapshot);
+
+/*
  * What became of a batch that is in the table, read back from the log (for a
  * start between commit and bookkeeping).
  *

@@ -476,3 +476,23 @@ Test(batches, many_accepts_share_commits)
     cr_log_info("%.0f accepts/s in %" PRId64 " commits",
                 GROUP_THREADS * GROUP_ACCEPTS * 1e6 / (double)took_us, commits);
 }
+
+Test(batches, rows_may_order_below_their_position_and_letters_do_not)
+{
+    struct err err = {0};
+    int64_t first = 0;
+    int64_t second = 0;
+    struct batch_accept plain = fixture_batch(1, 1);
+    cr_assert_eq(batch_accept(fixture.catalog, &plain, &first, &err), ERR_OK, "%s", err.msg);
+    /* just above all that is there: the position itself is passed over */
+    struct batch_accept ordered = fixture_batch(1, 1);
+    ordered.order_position = first + 1;
+    cr_assert_eq(batch_accept(fixture.catalog, &ordered, &second, &err), ERR_OK, "%s", err.msg);
+    cr_expect_eq(second, first + 2);
+    size_t count = 0;
+    const struct batch *queued = fixture_queued(&count);
+    cr_assert_eq(count, 2);
+    cr_expect_eq(queued[0].order_position, first);
+    cr_expect_eq(queued[1].order_position, first + 1);
+    cr_expect_eq(queued[1].position, first + 2);
+}
