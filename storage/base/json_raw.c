@@ -126,10 +126,19 @@ bool json_raw_next(struct json_raw *raw, struct span *name_out, struct span *val
     return take_value(raw, value_out);
 }
 
-/* Is this what a member is called, its escapes resolved? */
-static bool is_name(struct span raw_name, const char *name)
+bool json_raw_is_whole(const struct json_raw *raw)
 {
-    if (memchr(raw_name.data, '\\', raw_name.size) == NULL) {
+    struct json_raw rest = *raw;
+    if (!take(&rest, raw->object ? '}' : ']')) {
+        return false;
+    }
+    skip_blanks(&rest);
+    return !raw->failed && rest.at == rest.end;
+}
+
+bool json_raw_is_name(struct span raw_name, const char *name)
+{
+    if (raw_name.size == 0 || memchr(raw_name.data, '\\', raw_name.size) == NULL) {
         return span_equal_text(raw_name, name);
     }
     CLEANUP(json_free) struct json *value = NULL;
@@ -146,7 +155,7 @@ bool json_raw_find(struct span object, const char *name, struct span *value_out)
     struct span member;
     struct span value;
     while (json_raw_next(&raw, &member, &value)) {
-        if (is_name(member, name)) {
+        if (json_raw_is_name(member, name)) {
             *value_out = value;
             return true;
         }

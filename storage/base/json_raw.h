@@ -49,5 +49,11 @@ static inline struct json_raw json_raw_items(struct span array)
  */
 bool json_raw_next(struct json_raw *raw, struct span *name_out, struct span *value_out);
 
+/* After the walk: has it come to the closing bracket, and is there nothing behind it? */
+bool json_raw_is_whole(const struct json_raw *raw);
+
+/* Is this what a member is called, the escapes of `raw_name` resolved? */
+bool json_raw_is_name(struct span raw_name, const char *name);
+
 /* The value of the member `name`, however its name is escaped; false when absent or broken. */
 bool json_raw_find(struct span object, const char *name, struct span *value_out);

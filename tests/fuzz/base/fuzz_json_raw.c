@@ -39,6 +39,7 @@ static void walk_object(struct span text, const struct json *object)
     }
     assert(!json_raw_next(&raw, &raw_name, &value));
     assert(!raw.failed);
+    assert(json_raw_is_whole(&raw));
 }
 
 static void walk_array(struct span text, const struct json *array)
@@ -54,6 +55,7 @@ static void walk_array(struct span text, const struct json *array)
     }
     assert(!json_raw_next(&raw, &name, &value));
     assert(!raw.failed);
+    assert(json_raw_is_whole(&raw));
 }
 
 /* Every span lies within the text, and the walk comes to an end. */

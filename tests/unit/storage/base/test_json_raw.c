@@ -105,6 +105,25 @@ Test(json_raw, finds_a_member_by_what_its_name_means)
     }
 }
 
+Test(json_raw, knows_whether_there_is_more_behind_the_end)
+{
+    static const struct {
+        const char *text;
+        bool whole;
+    } cases[] = {
+        {"{}", true},        {" {\"a\":{}} \n", true}, {"{} {}", false}, {"{\"a\":1}}", false},
+        {"{\"a\":1", false}, {"{\"a\":1,}", false},    {"[]", false},    {"", false},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct json_raw raw = json_raw_members(span_of_text(cases[i].text));
+        struct span name;
+        struct span value;
+        while (json_raw_next(&raw, &name, &value)) {
+        }
+        cr_expect_eq(json_raw_is_whole(&raw), cases[i].whole, "%s", cases[i].text);
+    }
+}
+
 Test(json_raw, a_megabyte_of_brackets_is_walked_without_a_stack)
 {
     static char text[1 << 20];
