@@ -22,7 +22,6 @@
 #include "storage/snapshot/table.h"
 #include "storage/snapshot/tables.h"
 
-#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -262,41 +261,66 @@ enum handler_result handle_dead_letter_get(struct services *services, struct exc
 /* What the body of a replay says. */
 struct replay_request {
     struct span corrected; /* the given record or records, in the body; NULL data = none */
+    bool has_force;
     bool forced;
 };
 
+/* `force` as it stands in the body. */
+static enum err_code parse_force(struct exchange *exchange, struct span text, bool *forced_out)
+{
+    CLEANUP(json_free) struct json *force = NULL;
+    TRY(json_parse(text, &force, &exchange->err));
+    return json_as_boolean(force, forced_out)
+               ? ERR_OK
+               : err_set(&exchange->err, ERR_INVALID, "/force: give true or false");
+}
+
+/* One member of the body. */
+static enum err_code parse_replay_member(struct exchange *exchange, bool is_record,
+                                         struct span name, struct span value,
+                                         struct replay_request *request)
+{
+    const char *wanted = is_record ? "record" : "records";
+    const char *other = is_record ? "records" : "record";
+    if (json_raw_is_name(name, "force") && !request->has_force) {
+        request->has_force = true;
+        return parse_force(exchange, value, &request->forced);
+    }
+    if (json_raw_is_name(name, other)) {
+        return err_set(&exchange->err, ERR_INVALID, "/%s: this dead letter is %s; give `%s`", other,
+                       is_record ? "one record" : "a whole batch", wanted);
+    }
+    if (!json_raw_is_name(name, wanted)) {
+        return err_set(&exchange->err, ERR_INVALID,
+                       "the body may hold `%s` and `force`, each once, and nothing else", wanted);
+    }
+    if (request->corrected.data != NULL || value.data[0] != (is_record ? '{' : '[')) {
+        return err_set(&exchange->err, ERR_INVALID, "/%s: give %s, and once", wanted,
+                       is_record ? "one object" : "an array of objects");
+    }
+    request->corrected = value;
+    return ERR_OK;
+}
+
+/*
+ * The body is taken apart as text: records have a decoder that keeps their digits,
+ * and a whole batch of them would make a large document.
+ */
 static enum err_code parse_replay(struct exchange *exchange, const struct dead_letter *letter,
                                   struct replay_request *request)
 {
-    static const char *const names[] = {"record", "records", "force", NULL};
+    struct json_raw raw = json_raw_members(exchange->body);
+    struct span name;
+    struct span value;
     if (exchange->body.size == 0) {
         return ERR_OK;
     }
-    CLEANUP(json_free) struct json *body = NULL;
-    TRY(exchange_body_json(exchange, &body));
-    TRY(json_check_names(body, "", names, &exchange->err));
-    const struct json *force = json_get(body, "force");
-    if (force != NULL && !json_as_boolean(force, &request->forced)) {
-        return err_set(&exchange->err, ERR_INVALID, "/force: give true or false");
+    while (json_raw_next(&raw, &name, &value)) {
+        TRY(parse_replay_member(exchange, letter->line > 0, name, value, request));
     }
-    const char *name = letter->line > 0 ? "record" : "records";
-    const char *other = letter->line > 0 ? "records" : "record";
-    if (json_get(body, other) != NULL) {
-        return err_set(&exchange->err, ERR_INVALID, "/%s: this dead letter is %s; give `%s`", other,
-                       letter->line > 0 ? "one record" : "a whole batch", name);
-    }
-    const struct json *corrected = json_get(body, name);
-    if (corrected == NULL) {
-        return ERR_OK;
-    }
-    if (json_kind(corrected) != (letter->line > 0 ? JSON_KIND_OBJECT : JSON_KIND_ARRAY)) {
-        return err_set(&exchange->err, ERR_INVALID, "/%s: give %s", name,
-                       letter->line > 0 ? "one object" : "an array of objects");
-    }
-    /* as it stands in the body: a document would round the digits of a decimal */
-    bool found = json_raw_find(exchange->body, name, &request->corrected);
-    assert(found);
-    return ERR_OK;
+    return json_raw_is_whole(&raw)
+               ? ERR_OK
+               : err_set(&exchange->err, ERR_INVALID, "the body must be one JSON object");
 }
 
 /*

@@ -107,6 +107,26 @@ test_a_corrected_record()
     expect_text "\"count\":$LONG"
 }
 
+test_a_replay_is_one_object()
+{
+    seed
+    local letter
+    api GET /v1/dead-letters?table=payments
+    letter=$(jq -r '.dead_letters[0].dead_letter_id' "$BODY")
+    local record='{"amount":1,"id":"c","n":1}'
+    for body in '[]' 'null' '{' '{}x' "{\"record\":$record" "{\"record\":$record}}" "{\"record\":$record,}" \
+        "{\"record\":$record x}" "{\"record\":[$record]}" "{\"record\":$record,\"record\":$record}" \
+        "{\"records\":[$record]}" "{\"record\":$record,\"forced\":true}" "{\"record\":$record,\"force\":1}" \
+        "{\"force\":false,\"force\":true,\"record\":$record}" '{"record":null}' '{"record":{"amount":1,"id":"c"}]}' \
+        '{"record":{"amount":1,"id":"c"' '{"record":{"amount":}}' '{"record":{"amount":1 "id":"c"}}'; do
+        ask "/v1/dead-letters/$letter/replay" "$body"
+        [ "$STATUS" = 400 ] || fail "$body was answered with $STATUS"
+    done
+    api POST "/v1/dead-letters/$letter/replay" -H 'Content-Type: application/json' -H 'Prefer: wait=30' \
+        --data-binary "{\"\\u0072ecord\":$record}"
+    expect_status 200
+}
+
 test_rows_on_the_command_line()
 {
     seed
