@@ -108,9 +108,9 @@ enum err_code command_send(struct client *client, const struct client_request *r
     return ERR_OK;
 }
 
-/* One page, as text and as a document. */
+/* One page; body_out goes to the caller: buffer_deinit. */
 static enum err_code get_page(struct client *client, const char *base, const char *token,
-                              struct buffer *body_out, struct json **page_out, struct err *err)
+                              struct buffer *body_out, struct err *err)
 {
     struct buffer path;
     buffer_init(&path, PATH_BYTES_MAX);
@@ -121,42 +121,76 @@ static enum err_code get_page(struct client *client, const char *base, const cha
     buffer_append_byte(&path, '\0');
     enum err_code code = client_get(client, (const char *)path.data, body_out, err);
     buffer_deinit(&path);
-    TRY(code);
-    return json_parse(buffer_span(body_out), page_out, err);
+    return code;
 }
 
 /* Visit the items of one page until one says no. */
-static bool visit_page(const struct json *page, struct span body, const char *member,
-                       command_item_fn *visit, void *arg)
+static enum err_code visit_page(struct span page, const char *member, command_text_fn *visit,
+                                void *arg, bool *going_on_out, struct err *err)
 {
     struct span list = {0};
-    (void)json_raw_find(body, member, &list); /* absent: there is nothing to visit */
+    (void)json_raw_find(page, member, &list); /* without one the walk below fails */
     struct json_raw raw = json_raw_items(list);
     struct span name;
-    struct span text;
+    struct span item;
     bool going_on = true;
-    for (size_t i = 0; going_on && json_raw_next(&raw, &name, &text); i++) {
-        going_on = visit(json_at(json_get(page, member), i), text, arg);
+    while (going_on && json_raw_next(&raw, &name, &item)) {
+        going_on = visit(item, arg);
     }
-    return going_on;
+    *going_on_out = going_on;
+    return raw.failed ? err_set(err, ERR_CORRUPT, "the server's answer has no list of %s", member)
+                      : ERR_OK;
+}
+
+/* The token of the page after this one: mem_free; NULL when it is the last. */
+static char *next_page(struct span page)
+{
+    CLEANUP(json_free) struct json *token = NULL;
+    struct span text;
+    struct err ignored = {0};
+    bool found = json_raw_find(page, "next_page_token", &text) &&
+                 json_parse(text, &token, &ignored) == ERR_OK && json_text(token) != NULL;
+    return found ? mem_copy_text(json_text(token)) : NULL;
+}
+
+enum err_code command_walk_texts(struct client *client, const char *path, const char *member,
+                                 command_text_fn *visit, void *arg, struct err *err)
+{
+    CLEANUP(mem_cleanup) char *token = NULL;
+    bool going_on = true;
+    while (going_on) {
+        CLEANUP(buffer_deinit) struct buffer body = {0};
+        TRY(get_page(client, path, token, &body, err));
+        TRY(visit_page(buffer_span(&body), member, visit, arg, &going_on, err));
+        mem_cleanup(&token);
+        token = next_page(buffer_span(&body));
+        going_on = going_on && token != NULL;
+    }
+    return ERR_OK;
+}
+
+/* A visitor of documents among those of texts. */
+struct reader {
+    command_item_fn *visit;
+    void *arg;
+    enum err_code code;
+    struct err *err;
+};
+
+static bool read_item(struct span text, void *arg)
+{
+    struct reader *reader = arg;
+    CLEANUP(json_free) struct json *item = NULL;
+    reader->code = json_parse(text, &item, reader->err);
+    return reader->code == ERR_OK && reader->visit(item, text, reader->arg);
 }
 
 enum err_code command_walk(struct client *client, const char *path, const char *member,
                            command_item_fn *visit, void *arg, struct err *err)
 {
-    CLEANUP(mem_cleanup) char *token = NULL;
-    bool going_on = true;
-    while (going_on) {
-        CLEANUP(json_free) struct json *page = NULL;
-        CLEANUP(buffer_deinit) struct buffer body = {0};
-        TRY(get_page(client, path, token, &body, &page, err));
-        going_on = visit_page(page, buffer_span(&body), member, visit, arg);
-        const char *next = json_text(json_get(page, "next_page_token"));
-        mem_cleanup(&token);
-        token = next != NULL ? mem_copy_text(next) : NULL;
-        going_on = going_on && token != NULL;
-    }
-    return ERR_OK;
+    struct reader reader = {.visit = visit, .arg = arg, .err = err};
+    TRY(command_walk_texts(client, path, member, read_item, &reader, err));
+    return reader.code;
 }
 
 void command_print(const struct command *command, const struct json *json)

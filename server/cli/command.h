@@ -69,9 +69,9 @@ enum err_code command_get(struct client *client, const char *path, struct json *
 enum err_code command_send(struct client *client, const struct client_request *request,
                            struct json **answer_out, char *etag_out, struct err *err) MUST_USE;
 
-/* Takes one item of a listing, also as the text the server sent, which has every digit;
- * false stops the walk. */
+/* Takes one item of a listing; false stops the walk. */
 typedef bool command_item_fn(const struct json *item, struct span text, void *arg);
+typedef bool command_text_fn(struct span text, void *arg);
 
 /*
  * Walk all pages of a listing: `path` has a query already, the items are in the array
@@ -79,6 +79,13 @@ typedef bool command_item_fn(const struct json *item, struct span text, void *ar
  */
 enum err_code command_walk(struct client *client, const char *path, const char *member,
                            command_item_fn *visit, void *arg, struct err *err) MUST_USE;
+
+/*
+ * The same for those who pass items on as the server sent them: with every digit, and
+ * without a document of the page. Errors: also ERR_CORRUPT no such list in the answer.
+ */
+enum err_code command_walk_texts(struct client *client, const char *path, const char *member,
+                                 command_text_fn *visit, void *arg, struct err *err) MUST_USE;
 
 /* A document on standard output: one line with --json, else indented for people. */
 void command_print(const struct command *command, const struct json *json);

@@ -256,10 +256,9 @@ static bool print_table(const struct json *item, struct span text, void *arg)
     return true;
 }
 
-static bool print_row(const struct json *item, struct span text, void *arg)
+static bool print_row(struct span text, void *arg)
 {
     struct listing *listing = arg;
-    (void)item; /* the text is the row */
     if (!listing->arguments->count) {
         (void)printf("%.*s\n", SPAN_PRINT(text)); /* output */
     }
@@ -301,7 +300,7 @@ static enum err_code server_rows(const struct arguments *arguments, struct clien
     buffer_append_byte(&path, '\0');
     struct listing listing = {.arguments = arguments};
     enum err_code code =
-        command_walk(client, (const char *)path.data, "rows", print_row, &listing, err);
+        command_walk_texts(client, (const char *)path.data, "rows", print_row, &listing, err);
     buffer_deinit(&path);
     TRY(code);
     if (arguments->count) {
