@@ -1,0 +1,248 @@
+/*
+ * Samples in CSV, read with patience: a record that breaks the rules is counted and
+ * passed over, one that is cut off at the end of the sample is left out.
+ */
+#include "storage/columns/infer_work.h"
+
+#include "storage/base/mem.h"
+#include "storage/base/text.h"
+
+#include <stdio.h>
+
+/* Where the reading is. */
+struct reading {
+    const uint8_t *p;
+    const uint8_t *end;
+    struct buffer unescaped; /* of the value in hand */
+};
+
+/* One value. Borrowed until the next one. */
+struct value {
+    struct span text;
+    bool quoted;
+    bool broken;
+    bool unclosed; /* the sample ended inside quotes */
+    bool last;     /* of its record */
+    bool at_end;   /* of the sample, without a line end */
+};
+
+/* Behind a value: a comma, a line end, the sample's end; anything else breaks the record. */
+static void pass_end(struct reading *reading, struct value *value)
+{
+    if (reading->p == reading->end) {
+        value->last = true;
+        value->at_end = true;
+        return;
+    }
+    if (*reading->p == ',') {
+        reading->p++;
+        return;
+    }
+    value->last = true;
+    if (*reading->p == '\r' && reading->p + 1 < reading->end && reading->p[1] == '\n') {
+        reading->p += 2;
+        return;
+    }
+    if (*reading->p == '\n') {
+        reading->p++;
+        return;
+    }
+    value->broken = true;
+    const uint8_t *feed = memchr(reading->p, '\n', (size_t)(reading->end - reading->p));
+    value->at_end = feed == NULL;
+    reading->p = feed != NULL ? feed + 1 : reading->end;
+}
+
+static void read_quoted(struct reading *reading, struct value *value)
+{
+    buffer_reset(&reading->unescaped);
+    value->quoted = true;
+    for (reading->p++;;) {
+        const uint8_t *quote = memchr(reading->p, '"', (size_t)(reading->end - reading->p));
+        if (quote == NULL) {
+            value->unclosed = true;
+            value->last = true;
+            value->at_end = true;
+            reading->p = reading->end;
+            return;
+        }
+        buffer_append(&reading->unescaped, reading->p, (size_t)(quote - reading->p));
+        reading->p = quote + 1;
+        if (reading->p == reading->end || *reading->p != '"') {
+            break;
+        }
+        buffer_append_byte(&reading->unescaped, '"');
+        reading->p++;
+    }
+    value->text = buffer_span(&reading->unescaped);
+    pass_end(reading, value);
+}
+
+static bool ends_plain(uint8_t c)
+{
+    return c == ',' || c == '\n' || c == '\r' || c == '"' || c == 0;
+}
+
+static void read_value(struct reading *reading, struct value *value)
+{
+    *value = (struct value){0};
+    if (reading->p < reading->end && *reading->p == '"') {
+        read_quoted(reading, value);
+        return;
+    }
+    const uint8_t *start = reading->p;
+    while (reading->p < reading->end && !ends_plain(*reading->p)) {
+        reading->p++;
+    }
+    value->text = span_of(start, (size_t)(reading->p - start));
+    pass_end(reading, value);
+}
+
+static void skip_blank_lines(struct reading *reading)
+{
+    while (reading->p < reading->end) {
+        size_t left = (size_t)(reading->end - reading->p);
+        if (*reading->p == '\n') {
+            reading->p++;
+        } else if (*reading->p == '\r' && left > 1 && reading->p[1] == '\n') {
+            reading->p += 2;
+        } else {
+            return;
+        }
+    }
+}
+
+/* ---- the header ---- */
+
+/* Columns without a name, or with that of another, get one by their number. */
+static enum err_code add_column(struct infer *infer, struct span name, struct err *err)
+{
+    size_t before = infer->columns_count;
+    size_t index = 0;
+    TRY(infer_column_of(infer, name, SIZE_MAX, &index, err));
+    if (infer->columns_count > before) {
+        return ERR_OK;
+    }
+    char made[48];
+    int size = snprintf(made, sizeof made, "column %zu", before + 1);
+    TRY(infer_column_of(infer, span_of(made, (size_t)size), SIZE_MAX, &index, err));
+    if (infer->columns_count == before) {
+        return err_set(err, ERR_INVALID, "column %zu of the header has the name of another",
+                       before + 1);
+    }
+    return ERR_OK;
+}
+
+static enum err_code read_header(struct infer *infer, struct reading *reading, struct err *err)
+{
+    struct value value;
+    do {
+        read_value(reading, &value);
+        size_t bad = 0;
+        if (value.broken || value.unclosed || !text_is_utf8(value.text, &bad)) {
+            return err_set(err, ERR_INVALID,
+                           "the first line must be a header of field names in UTF-8, separated by "
+                           "commas");
+        }
+        TRY(add_column(infer, value.text, err));
+    } while (!value.last);
+    return ERR_OK;
+}
+
+/* ---- records ---- */
+
+/* A record as it stands; observed only when it is whole. */
+struct record {
+    bool *nulls;
+    size_t *ends;
+    size_t count;
+    struct buffer bytes;
+    bool broken;
+    bool at_end;
+};
+
+static void read_record(struct infer *infer, struct reading *reading, struct record *record)
+{
+    struct value value;
+    record->count = 0;
+    record->broken = false;
+    buffer_reset(&record->bytes);
+    do {
+        size_t bad = 0;
+        read_value(reading, &value);
+        record->broken |=
+            value.broken || value.unclosed || !text_is_utf8(value.text, &bad) ||
+            (value.text.size > 0 && memchr(value.text.data, 0, value.text.size) != NULL);
+        if (record->count < infer->columns_count) {
+            record->nulls[record->count] = value.text.size == 0 && !value.quoted;
+            buffer_append_span(&record->bytes, value.text);
+            record->ends[record->count] = record->bytes.size;
+        }
+        record->count++;
+    } while (!value.last);
+    record->at_end = value.at_end;
+    record->broken |= record->count != infer->columns_count;
+}
+
+static void observe_record(struct infer *infer, const struct record *record)
+{
+    for (size_t i = 0; i < infer->columns_count; i++) {
+        size_t start = i == 0 ? 0 : record->ends[i - 1];
+        if (record->nulls[i]) {
+            infer_observe_null(infer, i);
+        } else {
+            infer_observe(infer, i, INFER_TEXT,
+                          span_of(record->bytes.data + start, record->ends[i] - start));
+        }
+    }
+    infer_end_record(infer);
+}
+
+static void record_deinit(struct record *record)
+{
+    mem_free(record->nulls);
+    mem_free(record->ends);
+    buffer_deinit(&record->bytes);
+}
+
+static void read_records(struct infer *infer, struct reading *reading)
+{
+    CLEANUP(record_deinit)
+    struct record record = {.nulls = mem_zeroed(infer->columns_count, sizeof *record.nulls),
+                            .ends = mem_zeroed(infer->columns_count, sizeof *record.ends)};
+    buffer_init(&record.bytes, INFER_BODY_BYTES_MAX);
+    /* one byte of text always, so that a span of nothing points somewhere */
+    (void)buffer_reserve(&record.bytes, 1);
+    for (skip_blank_lines(reading); reading->p < reading->end; skip_blank_lines(reading)) {
+        if (infer->records == INFER_RECORDS_MAX) {
+            infer->more = true;
+            return;
+        }
+        read_record(infer, reading, &record);
+        if (!record.broken) {
+            observe_record(infer, &record);
+        } else if (record.at_end) {
+            infer->cut_off = true;
+        } else {
+            infer->malformed++;
+        }
+    }
+}
+
+enum err_code infer_read_csv(struct infer *infer, struct span body, struct err *err)
+{
+    struct reading reading = {.p = body.data, .end = body.data + body.size};
+    infer->texts_only = true;
+    skip_blank_lines(&reading);
+    if (reading.p == reading.end) {
+        return err_set(err, ERR_INVALID, "the sample is empty");
+    }
+    buffer_init(&reading.unescaped, body.size + 1);
+    (void)buffer_reserve(&reading.unescaped, 1); /* likewise */
+    enum err_code code = read_header(infer, &reading, err);
+    if (code == ERR_OK) {
+        read_records(infer, &reading);
+    }
+    buffer_deinit(&reading.unescaped);
+    return code;
+}
