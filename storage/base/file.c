@@ -16,13 +16,16 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
+#include <sys/utsname.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -76,6 +79,8 @@ static char *parent_of(const char *path)
     return parent;
 }
 
+enum durability { DERIVED, DURABLE };
+
 /* ---- sync ---- */
 
 enum err_code file_sync_data(int fd, struct err *err)
@@ -116,6 +121,54 @@ enum err_code file_sync_file_system(const char *path, struct err *err)
     return ERR_OK;
 }
 
+/* Since when syncfs tells of what could not be written back. */
+static bool kernel_reports_errors(void)
+{
+    struct utsname name;
+    int major = 0;
+    int minor = 0;
+    return uname(&name) == 0 && sscanf(name.release, "%d.%d", &major, &minor) == 2 &&
+           (major > 5 || (major == 5 && minor >= 8));
+}
+
+static bool waits_for_disk(int fd)
+{
+    struct statfs status;
+    if (fstatfs(fd, &status) != 0) {
+        return false;
+    }
+    return status.f_type == EXT4_SUPER_MAGIC || status.f_type == XFS_SUPER_MAGIC ||
+           status.f_type == BTRFS_SUPER_MAGIC || status.f_type == TMPFS_MAGIC;
+}
+
+enum err_code file_system_open(const char *path, int *fd_out, struct err *err)
+{
+    CLEANUP(file_close) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return err_set_errno(err, errno, "open folder %s", path);
+    }
+    *fd_out = -1;
+    if (kernel_reports_errors() && waits_for_disk(fd)) {
+        *fd_out = fd;
+        fd = -1;
+    }
+    return ERR_OK;
+}
+
+enum err_code file_system_sync(int fd, struct err *err)
+{
+    if (FAULT_SKIP("file.system.no-sync")) {
+        return ERR_OK;
+    }
+    if (FAULT("file.system-sync")) {
+        return err_set_errno(err, EIO, "sync the file system");
+    }
+    if (syncfs(fd) != 0) {
+        return err_set_errno(err, errno, "sync the file system");
+    }
+    return ERR_OK;
+}
+
 static enum err_code sync_parent(const char *path, struct err *err)
 {
     CLEANUP(mem_cleanup) char *parent = parent_of(path);
@@ -124,11 +177,12 @@ static enum err_code sync_parent(const char *path, struct err *err)
 
 /* ---- folders ---- */
 
-/* One level, whose parent exists; a new one is synced into its parent. */
-static enum err_code make_one_directory(const char *path, struct err *err)
+/* One level, whose parent exists; a new durable one is synced into its parent. */
+static enum err_code make_one_directory(const char *path, enum durability durability,
+                                        struct err *err)
 {
     if (mkdir(path, DIRECTORY_MODE) == 0) {
-        return sync_parent(path, err);
+        return durability == DURABLE ? sync_parent(path, err) : ERR_OK;
     }
     struct stat status;
     if (errno == EEXIST && stat(path, &status) == 0 && S_ISDIR(status.st_mode)) {
@@ -137,17 +191,32 @@ static enum err_code make_one_directory(const char *path, struct err *err)
     return err_set_errno(err, errno, "make folder %s", path);
 }
 
-enum err_code file_make_directory(const char *path, struct err *err)
+static enum err_code make_directory(const char *path, enum durability durability, struct err *err)
 {
+    struct err missed = {0}; /* most often the last level alone is missing */
+    if (make_one_directory(path, durability, &missed) != ERR_NOT_FOUND) {
+        *err = missed;
+        return err->code;
+    }
     CLEANUP(mem_cleanup) char *partial = mem_copy_text(path);
     for (char *slash = partial; *slash != '\0'; slash++) {
         if (*slash == '/' && slash > partial && slash[-1] != '/') {
             *slash = '\0';
-            TRY(make_one_directory(partial, err));
+            TRY(make_one_directory(partial, durability, err));
             *slash = '/';
         }
     }
-    return make_one_directory(partial, err);
+    return make_one_directory(partial, durability, err);
+}
+
+enum err_code file_make_directory(const char *path, struct err *err)
+{
+    return make_directory(path, DURABLE, err);
+}
+
+enum err_code file_make_directory_derived(const char *path, struct err *err)
+{
+    return make_directory(path, DERIVED, err);
 }
 
 /* ---- writing ---- */
@@ -178,8 +247,6 @@ enum err_code file_write_at(int fd, int64_t offset, struct span bytes, struct er
     }
     return ERR_OK;
 }
-
-enum durability { DERIVED, DURABLE };
 
 static enum err_code fill_file(int fd, struct span bytes, enum durability durability,
                                const char *path, struct err *err)

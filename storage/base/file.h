@@ -29,6 +29,9 @@ void file_close(int *fd);
 /* Create `path` and its missing parents, mode 0700. Durable: parents are synced. */
 enum err_code file_make_directory(const char *path, struct err *err) MUST_USE;
 
+/* The same without any sync. */
+enum err_code file_make_directory_derived(const char *path, struct err *err) MUST_USE;
+
 /* fsync of a directory: names created, linked or removed in it survive. */
 enum err_code file_sync_directory(const char *path, struct err *err) MUST_USE;
 
@@ -38,6 +41,22 @@ enum err_code file_sync_directory(const char *path, struct err *err) MUST_USE;
  * upon, so it must be durable before anything is acknowledged.
  */
 enum err_code file_sync_file_system(const char *path, struct err *err) MUST_USE;
+
+/*
+ * Many new files made durable by one wait: open the file system before the first is
+ * written, write them by file_write_derived into folders of file_make_directory_derived,
+ * then sync. What the file system failed to write back since the opening, of anybody's,
+ * is an error of the sync.
+ *
+ *   fd_out  -1 where the kernel's syncfs is no promise (network, FUSE, stacked and
+ *           unknown file systems): sync each file and folder there
+ *
+ * Durable: contents and names of all of them, when the sync returned ERR_OK.
+ * Source:  syncfs(2): errors since Linux 5.8; ext4, xfs, btrfs and tmpfs are known to wait.
+ */
+enum err_code file_system_open(const char *path, int *fd_out, struct err *err) MUST_USE;
+/* A failure here must end in process_stop_after_io_error. */
+enum err_code file_system_sync(int fd, struct err *err) MUST_USE;
 
 /*
  * Write a new file that must not exist, fsync it. Its *name* survives only after

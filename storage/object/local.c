@@ -20,7 +20,8 @@ enum { FILE_MODE = 0600, FSYNCS_OF_PUBLISH = 2 };
 
 struct local_store {
     struct object_store base;
-    char *root; /* without trailing '/'; set once */
+    char *root;             /* without trailing '/'; set once */
+    _Atomic bool abandoned; /* folders of a group that was not synced may be about */
 };
 
 struct local_stream {
@@ -28,7 +29,8 @@ struct local_stream {
     struct local_store *store; /* outlives the stream */
     char *path;
     int fd;
-    int64_t size; /* bytes written */
+    int64_t size;  /* bytes written */
+    bool unsynced; /* of a group: its sync makes it durable */
 };
 
 struct local_object {
@@ -51,27 +53,29 @@ static void count_syncs(struct object_store *store, int64_t count)
     atomic_fetch_add(&store->syncs_count, count);
 }
 
-/* The folder of `path`, made durably; asked for only after a write missed it. */
-static enum err_code make_parent(const char *path, struct err *err)
+typedef enum err_code (*make_fn)(const char *path, struct err *err);
+
+/* The folder of `path`; asked for only after a write missed it. */
+static enum err_code make_parent(const char *path, make_fn make, struct err *err)
 {
     CLEANUP(mem_cleanup) char *folder = mem_copy_text(path);
     char *slash = strrchr(folder, '/');
     assert(slash != NULL);
     *slash = '\0';
-    return file_make_directory(folder, err);
+    return make(folder, err);
 }
 
 typedef enum err_code (*write_fn)(const char *path, struct span bytes, struct err *err);
 
 static enum err_code write_making_parent(const char *path, struct span bytes, write_fn write,
-                                         struct err *err)
+                                         make_fn make, struct err *err)
 {
     enum err_code code = write(path, bytes, err);
     if (code != ERR_NOT_FOUND) {
         return code;
     }
     err_clear(err);
-    TRY(make_parent(path, err));
+    TRY(make_parent(path, make, err));
     return write(path, bytes, err);
 }
 
@@ -90,7 +94,7 @@ static enum err_code local_put(struct object_store *store, const char *name, str
                                struct err *err)
 {
     CLEANUP(mem_cleanup) char *path = path_of(store, name);
-    TRY(write_making_parent(path, bytes, file_write_new, err));
+    TRY(write_making_parent(path, bytes, file_write_new, file_make_directory, err));
     count_syncs(store, 1);
     return ERR_OK;
 }
@@ -99,7 +103,7 @@ static enum err_code local_put_if_absent(struct object_store *store, const char 
                                          struct span bytes, struct err *err)
 {
     CLEANUP(mem_cleanup) char *path = path_of(store, name);
-    TRY(write_making_parent(path, bytes, file_publish, err));
+    TRY(write_making_parent(path, bytes, file_publish, file_make_directory, err));
     count_syncs(store, FSYNCS_OF_PUBLISH);
     return ERR_OK;
 }
@@ -108,7 +112,8 @@ static enum err_code local_replace(struct object_store *store, const char *name,
                                    bool durable, struct err *err)
 {
     CLEANUP(mem_cleanup) char *path = path_of(store, name);
-    TRY(write_making_parent(path, bytes, durable ? file_replace : file_replace_derived, err));
+    TRY(write_making_parent(path, bytes, durable ? file_replace : file_replace_derived,
+                            file_make_directory, err));
     if (durable) {
         count_syncs(store, FSYNCS_OF_PUBLISH);
     }
@@ -135,8 +140,10 @@ static void stream_release(struct local_stream *self)
 static enum err_code stream_finish(struct object_stream *stream, struct err *err)
 {
     struct local_stream *self = (struct local_stream *)stream;
-    TRY(file_sync_data(self->fd, err));
-    count_syncs(&self->store->base, 1);
+    if (!self->unsynced) {
+        TRY(file_sync_data(self->fd, err));
+        count_syncs(&self->store->base, 1);
+    }
     stream_release(self);
     return ERR_OK;
 }
@@ -157,12 +164,12 @@ static const struct object_stream_ops stream_ops = {
     .abort = stream_abort,
 };
 
-static enum err_code create_file(const char *path, int *fd_out, struct err *err)
+static enum err_code create_file(const char *path, make_fn make, int *fd_out, struct err *err)
 {
     const int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
     int fd = open(path, flags, FILE_MODE);
     if (fd < 0 && errno == ENOENT) {
-        TRY(make_parent(path, err));
+        TRY(make_parent(path, make, err));
         fd = open(path, flags, FILE_MODE);
     }
     if (fd < 0) {
@@ -172,24 +179,79 @@ static enum err_code create_file(const char *path, int *fd_out, struct err *err)
     return ERR_OK;
 }
 
-static enum err_code local_stream_begin(struct object_store *store, const char *name,
-                                        struct object_stream **stream_out, struct err *err)
+static enum err_code begin_stream(struct object_store *store, const char *name, bool unsynced,
+                                  struct object_stream **stream_out, struct err *err)
 {
     CLEANUP(mem_cleanup) char *path = path_of(store, name);
     int fd = -1;
-    TRY(create_file(path, &fd, err));
+    make_fn make = unsynced ? file_make_directory_derived : file_make_directory;
+    TRY(create_file(path, make, &fd, err));
     struct local_stream *stream = mem_zeroed(1, sizeof *stream);
-    *stream = (struct local_stream){
-        .base.ops = &stream_ops, .store = local_of(store), .path = path, .fd = fd};
+    *stream = (struct local_stream){.base.ops = &stream_ops,
+                                    .store = local_of(store),
+                                    .path = path,
+                                    .fd = fd,
+                                    .unsynced = unsynced};
     path = NULL;
     *stream_out = &stream->base;
     return ERR_OK;
 }
 
+static enum err_code local_stream_begin(struct object_store *store, const char *name,
+                                        struct object_stream **stream_out, struct err *err)
+{
+    return begin_stream(store, name, false, stream_out, err);
+}
+
+/* ---- groups ---- */
+
+static enum err_code local_unsynced_begin(struct object_store *store, int *fd_out, struct err *err)
+{
+    return file_system_open(local_of(store)->root, fd_out, err);
+}
+
+static enum err_code local_unsynced_put(struct object_store *store, const char *name,
+                                        struct span bytes, struct err *err)
+{
+    CLEANUP(mem_cleanup) char *path = path_of(store, name);
+    return write_making_parent(path, bytes, file_write_derived, file_make_directory_derived, err);
+}
+
+static enum err_code local_unsynced_stream_begin(struct object_store *store, const char *name,
+                                                 struct object_stream **stream_out, struct err *err)
+{
+    return begin_stream(store, name, true, stream_out, err);
+}
+
+static enum err_code local_unsynced_sync(struct object_store *store, int fd, struct err *err)
+{
+    TRY(file_system_sync(fd, err));
+    count_syncs(store, 1);
+    return ERR_OK;
+}
+
+static void local_unsynced_abandon(struct object_store *store)
+{
+    atomic_store(&local_of(store)->abandoned, true);
+}
+
 /* ---- names ---- */
+
+/* A name in a folder is durable only when the folder's own is. */
+static enum err_code sync_abandoned(struct local_store *store, struct err *err)
+{
+    if (!atomic_load(&store->abandoned)) {
+        return ERR_OK;
+    }
+    TRY(file_sync_file_system(store->root, err));
+    count_syncs(&store->base, 1);
+    atomic_store(&store->abandoned, false);
+    return ERR_OK;
+}
 
 static enum err_code local_sync(struct object_store *store, const char *folder, struct err *err)
 {
+    TRY(sync_abandoned(local_of(store), err));
     CLEANUP(mem_cleanup)
     char *path = folder[0] != '\0' ? path_of(store, folder) : mem_copy_text(local_of(store)->root);
     TRY(file_sync_directory(path, err));
@@ -409,6 +471,11 @@ static const struct object_store_ops local_ops = {
     .get = local_get,
     .stat = local_stat,
     .open = local_open,
+    .unsynced_begin = local_unsynced_begin,
+    .unsynced_put = local_unsynced_put,
+    .unsynced_stream_begin = local_unsynced_stream_begin,
+    .unsynced_sync = local_unsynced_sync,
+    .unsynced_abandon = local_unsynced_abandon,
     .list = local_list,
 };
 

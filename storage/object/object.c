@@ -30,7 +30,7 @@ static bool name_is_good(const char *name)
     return true;
 }
 
-static enum err_code check_name(const char *name, struct err *err)
+enum err_code object_name_check(const char *name, struct err *err)
 {
     assert(name != NULL);
     assert(err != NULL);
@@ -69,35 +69,35 @@ int64_t object_store_syncs_count(const struct object_store *store)
 enum err_code object_put(struct object_store *store, const char *name, struct span bytes,
                          struct err *err)
 {
-    TRY(check_name(name, err));
+    TRY(object_name_check(name, err));
     return store->ops->put(store, name, bytes, err);
 }
 
 enum err_code object_put_if_absent(struct object_store *store, const char *name, struct span bytes,
                                    struct err *err)
 {
-    TRY(check_name(name, err));
+    TRY(object_name_check(name, err));
     return store->ops->put_if_absent(store, name, bytes, err);
 }
 
 enum err_code object_replace(struct object_store *store, const char *name, struct span bytes,
                              struct err *err)
 {
-    TRY(check_name(name, err));
+    TRY(object_name_check(name, err));
     return store->ops->replace(store, name, bytes, true, err);
 }
 
 enum err_code object_replace_hint(struct object_store *store, const char *name, struct span bytes,
                                   struct err *err)
 {
-    TRY(check_name(name, err));
+    TRY(object_name_check(name, err));
     return store->ops->replace(store, name, bytes, false, err);
 }
 
 enum err_code object_stream_begin(struct object_store *store, const char *name,
                                   struct object_stream **stream_out, struct err *err)
 {
-    TRY(check_name(name, err));
+    TRY(object_name_check(name, err));
     return store->ops->stream_begin(store, name, stream_out, err);
 }
 
@@ -126,35 +126,35 @@ void object_stream_abort(struct object_stream **stream)
 enum err_code object_sync(struct object_store *store, const char *folder, struct err *err)
 {
     if (folder[0] != '\0') {
-        TRY(check_name(folder, err));
+        TRY(object_name_check(folder, err));
     }
     return store->ops->sync(store, folder, err);
 }
 
 enum err_code object_remove(struct object_store *store, const char *name, struct err *err)
 {
-    TRY(check_name(name, err));
+    TRY(object_name_check(name, err));
     return store->ops->remove(store, name, err);
 }
 
 enum err_code object_get(struct object_store *store, const char *name, struct buffer *contents,
                          struct err *err)
 {
-    TRY(check_name(name, err));
+    TRY(object_name_check(name, err));
     return store->ops->get(store, name, contents, err);
 }
 
 enum err_code object_stat(struct object_store *store, const char *name, int64_t *size_out,
                           int64_t *modified_ms_out, struct err *err)
 {
-    TRY(check_name(name, err));
+    TRY(object_name_check(name, err));
     return store->ops->stat(store, name, size_out, modified_ms_out, err);
 }
 
 enum err_code object_open(struct object_store *store, const char *name, struct object **object_out,
                           struct err *err)
 {
-    TRY(check_name(name, err));
+    TRY(object_name_check(name, err));
     return store->ops->open(store, name, object_out, err);
 }
 
@@ -194,7 +194,7 @@ enum err_code object_list(struct object_store *store, const struct object_list_o
                           struct object_list *list_out, struct err *err)
 {
     if (options->folder != NULL && options->folder[0] != '\0') {
-        TRY(check_name(options->folder, err));
+        TRY(object_name_check(options->folder, err));
     }
     return store->ops->list(store, options, list_out, err);
 }

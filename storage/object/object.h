@@ -10,7 +10,8 @@
  * Durability is split in two so that fsyncs can be counted and shared: the
  * contents of an object are durable when the call that wrote it returned OK,
  * its *name* after object_sync of its folder. object_put_if_absent, the commit
- * primitive, makes both durable by itself.
+ * primitive, makes both durable by itself. Many objects that are of use together
+ * only are put in a group, which waits for the disk once.
  *
  * Thread:  a store may be used by any number of threads; a stream or an open
  *          object by one at a time (object_read_at by many).
@@ -105,6 +106,33 @@ void object_stream_abort(struct object_stream **stream);
 
 /* Make the names directly in `folder` durable; "" is the store's root. One fsync. */
 enum err_code object_sync(struct object_store *store, const char *folder, struct err *err) MUST_USE;
+
+/*
+ * New objects that become durable together. For a local folder on a file system that
+ * can do so, many cost one wait instead of three an object and folder. It then waits
+ * for whatever else of that file system is dirty, so few are put one by one.
+ *
+ *   objects_count  expected; up to OBJECT_GROUP_FEW are few
+ *
+ * One thread at a time. object_group_end accepts NULL inside; objects of a group that
+ * was not synced are garbage, which whoever put them removes.
+ */
+enum { OBJECT_GROUP_FEW = 64 };
+struct object_group;
+enum err_code object_group_begin(struct object_store *store, size_t objects_count,
+                                 struct object_group **group_out, struct err *err) MUST_USE;
+/* As object_put and object_stream_begin, durable after object_group_sync. */
+enum err_code object_group_put(struct object_group *group, const char *name, struct span bytes,
+                               struct err *err) MUST_USE;
+enum err_code object_group_stream_begin(struct object_group *group, const char *name,
+                                        struct object_stream **stream_out,
+                                        struct err *err) MUST_USE;
+/*
+ * Errors:  ERR_IO; as after any failed sync, nothing of the group may be referred to.
+ * Durable: contents and names of all objects, when ERR_OK.
+ */
+enum err_code object_group_sync(struct object_group *group, struct err *err) MUST_USE;
+void object_group_end(struct object_group **group);
 
 /* Absent is ERR_OK. Not synced. */
 enum err_code object_remove(struct object_store *store, const char *name, struct err *err) MUST_USE;

@@ -27,6 +27,20 @@ struct object_store_ops {
                           int64_t *modified_ms_out, struct err *err);
     enum err_code (*open)(struct object_store *store, const char *name, struct object **object_out,
                           struct err *err);
+    /*
+     * Optional, all or none: objects that are not durable until unsynced_sync. Without
+     * them a group is made of durable puts.
+     *
+     *   fd_out  what unsynced_sync needs; -1 = not in this store
+     */
+    enum err_code (*unsynced_begin)(struct object_store *store, int *fd_out, struct err *err);
+    enum err_code (*unsynced_put)(struct object_store *store, const char *name, struct span bytes,
+                                  struct err *err);
+    enum err_code (*unsynced_stream_begin)(struct object_store *store, const char *name,
+                                           struct object_stream **stream_out, struct err *err);
+    enum err_code (*unsynced_sync)(struct object_store *store, int fd, struct err *err);
+    /* What began ends without a sync: visible folders may not be durable from here on. */
+    void (*unsynced_abandon)(struct object_store *store);
     enum err_code (*list)(struct object_store *store, const struct object_list_options *options,
                           struct object_list *list_out, struct err *err);
 };
@@ -63,6 +77,9 @@ struct object {
 };
 
 /* ---- shared by the kinds ---- */
+
+/* The rules of object.h. Errors: ERR_INVALID. */
+enum err_code object_name_check(const char *name, struct err *err) MUST_USE;
 
 /* Append to a list that is being built; `name` is taken. */
 enum err_code object_list_add(struct object_list *list, size_t *capacity, char *name, int64_t size,

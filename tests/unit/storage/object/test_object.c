@@ -257,3 +257,104 @@ Test(object, faults_happen_once_and_as_asked)
     object_store_close(&store);
     object_store_close(&inner);
 }
+
+/* ---- groups ---- */
+
+/* `count` objects, two to a folder, the last one as a stream. */
+static enum err_code put_group(struct object_group *group, size_t count, struct err *err)
+{
+    for (size_t i = 0; i + 1 < count; i++) {
+        char name[64];
+        (void)snprintf(name, sizeof name, "f%zu/o%zu", i / 2, i);
+        TRY(object_group_put(group, name, contents(), err));
+    }
+    CLEANUP(object_stream_abort) struct object_stream *stream = NULL;
+    TRY(object_group_stream_begin(group, "last/stream", &stream, err));
+    TRY(object_stream_append(stream, contents(), err));
+    return object_stream_finish(&stream, err);
+}
+
+static enum err_code write_group(struct object_store *store, size_t count, struct err *err)
+{
+    CLEANUP(object_group_end) struct object_group *group = NULL;
+    TRY(object_group_begin(store, count, &group, err));
+    TRY(put_group(group, count, err));
+    return object_group_sync(group, err);
+}
+
+Test(object, makes_groups_durable_together)
+{
+    static const size_t counts[] = {1, 2, OBJECT_GROUP_FEW, OBJECT_GROUP_FEW + 1, 300};
+    for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
+        CLEANUP(close_stores) struct stores stores = open_stores();
+        for (size_t i = 0; i < 2; i++) {
+            struct object_store *store = stores.items[i];
+            struct err err = {0};
+            int64_t before = object_store_syncs_count(store);
+            cr_assert_eq(write_group(store, counts[c], &err), ERR_OK, "%s", err.msg);
+            int64_t syncs = object_store_syncs_count(store) - before;
+            if (i == 1 && counts[c] > OBJECT_GROUP_FEW) {
+                cr_expect_eq(syncs, 1, "%zu objects in %lld syncs", counts[c], (long long)syncs);
+            } else {
+                int64_t folders = (int64_t)counts[c] / 2 + 1;
+                cr_expect_eq(syncs, (int64_t)counts[c] + folders, "%zu objects in %lld syncs",
+                             counts[c], (long long)syncs);
+            }
+            expect_contents(store, "last/stream", text);
+            if (counts[c] > 1) {
+                expect_contents(store, "f0/o0", text);
+                cr_expect_eq(write_group(store, counts[c], &err), ERR_EXISTS);
+            }
+        }
+    }
+}
+
+Test(object, refuses_names_of_a_group_that_lead_out)
+{
+    CLEANUP(close_stores) struct stores stores = open_stores();
+    for (size_t i = 0; i < 2; i++) {
+        struct err err = {0};
+        CLEANUP(object_group_end) struct object_group *group = NULL;
+        struct object_stream *stream = NULL;
+        cr_assert_eq(object_group_begin(stores.items[i], 1000, &group, &err), ERR_OK);
+        cr_expect_eq(object_group_put(group, "../x", contents(), &err), ERR_INVALID);
+        err_clear(&err);
+        cr_expect_eq(object_group_stream_begin(group, "/x", &stream, &err), ERR_INVALID);
+    }
+}
+
+Test(object, syncs_what_an_abandoned_group_left)
+{
+    CLEANUP(close_stores) struct stores stores = open_stores();
+    struct object_store *store = stores.items[1];
+    struct err err = {0};
+    struct object_group *group = NULL;
+    cr_assert_eq(object_group_begin(store, 1000, &group, &err), ERR_OK);
+    cr_assert_eq(object_group_put(group, "folder/a", contents(), &err), ERR_OK);
+    object_group_end(&group);
+    object_group_end(&group);
+    cr_assert_eq(object_put(store, "folder/b", contents(), &err), ERR_OK);
+    int64_t before = object_store_syncs_count(store);
+    cr_assert_eq(object_sync(store, "folder", &err), ERR_OK, "%s", err.msg);
+    cr_expect_eq(object_store_syncs_count(store) - before, 2, "the folder's own name first");
+    cr_assert_eq(object_sync(store, "folder", &err), ERR_OK, "%s", err.msg);
+    cr_expect_eq(object_store_syncs_count(store) - before, 3, "once");
+}
+
+Test(object, tells_every_fault_of_a_group)
+{
+    static const enum object_fault_kind kinds[] = {OBJECT_FAULT_BEFORE, OBJECT_FAULT_AFTER};
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+        bool more = true;
+        for (int64_t at = 1; more; at++) {
+            struct err err = {0};
+            struct object_store *inner = object_store_new_memory();
+            struct object_store *faulty = object_store_new_faulty(inner, kinds[k], at);
+            enum err_code code = write_group(faulty, 5, &err);
+            more = object_store_calls_count(faulty) >= at;
+            cr_expect_eq(code, more ? ERR_IO : ERR_OK, "call %lld", (long long)at);
+            object_store_close(&faulty);
+            object_store_close(&inner);
+        }
+    }
+}
