@@ -295,7 +295,10 @@ static enum err_code write_output(struct compaction *compaction, const _Atomic b
 {
     const struct snapshot *snapshot = compaction->plan->snapshot;
     choose_inputs(compaction);
+    CLEANUP(object_group_end) struct object_group *group = NULL;
+    TRY(object_group_begin(compaction->table->store, 1, &group, err));
     struct rewrite_request request = {.table = compaction->table,
+                                      .group = group,
                                       .snapshot = snapshot,
                                       .inputs = compaction->inputs,
                                       .inputs_count = compaction->plan->count,
@@ -311,9 +314,7 @@ static enum err_code write_output(struct compaction *compaction, const _Atomic b
     }
     compaction->result->rows_written = compaction->output.rows_count;
     compaction->result->rows_purged -= compaction->output.rows_count;
-    return compaction->output.rows_count == 0
-               ? ERR_OK
-               : object_sync(compaction->table->store, compaction->output.folder, err);
+    return compaction->output.rows_count == 0 ? ERR_OK : object_group_sync(group, err);
 }
 
 /* Are all inputs still live, perhaps with larger vectors? */

@@ -56,6 +56,7 @@ void merge_work_deinit(struct merge_work *work)
     mem_free(work->touched);
     buffer_deinit(&work->sort_bytes);
     deletion_vector_batch_deinit(&work->vectors);
+    object_group_end(&work->group);
     entry_lists_deinit(&work->lists);
     index_view_release(&work->runs);
 }
@@ -239,7 +240,7 @@ static enum err_code write_output(struct merge_work *work, struct output *output
         rows[i - start] = work->rows[work->order[i]];
     }
     bool tight = work->snapshot->schema->merge == TABLE_DELETION_VECTORS;
-    return output_write(output, work->table->store, work->table->writer, work->frame, rows,
+    return output_write(output, work->group, work->table->writer, work->frame, rows,
                         (int64_t)(end - start), tight, err);
 }
 
@@ -251,12 +252,25 @@ static enum err_code place_rows(struct merge_work *work, struct err *err)
     }
     gather_rows(work);
     TRY(order_rows(work, err));
-    for (size_t start = 0; !work->rewrites && start < work->plan.puts_count;) {
+    for (size_t start = 0; start < work->plan.puts_count;) {
         size_t end = partition_end(work, start);
-        name_output(work, start, end);
+        work->partitions_count++;
+        if (!work->rewrites) {
+            name_output(work, start, end);
+        }
         start = end;
     }
     return ERR_OK;
+}
+
+/* One for each partition with new rows, and at most one for each file that is rewritten. */
+static size_t count_files(const struct merge_work *work)
+{
+    size_t count = work->partitions_count;
+    for (size_t i = 0; i < work->touched_count; i++) {
+        count += work->touched[i].rewritten ? 1 : 0;
+    }
+    return count;
 }
 
 static enum err_code write_rows(struct merge_work *work, struct err *err)
@@ -387,6 +401,7 @@ static enum err_code rewrite_partition(struct merge_work *work, struct output *o
     output->position = newest_position(work, start, end);
     struct rewrite_request request = {
         .table = work->table,
+        .group = work->group,
         .snapshot = work->snapshot,
         .inputs = inputs,
         .inputs_count = count,
@@ -538,11 +553,12 @@ enum err_code merge_work_write(struct merge_work *work, struct err *err)
     work->rewrites = work->snapshot->schema->merge == TABLE_COPY_ON_WRITE;
     touch_files(work);
     TRY(place_rows(work, err));
+    TRY(object_group_begin(work->table->store, count_files(work), &work->group, err));
     start_side(work);
     TRY(write_rows(work, err));
     TRY(rewrite_files(work, err));
     TRY(write_vectors(work, err));
-    TRY(outputs_sync(work->outputs, work->outputs_count, work->table->store, err));
+    TRY(object_group_sync(work->group, err));
     bool root_synced = work->outputs_count > 0 && work->snapshot->schema->partition_count == 0;
     if (work->vectors.has_file && !root_synced) {
         TRY(object_sync(work->table->store, "", err));

@@ -43,8 +43,10 @@ struct merge_work {
     struct buffer sort_bytes; /* storage of sort keys of partitioned tables */
     size_t *partition_sizes; /* of each put: leading bytes of its sort key that are the partition */
 
-    struct output *outputs; /* in order of number */
-    size_t *output_ends;    /* puts of `order` up to which an output reaches */
+    size_t partitions_count;    /* that get new rows */
+    struct object_group *group; /* of all data files */
+    struct output *outputs;     /* in order of number */
+    size_t *output_ends;        /* puts of `order` up to which an output reaches */
     size_t outputs_count;
     struct touched *touched;
     size_t touched_count;

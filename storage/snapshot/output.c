@@ -18,7 +18,6 @@ void output_deinit(struct output *output)
 {
     mem_free(output->name);
     mem_free(output->path);
-    mem_free(output->folder);
     mem_free(output->partition_values);
     mem_free(output->partition_texts);
     mem_free(output->stats);
@@ -27,21 +26,18 @@ void output_deinit(struct output *output)
     *output = (struct output){0};
 }
 
-/* Name, path and folder from the partition values. */
+/* Name and path from the partition values. */
 static void make_names(struct output *output)
 {
     struct buffer text;
     buffer_init(&text, OUTPUT_TEXT_BYTES_MAX);
     delta_partition_folder(output->partition_values, output->partition_values_count, &text);
-    size_t folder_size = text.size > 0 ? text.size - 1 : 0; /* without the last '/' */
     char file_name[DELTA_FILE_NAME_BYTES];
     delta_data_file_name(file_name);
     buffer_append_text(&text, file_name);
     buffer_append_byte(&text, '\0');
     assert(!text.overflowed);
     output->name = mem_copy_text((const char *)text.data);
-    output->folder = mem_zeroed(folder_size + 1, 1);
-    memcpy(output->folder, text.data, folder_size);
     buffer_reset(&text);
     delta_path_encode(output->name, &text);
     buffer_append_byte(&text, '\0');
@@ -120,7 +116,7 @@ enum err_code output_take_written(struct output *output, const struct schema *sc
     return ERR_OK;
 }
 
-enum err_code output_write(struct output *output, struct object_store *store,
+enum err_code output_write(struct output *output, struct object_group *group,
                            struct parquet_writer_context *context, const struct frame *frame,
                            const int64_t *rows, int64_t count, bool tight, struct err *err)
 {
@@ -135,7 +131,7 @@ enum err_code output_write(struct output *output, struct object_store *store,
     CLEANUP(parquet_written_deinit) struct parquet_written written = {0};
     TRY(parquet_write_frame(context, frame, &options, &sink, &written, err));
     TRY(output_take_written(output, frame->schema, &written, tight, err));
-    return object_put(store, output->name, buffer_span(&bytes), err);
+    return object_group_put(group, output->name, buffer_span(&bytes), err);
 }
 
 void output_commit(const struct output *output, struct delta_transaction *transaction,
@@ -170,20 +166,5 @@ enum err_code output_loosen(struct output *output, struct err *err)
     TRY(buffer_check(&stats, "statistics of a data file", err));
     mem_free(output->stats);
     output->stats = mem_copy_text((const char *)stats.data);
-    return ERR_OK;
-}
-
-enum err_code outputs_sync(const struct output *outputs, size_t count, struct object_store *store,
-                           struct err *err)
-{
-    for (size_t i = 0; i < count; i++) {
-        bool synced = false;
-        for (size_t j = 0; j < i && !synced; j++) {
-            synced = strcmp(outputs[j].folder, outputs[i].folder) == 0;
-        }
-        if (!synced) {
-            TRY(object_sync(store, outputs[i].folder, err));
-        }
-    }
     return ERR_OK;
 }

@@ -17,7 +17,7 @@
 
 struct delta_transaction;
 struct images;
-struct object_store;
+struct object_group;
 
 enum { OUTPUT_BYTES_MAX = INT32_MAX, OUTPUT_TEXT_BYTES_MAX = 64 << 20 };
 
@@ -26,7 +26,6 @@ struct output {
     uint32_t number; /* in the index */
     char *name;      /* object name */
     char *path;      /* as add.path spells it */
-    char *folder;    /* object folder, "" = the root; to be synced before the commit */
     struct delta_pair *partition_values;
     size_t partition_values_count;
     char *partition_texts; /* storage of the values */
@@ -57,8 +56,8 @@ enum err_code output_take_written(struct output *output, const struct schema *sc
                                   const struct parquet_written *written, bool tight,
                                   struct err *err) MUST_USE;
 
-/* Encode rows of a frame and put the file; contents durable, the name after a sync of `folder`. */
-enum err_code output_write(struct output *output, struct object_store *store,
+/* Encode rows of a frame and put the file; durable with its group. */
+enum err_code output_write(struct output *output, struct object_group *group,
                            struct parquet_writer_context *context, const struct frame *frame,
                            const int64_t *rows, int64_t count, bool tight,
                            struct err *err) MUST_USE;
@@ -72,7 +71,3 @@ void output_commit(const struct output *output, struct delta_transaction *transa
 
 /* The file gets a vector in its first commit: its statistics do not claim tight bounds then. */
 enum err_code output_loosen(struct output *output, struct err *err) MUST_USE;
-
-/* Sync the folders of many outputs, each once. */
-enum err_code outputs_sync(const struct output *outputs, size_t count, struct object_store *store,
-                           struct err *err) MUST_USE;

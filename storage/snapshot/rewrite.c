@@ -197,7 +197,8 @@ static enum err_code open_output(struct rewriter *rewriter, struct err *err)
 {
     struct table *table = rewriter->request->table;
     output_masks(rewriter->schema, &rewriter->columns, &rewriter->statistics);
-    TRY(object_stream_begin(table->store, rewriter->output->name, &rewriter->stream, err));
+    TRY(object_group_stream_begin(rewriter->request->group, rewriter->output->name,
+                                  &rewriter->stream, err));
     struct parquet_sink sink = {.write = write_to_stream, .self = rewriter->stream};
     struct parquet_write_options options = {.columns = rewriter->columns,
                                             .statistics = rewriter->statistics};

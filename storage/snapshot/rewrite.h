@@ -39,6 +39,7 @@ struct rewrite_rows {
 
 struct rewrite_request {
     struct table *table;
+    struct object_group *group; /* the file becomes durable with it */
     const struct snapshot *snapshot;
     struct rewrite_input *inputs;
     size_t inputs_count;
@@ -48,9 +49,8 @@ struct rewrite_request {
 };
 
 /*
- * Write the file: its contents are durable then, its name is not. output->number
- * and names are set before; rows_count 0 afterwards means that nothing was alive
- * and no file was left.
+ * Write the file; durable with its group. output->number and names are set before; rows_count 0
+ * afterwards means that nothing was alive and no file was left.
  *
  *   lists   gets the entries of the rows; NULL = the table has no index
  */

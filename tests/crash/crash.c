@@ -14,7 +14,8 @@
  * while the server runs on; `RIG mend FOLDER` mounts what had reached the disk. In
  * half of the cycles the cut comes when all lanes have run dry, because a writer
  * that is still busy syncs for the others what they forgot to sync.
- * CRASH_LOAD_MS in the environment: longest load of a cycle.
+ * CRASH_LOAD_MS in the environment: longest load of a cycle. CRASH_SPREAD: the rows of
+ * the appended table go to so many partitions that a commit's files are synced as a group.
  *
  * The ledger lives in this process, which is never killed. Every client repeats a
  * request whose outcome is unknown with the same Idempotency-Key until it is
@@ -58,6 +59,7 @@ enum {
     RESTART_MS_MAX = 2000,  /* from exec to the first 2xx */
     RESTART_MS_GIVE_UP = 20000,
     PROBLEMS_SHOWN_MAX = 20,
+    SPREAD_PARTITIONS = 700,
     DRAIN_MS_MAX = 60000,
     PATH_BYTES = 1024,
 };
@@ -75,6 +77,7 @@ struct client {
 };
 
 static const char *program;
+static bool spread;     /* CRASH_SPREAD */
 static const char *rig; /* NULL = kill -9 */
 static int64_t load_ms_max = KILL_AFTER_MS_MAX;
 static char folder[PATH_BYTES];
@@ -326,8 +329,14 @@ static void write_body(const struct client *client, int64_t number, const struct
 {
     for (int i = 0; i < batch->rows; i++) {
         if (batch->appended) {
-            buffer_append_format(body, "{\"batch\":\"c%d-%" PRId64 "\",\"row\":%d}\n",
-                                 client->number, number, i);
+            buffer_append_format(body, "{\"batch\":\"c%d-%" PRId64 "\",\"row\":%d", client->number,
+                                 number, i);
+            if (spread) {
+                buffer_append_format(
+                    body, ",\"part\":%d",
+                    (int)((number * ROWS_MAX + i + client->number * 97) % SPREAD_PARTITIONS));
+            }
+            buffer_append_text(body, "}\n");
         } else {
             buffer_append_format(body, "{\"id\":\"c%d-%d\",\"n\":%" PRId64 "}\n", client->number,
                                  batch->keys[i], number);
@@ -421,13 +430,17 @@ static void end_clients(void)
 
 static void create_tables(void)
 {
-    static const char *const definitions[][2] = {
+    const char *const definitions[][2] = {
         {"/v1/tables/keyed",
          "{\"schema\":{\"fields\":[{\"name\":\"id\",\"type\":\"string\",\"nullable\":"
          "false},{\"name\":\"n\",\"type\":\"long\"}]},\"key\":[\"id\"]}"},
         {"/v1/tables/appended",
-         "{\"schema\":{\"fields\":[{\"name\":\"batch\",\"type\":\"string\"},{"
-         "\"name\":\"row\",\"type\":\"integer\"}]},\"merge\":\"append\"}"},
+         spread
+             ? "{\"schema\":{\"fields\":[{\"name\":\"batch\",\"type\":\"string\"},{"
+               "\"name\":\"row\",\"type\":\"integer\"},{\"name\":\"part\",\"type\":\"integer\"}]},"
+               "\"merge\":\"append\",\"partition_by\":[\"part\"]}"
+             : "{\"schema\":{\"fields\":[{\"name\":\"batch\",\"type\":\"string\"},{"
+               "\"name\":\"row\",\"type\":\"integer\"}]},\"merge\":\"append\"}"},
     };
     for (size_t i = 0; i < sizeof definitions / sizeof definitions[0]; i++) {
         struct http_answer answer;
@@ -676,6 +689,7 @@ int main(int argc, char **argv)
     }
     program = argv[1];
     rig = argc > 5 ? argv[5] : NULL;
+    spread = getenv("CRASH_SPREAD") != NULL;
     const char *load_ms = getenv("CRASH_LOAD_MS");
     if (load_ms != NULL && (!text_parse_int64(span_of_text(load_ms), &load_ms_max) ||
                             load_ms_max <= KILL_AFTER_MS_MIN)) {

@@ -142,6 +142,18 @@ plant()
 
 [ "$shutdowns" -eq 0 ] || campaign shutdown "$shutdowns" "the file system shut down"
 [ "$cuts" -eq 0 ] || campaign device "$cuts" "the device cut off"
+spread_cuts=$((cuts * 2 / 5))
+if [ "$spread_cuts" -gt 0 ]; then
+    export CRASH_SPREAD=1 # hundreds of partitions a commit, synced as one group
+    mkdir -p "$scratch/spread"
+    run spread device "$spread_cuts" "${CRASH_SEED:-1}"
+    code=$?
+    grep -E 'PROBLEM|cycles,|failed' "$scratch/spread.out"
+    report "$spread_cuts times the device cut off under very many partitions: nothing lost, nothing doubled" "$code"
+    CRASH_LOAD_MS=${PLANT_LOAD_MS:-6000} \
+        plant no-group-sync device 'file.system.no-sync=skip@1' 'instead of|fsck|status' 10
+    unset CRASH_SPREAD
+fi
 plant synchronous-normal device 'catalog.synchronous-normal=skip@1' 'rows .* instead of|holds .* instead of' 10
 CRASH_LOAD_MS=${PLANT_LOAD_MS:-6000} \
     plant no-directory-sync device 'file.publish.no-directory-sync=skip@1' 'instead of|fsck|status' 10

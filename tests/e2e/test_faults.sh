@@ -339,6 +339,27 @@ test_failed_sync_of_a_folder()
     events_survive file.sync-directory=fail@12
 }
 
+# A commit of so many partitions that its files are synced as one group.
+test_failed_sync_of_a_group_of_files()
+{
+    need_faults
+    SLUICE_FAULTS=file.system-sync=fail@1 start_server
+    create spread '{"schema":{"fields":[{"name":"id","type":"integer","nullable":false},{"name":"p","type":"integer"}]},
+        "key":["id"],"partition_by":["p"]}'
+    seq 100 | awk '{ printf "{\"id\":%d,\"p\":%d}\n", $1, $1 }' >"$WORK/rows.ndjson"
+    STATUS=$(curl -sS -o "$BODY" -w '%{http_code}' -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/x-ndjson' \
+        -H 'Idempotency-Key: "spread"' --data-binary "@$WORK/rows.ndjson" "$URL/v1/tables/spread/batches" 2>/dev/null) || true
+    expect_end 74
+    start_server
+    post spread "$WORK/rows.ndjson" -H 'Idempotency-Key: "spread"'
+    expect_status 200
+    expect .records.applied 100
+    api GET /v1/tables/spread
+    expect .rows 100
+    stop_server
+    "$SLUICE" fsck --data "$DATA" >"$WORK/fsck" 2>&1 || fail "fsck: $(cat "$WORK/fsck")"
+}
+
 test_no_space_for_one_commit_is_told_and_passes()
 {
     need_faults

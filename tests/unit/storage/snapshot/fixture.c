@@ -8,6 +8,7 @@
 #include "storage/base/mem.h"
 #include "storage/columns/encode_json.h"
 #include "storage/delta/transaction.h"
+#include "storage/object/object.h"
 #include "storage/snapshot/lookup.h"
 #include "storage/snapshot/order.h"
 #include "storage/snapshot/output.h"
@@ -206,9 +207,13 @@ void fixture_append_foreign(struct fixture *fixture, const struct record_words *
     cr_assert(delta_state_load(store, &state, &err) == ERR_OK, "%s", err.msg);
     struct frame *frame = fixture_frame(fixture, records, count);
     struct output output;
+    struct object_group *group = NULL;
     output_init(&output, 1, frame, 0);
-    cr_assert(output_write(&output, store, NULL, frame, NULL, 0, false, &err) == ERR_OK, "%s",
+    cr_assert(object_group_begin(store, 1, &group, &err) == ERR_OK, "%s", err.msg);
+    cr_assert(output_write(&output, group, NULL, frame, NULL, 0, false, &err) == ERR_OK, "%s",
               err.msg);
+    cr_assert(object_group_sync(group, &err) == ERR_OK, "%s", err.msg);
+    object_group_end(&group);
     struct delta_transaction *transaction =
         delta_transaction_begin(state, store, DELTA_READS_NOTHING);
     output_commit(&output, transaction, true, NULL);

@@ -6,8 +6,6 @@
 
 #include "storage/base/mem.h"
 #include "storage/columns/encode_json.h"
-#include "storage/delta/transaction.h"
-#include "storage/snapshot/output.h"
 #include "tests/unit/storage/snapshot/fixture.h"
 
 #include <criterion/criterion.h>
@@ -48,31 +46,6 @@ static void fill(struct dice *dice, struct record_words *records, char texts[][8
             .region = regions[roll(dice, 3)],
         };
     }
-}
-
-/* Another engine appends rows whose keys may be there already. */
-static void foreign_append(struct fixture *fixture, const struct record_words *records,
-                           size_t count)
-{
-    struct err err = {0};
-    struct object_store *store = table_store(fixture->table);
-    CLEANUP(delta_state_release) struct delta_state *state = NULL;
-    cr_assert(delta_state_load(store, &state, &err) == ERR_OK, "%s", err.msg);
-    CLEANUP(frame_free) struct frame *frame = fixture_frame(fixture, records, count);
-    struct output output;
-    output_init(&output, 1, frame, 0);
-    cr_assert(output_write(&output, store, NULL, frame, NULL, 0, false, &err) == ERR_OK, "%s",
-              err.msg);
-    CLEANUP(delta_transaction_free)
-    struct delta_transaction *transaction =
-        delta_transaction_begin(state, store, DELTA_READS_NOTHING);
-    output_commit(&output, transaction, true, NULL);
-    delta_transaction_set_operation(transaction, "WRITE", NULL, NULL);
-    CLEANUP(delta_commit_result_deinit) struct delta_commit_result result = {0};
-    cr_assert(delta_transaction_commit(transaction, &result, &err) == ERR_OK, "%s", err.msg);
-    output_deinit(&output);
-    struct table_refresh_result refreshed = {0};
-    cr_assert(table_refresh(fixture->table, &refreshed, &err) == ERR_OK, "%s", err.msg);
 }
 
 /* All rows as JSON lines; pages of `limit` taken from the two snapshots in turn. */
@@ -166,7 +139,10 @@ Test(scan_key, finds_what_a_scan_finds)
             bool foreign = i % 5 == 3 && kinds[kind].merge == TABLE_DELETION_VECTORS;
             fill(&dice, records, texts, 40, !foreign);
             if (foreign) {
-                foreign_append(&fixture, records, 10);
+                struct err err = {0};
+                struct table_refresh_result refreshed = {0};
+                fixture_append_foreign(&fixture, records, 10);
+                cr_assert(table_refresh(fixture.table, &refreshed, &err) == ERR_OK, "%s", err.msg);
             } else {
                 fixture_put(&fixture, records, 40);
             }
