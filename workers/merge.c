@@ -17,6 +17,7 @@
 #include "storage/base/mem.h"
 #include "storage/base/metrics.h"
 #include "storage/catalog/batches.h"
+#include "storage/columns/decode.h"
 #include "storage/columns/encode_json.h"
 #include "storage/columns/frame.h"
 #include "storage/journal/journal.h"
@@ -33,6 +34,9 @@ enum {
     PAYLOADS_BYTES_MAX = JOURNAL_RECORD_BYTES_MAX, /* dead letters of one batch found at merge */
     ROW_BYTES_MAX = 64 << 20,                      /* one row as JSON */
 };
+
+_Static_assert((int)DECODE_PARTITIONS_MAX <= (int)MERGE_PARTITIONS_MAX,
+               "what the door lets in is one commit's work");
 
 /* One step's work; everything it owns is freed by deinit. */
 struct step {
@@ -170,11 +174,12 @@ static enum err_code read_frame(struct step *step, size_t index, struct err *err
 
 /*
  * Read the frames of the group; one that cannot be read or is poison fails alone.
- * The group ends early where its rows would be more than one commit takes.
+ * The group ends early where its rows or files would be more than one commit takes.
  */
 static enum err_code read_frames(struct step *step, struct err *err)
 {
     int64_t rows_count = 0;
+    size_t partitions_count = 0;
     for (size_t i = 0; i < step->count; i++) {
         const struct batch *batch = &step->batches[i];
         if (batch->crashes >= MERGE_CRASHES_MAX ||
@@ -196,7 +201,9 @@ static enum err_code read_frames(struct step *step, struct err *err)
             return code;
         }
         rows_count += step->frames[i]->rows_count;
-        if (rows_count > MERGE_ROWS_MAX && step->inputs_count > 0) {
+        partitions_count += frame_partitions_count(step->frames[i], MERGE_PARTITIONS_MAX);
+        bool over = rows_count > MERGE_ROWS_MAX || partitions_count > MERGE_PARTITIONS_MAX;
+        if (over && step->inputs_count > 0) {
             frame_free(&step->frames[i]);
             step->count = i; /* the rest is the next step's */
             step->full = true;

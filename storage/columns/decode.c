@@ -266,6 +266,12 @@ static enum err_code decode_into(struct decoder *decoder, struct span body, stru
     if (decoder->errors->received_count == 0) {
         return err_set(err, ERR_INVALID, "the body has no records");
     }
+    if (frame_partitions_count(decoder->frame, DECODE_PARTITIONS_MAX) > DECODE_PARTITIONS_MAX) {
+        return err_set(err, ERR_TOO_LARGE,
+                       "the records belong to more than %d partitions of the table; sort them by "
+                       "partition and post them in smaller batches",
+                       DECODE_PARTITIONS_MAX);
+    }
     return ERR_OK;
 }
 

@@ -46,6 +46,7 @@ enum {
     DECODE_RECORD_ERRORS_MAX = 8,       /* errors kept of one record */
     DECODE_ERRORS_FULL_MAX = 20000,     /* errors kept before a record keeps its first only */
     DECODE_ERRORS_BYTES_MAX = 64 << 20, /* text of all errors kept */
+    DECODE_PARTITIONS_MAX = 2000,       /* of one body: each is a file of its own to be written */
     DECODE_REJECTED_RECORDS_MIN = 1000, /* a body may always have this many rejected records */
     DECODE_REJECTED_PERCENT_MAX = 10,   /* and beyond that this share of what it has */
 };
@@ -157,7 +158,8 @@ bool decode_errors_over_limit(const struct decode_errors *errors);
  * Errors:  ERR_INVALID with line and reason: no records, broken JSON array, depth,
  *          CSV header (none, unknown or repeated column, key column missing), a
  *          quote never closed, UTF-16 or UTF-32, an operation that an append
- *          table does not take; ERR_TOO_LARGE naming the limit.
+ *          table does not take; ERR_TOO_LARGE naming the limit (records, their size,
+ *          memory, partitions).
  * Thread:  reentrant.
  */
 enum err_code decode_body(struct span body, const struct schema *schema,

@@ -180,6 +180,12 @@ void frame_append_row(struct frame *target, const struct frame *source, int64_t 
 void frame_append_rows(struct frame *target, const struct frame *source, const int64_t *rows,
                        int64_t count);
 
+/*
+ * Partitions that its rows would be written to, deletes left out: 1 for a table without.
+ * What a patch does not say counts as null. Stops at count_max + 1.
+ */
+size_t frame_partitions_count(const struct frame *frame, size_t count_max);
+
 /* Bytes of memory a frame holds, for budgets. */
 size_t frame_memory_bytes(const struct frame *frame);
 

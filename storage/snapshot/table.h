@@ -64,6 +64,7 @@ enum err_code table_snapshot_at_time(struct table *table, int64_t timestamp_ms,
 enum {
     MERGE_BATCHES_MAX = 1024,              /* in one commit */
     MERGE_ROWS_MAX = 4 << 20,              /* of all batches of one commit */
+    MERGE_PARTITIONS_MAX = 2000,           /* the sum of those of the batches of one commit */
     MERGE_ATTEMPTS_MAX = 20,               /* re-plans after foreign commits before ERR_BUSY */
     MERGE_OUTCOME_INLINE_BYTES = 16 << 10, /* larger outcomes get a file of their own */
 };
