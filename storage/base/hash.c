@@ -3,6 +3,8 @@
  */
 #include "storage/base/hash.h"
 
+#include "storage/base/mem.h"
+
 #include <assert.h>
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
@@ -51,6 +53,40 @@ void hash_sha256(struct span bytes, uint8_t digest_out[HASH_SHA256_BYTES])
 {
     int result = gnutls_hash_fast(GNUTLS_DIG_SHA256, start_of(bytes), bytes.size, digest_out);
     assert(result == 0);
+}
+
+struct hash_stream {
+    gnutls_hash_hd_t handle;
+};
+
+struct hash_stream *hash_stream_new(void)
+{
+    struct hash_stream *stream = mem_zeroed(1, sizeof *stream);
+    int result = gnutls_hash_init(&stream->handle, GNUTLS_DIG_SHA256);
+    assert(result == 0);
+    return stream;
+}
+
+void hash_stream_update(struct hash_stream *stream, struct span bytes)
+{
+    int result = gnutls_hash(stream->handle, start_of(bytes), bytes.size);
+    assert(result == 0);
+}
+
+void hash_stream_digest(const struct hash_stream *stream, uint8_t digest_out[HASH_SHA256_BYTES])
+{
+    gnutls_hash_hd_t copy = gnutls_hash_copy(stream->handle);
+    assert(copy != NULL);
+    gnutls_hash_deinit(copy, digest_out);
+}
+
+void hash_stream_free(struct hash_stream **stream)
+{
+    if (*stream != NULL) {
+        gnutls_hash_deinit((*stream)->handle, NULL);
+        mem_free(*stream);
+        *stream = NULL;
+    }
 }
 
 void hash_hmac_sha256(struct span key, struct span bytes, uint8_t digest_out[HASH_SHA256_BYTES])

@@ -32,5 +32,14 @@ enum { HASH_SHA256_BYTES = 32 };
 
 void hash_sha256(struct span bytes, uint8_t digest_out[HASH_SHA256_BYTES]);
 
+/* The same over bytes that come piece by piece. One thread at a time. */
+struct hash_stream;
+struct hash_stream *hash_stream_new(void);
+void hash_stream_update(struct hash_stream *stream, struct span bytes);
+/* Of all bytes so far; more may follow. */
+void hash_stream_digest(const struct hash_stream *stream, uint8_t digest_out[HASH_SHA256_BYTES]);
+/* Accepts NULL inside; nulls. */
+void hash_stream_free(struct hash_stream **stream);
+
 /* HMAC-SHA-256 (RFC 2104); `key` is a secret of any length. */
 void hash_hmac_sha256(struct span key, struct span bytes, uint8_t digest_out[HASH_SHA256_BYTES]);

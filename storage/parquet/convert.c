@@ -466,19 +466,21 @@ static enum err_code check_text(const struct column *column, size_t start, int64
     return ERR_OK;
 }
 
-static enum err_code append_bytes(struct column *column, const struct span *values,
-                                  const struct picks *picks, struct err *err)
+static enum err_code append_bytes(struct column *column, int64_t bytes_max,
+                                  const struct span *values, const struct picks *picks,
+                                  struct err *err)
 {
     size_t total = 0;
     for (size_t i = 0; i < picks->count; i++) {
         size_t value = picks->values == NULL ? i : picks->values[i];
         total += value == NO_VALUE && picks->values != NULL ? 0 : values[value].size;
     }
-    if (total >= COLUMN_BYTES_MAX - column->bytes_size) {
+    size_t most = bytes_max > 0 ? (size_t)bytes_max : COLUMN_BYTES_MAX;
+    if (column->bytes_size > most || total >= most - column->bytes_size) {
         return err_set(
             err, ERR_TOO_LARGE,
             "strings over %lld bytes in one column of a frame; read fewer rows at a time",
-            (long long)COLUMN_BYTES_MAX);
+            (long long)most);
     }
     column_reserve_bytes(column, total + 1); /* empty strings need an address, too */
     size_t start = column->bytes_size;
@@ -532,7 +534,7 @@ enum err_code convert_append(const struct convert_plan *plan, struct batch *batc
     column_reserve(column, (int64_t)picks.count);
     if (plan->kind == CONVERT_BYTES) {
         const void *spans = dense;
-        TRY(append_bytes(column, spans, &picks, err));
+        TRY(append_bytes(column, plan->bytes_max, spans, &picks, err));
     } else {
         append_slots(column, dense, &picks, plan->slot_bytes);
     }

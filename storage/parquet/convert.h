@@ -37,6 +37,7 @@ struct convert_plan {
     __int128 scale_by;
     __int128 limit;         /* decimals: every value's magnitude is below */
     int64_t factor;         /* of the timestamp conversions */
+    int64_t bytes_max;      /* contents of the column; 0 = COLUMN_BYTES_MAX */
     bool exact;             /* refuse nanoseconds that are no whole µs */
     bool check_calendar;    /* refuse values before `calendar_start` */
     int64_t calendar_start; /* days or µs */

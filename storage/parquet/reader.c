@@ -474,6 +474,7 @@ static enum err_code read_column(struct parquet_reader *reader, const struct sel
     struct convert_plan plan;
     TRY(convert_plan_make(stored, &frame->schema->fields[field], legacy, &plan, err));
     plan.exact = options != NULL && options->exact;
+    plan.bytes_max = options != NULL ? options->column_bytes_max : 0;
 
     int64_t next = 0;
     for (size_t group = 0; group < reader->footer.row_groups_count && next < selection->count;

@@ -94,6 +94,8 @@ bool parquet_reader_metadata(const struct parquet_reader *reader, const char *ke
 struct parquet_read_options {
     const bool *columns;      /* per schema field: read it? NULL = all; others become null */
     const char *const *names; /* per schema field: name in the file (column mapping); NULL = own */
+    int64_t column_bytes_max; /* contents of one string or binary column of the frame, ERR_TOO_LARGE
+                                 beyond; 0 = COLUMN_BYTES_MAX */
     bool exact;               /* refuse nanoseconds that are no whole µs, instead of rounding */
 };
 

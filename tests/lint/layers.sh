@@ -25,7 +25,7 @@ storage/jobs: columns base
 storage/remote: base
 openapi: base
 handlers: intake catalog jobs journal audit remote snapshot columns base
-workers: intake catalog jobs journal audit remote snapshot delta object columns base
+workers: intake catalog jobs journal audit remote snapshot delta parquet object columns base
 '
 
 # Third-party headers and the only files (globs) that may include them.

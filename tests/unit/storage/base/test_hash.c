@@ -3,6 +3,8 @@
  */
 #include "storage/base/hash.h"
 
+#include "storage/base/err.h"
+
 #include <criterion/criterion.h>
 
 #include <inttypes.h>
@@ -60,6 +62,24 @@ Test(hash, sha256_vectors)
         hash_sha256(span_of_text(cases[i].input), digest);
         to_hex(digest, text);
         cr_expect_str_eq(text, cases[i].digest, "%s", cases[i].input);
+    }
+}
+
+Test(hash, a_stream_gives_the_digest_of_all_its_pieces)
+{
+    uint8_t bytes[1000];
+    uint8_t expected[HASH_SHA256_BYTES];
+    uint8_t digest[HASH_SHA256_BYTES];
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        bytes[i] = (uint8_t)(i * 7);
+    }
+    CLEANUP(hash_stream_free) struct hash_stream *stream = hash_stream_new();
+    for (size_t at = 0, step = 0; at < sizeof bytes; at += step, step++) {
+        step = step < sizeof bytes - at ? step : sizeof bytes - at;
+        hash_stream_update(stream, span_of(bytes + at, step));
+        hash_stream_digest(stream, digest);
+        hash_sha256(span_of(bytes, at + step), expected);
+        cr_expect_arr_eq(digest, expected, sizeof digest, "after %zu bytes", at + step);
     }
 }
 
