@@ -452,6 +452,7 @@ enum err_code instance_open(const struct instance_options *options, struct insta
     instance->options = *options;
     instance->data = mem_copy_text(options->data);
     instance->lock_fd = -1;
+    intake_limits_init(&instance->intake_limits);
     lock_init(&instance->services.definitions, LOCK_RANK_DEFINITIONS);
     lock_init(&instance->services.roles, LOCK_RANK_DEFINITIONS);
     lock_init(&instance->services.job_definitions, LOCK_RANK_DEFINITIONS);
@@ -511,6 +512,7 @@ void instance_close(struct instance **instance)
     roots_close(&closed->export_roots);
     roots_close(&closed->source_roots);
     file_close(&closed->lock_fd);
+    intake_limits_deinit(&closed->intake_limits);
     lock_deinit(&closed->services.job_definitions);
     lock_deinit(&closed->services.roles);
     lock_deinit(&closed->services.definitions);

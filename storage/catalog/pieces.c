@@ -72,7 +72,7 @@ static const char piece_schema[] =
     ") WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS source_steps("
     " source BLOB NOT NULL, step INTEGER NOT NULL, checkpoint TEXT NOT NULL, batch BLOB,"
-    " run_id INTEGER NOT NULL, task_key TEXT NOT NULL, taken_at INTEGER NOT NULL,"
+    " run_id INTEGER NOT NULL, task_key TEXT NOT NULL, taken_at INTEGER NOT NULL, findings TEXT,"
     " PRIMARY KEY(source, step)) WITHOUT ROWID;"
     "CREATE INDEX IF NOT EXISTS source_steps_task ON source_steps(run_id, task_key);"
     "PRAGMA user_version = 2;"

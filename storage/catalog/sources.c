@@ -15,8 +15,8 @@
 #include <string.h>
 
 static const char sql_insert[] =
-    "INSERT INTO source_steps(source, step, checkpoint, batch, run_id, task_key, taken_at)"
-    " VALUES(?, ?, ?, ?, ?, ?, ?)";
+    "INSERT INTO source_steps(source, step, checkpoint, batch, run_id, task_key, taken_at,"
+    " findings) VALUES(?, ?, ?, ?, ?, ?, ?, ?)";
 static const char sql_last[] = "SELECT step, checkpoint FROM source_steps WHERE source = ?"
                                " ORDER BY step DESC LIMIT 1";
 static const char sql_folded[] = "SELECT step, checkpoint FROM sources WHERE source = ?";
@@ -39,6 +39,8 @@ static const char sql_tally[] =
 static const char sql_versions[] =
     "SELECT DISTINCT b.state, b.version FROM source_steps AS s JOIN batches AS b ON b.id = s.batch"
     " WHERE s.run_id = ? AND b.table_uuid = ?";
+static const char sql_findings[] = "SELECT findings FROM source_steps WHERE run_id = ?"
+                                   " AND task_key = ? AND findings IS NOT NULL";
 static const char sql_orphan[] =
     "SELECT s.step FROM source_steps AS s LEFT JOIN batches AS b ON b.id = s.batch"
     " WHERE s.batch IS NOT NULL AND b.id IS NULL LIMIT 1";
@@ -79,6 +81,11 @@ static enum err_code insert_row(struct store *store, const struct source_step *s
     query_bind_integer(&query, step->run_id);
     query_bind_text(&query, step->task_key);
     query_bind_integer(&query, clock_wall_us());
+    if (step->findings.size > 0) {
+        query_bind_span(&query, step->findings);
+    } else {
+        query_bind_null(&query);
+    }
     return query_run(&query, err);
 }
 
@@ -88,6 +95,7 @@ enum err_code source_step_insert(struct transaction *transaction, struct store *
 {
     assert(step->step > 0);
     assert(step->checkpoint.size <= SOURCE_CHECKPOINT_BYTES_MAX);
+    assert(step->findings.size <= SOURCE_FINDINGS_BYTES_MAX);
     assert(strlen(step->task_key) <= SOURCE_TASK_KEY_BYTES_MAX);
     int64_t last = 0;
     TRY(last_step(transaction_catalog(transaction), step->source, &last, err));
@@ -291,6 +299,42 @@ enum err_code source_run_versions(struct catalog *catalog, int64_t run_id, const
     }
     sort_versions(&versions);
     *versions_out = versions;
+    return ERR_OK;
+}
+
+static enum err_code take_findings(struct store *store, int64_t run_id, const char *task_key,
+                                   source_findings_fn *take, void *arg, struct err *err)
+{
+    CLEANUP(query_end) struct query query = {0};
+    TRY(query_begin(store, sql_findings, &query, err));
+    query_bind_integer(&query, run_id);
+    query_bind_text(&query, task_key);
+    for (;;) {
+        bool row = false;
+        TRY(query_next(&query, &row, err));
+        if (!row) {
+            return ERR_OK;
+        }
+        TRY(take(arg, query_span(&query, 0), err));
+    }
+}
+
+enum err_code source_findings(struct catalog *catalog, int64_t run_id, const char *task_key,
+                              source_findings_fn *take, void *arg, struct err *err)
+{
+    int64_t numbers[CATALOG_PIECES_MAX];
+    size_t count = pieces_numbers(catalog, numbers);
+    CLEANUP(reader_drop) struct reader *reader = reader_take(catalog);
+    for (size_t i = 0; i < count; i++) {
+        struct store *store = NULL;
+        enum err_code code = reader_piece(reader, numbers[i], &store, err);
+        if (code == ERR_NOT_FOUND) {
+            err_clear(err); /* dropped: runs of its time are over */
+            continue;
+        }
+        TRY(code);
+        TRY(take_findings(store, run_id, task_key, take, arg, err));
+    }
     return ERR_OK;
 }
 

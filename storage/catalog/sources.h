@@ -30,6 +30,7 @@ enum {
     SOURCE_ID_BYTES = 32,
     SOURCE_CHECKPOINT_BYTES_MAX = 16 << 10,
     SOURCE_TASK_KEY_BYTES_MAX = 255,
+    SOURCE_FINDINGS_BYTES_MAX = 64 << 10,
 };
 
 /* One step of a source. Borrowed for the call. */
@@ -39,6 +40,7 @@ struct source_step {
     struct span checkpoint;          /* UTF-8: where the next step begins, the reader's own words */
     int64_t run_id;                  /* who took it … */
     const char *task_key;            /* … with the iteration of a for_each, if any */
+    struct span findings; /* what the task found out about the step's records, its own words */
 };
 
 /*
@@ -77,6 +79,11 @@ struct source_tally {
 /* Steps that `run_id` and `task_key` took, in every attempt. */
 enum err_code source_tally(struct catalog *catalog, int64_t run_id, const char *task_key,
                            struct source_tally *tally_out, struct err *err) MUST_USE;
+
+/* The findings of every step of a task that has some, in no order; `findings` is for the call. */
+typedef enum err_code source_findings_fn(void *arg, struct span findings, struct err *err);
+enum err_code source_findings(struct catalog *catalog, int64_t run_id, const char *task_key,
+                              source_findings_fn *take, void *arg, struct err *err) MUST_USE;
 
 /* Which versions of one table hold the batches that a run brought, by any of its tasks. */
 struct source_versions {

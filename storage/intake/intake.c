@@ -6,6 +6,7 @@
 #include "storage/base/clock.h"
 #include "storage/base/location.h"
 #include "storage/catalog/dead_letters.h"
+#include "storage/columns/decode_rows.h"
 #include "storage/journal/journal.h"
 
 #include <assert.h>
@@ -18,6 +19,7 @@ enum {
     DECODED_BYTES_PER_BODY_BYTE = 10,
     FRAME_BYTES_FREE = 4 << 20, /* of any body, however small: columns grow in steps */
     ACCEPTED_STATUS = 202,      /* stored with the idempotency key */
+    PATIENCE_STEP_US = 1000000,
 };
 
 enum err_code intake_check_lane(const struct intake_stores *stores, const struct id *table,
@@ -40,6 +42,58 @@ enum err_code intake_check_lane(const struct intake_stores *stores, const struct
                    lane.queued_count, lane.queued_bytes);
 }
 
+/* ---- the budget ---- */
+
+void intake_limits_init(struct intake_limits *limits)
+{
+    *limits = (struct intake_limits){0};
+    lock_init(&limits->lock, LOCK_RANK_QUEUE);
+    wake_init(&limits->wake);
+}
+
+void intake_limits_deinit(struct intake_limits *limits)
+{
+    wake_deinit(&limits->wake);
+    lock_deinit(&limits->lock);
+}
+
+static bool take_memory(struct intake_limits *limits, int64_t wanted)
+{
+    int64_t used = atomic_load_explicit(&limits->memory_used, memory_order_relaxed);
+    do {
+        if (wanted > limits->memory_bytes_max - used) {
+            return false;
+        }
+    } while (!atomic_compare_exchange_weak(&limits->memory_used, &used, used + wanted));
+    return true;
+}
+
+/* Whoever began to wait before the subtraction is seen here; whoever begins later sees it. */
+static void give_memory(struct intake_limits *limits, int64_t bytes)
+{
+    atomic_fetch_sub(&limits->memory_used, bytes);
+    if (atomic_load(&limits->waiting_count) > 0) {
+        CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&limits->lock);
+        (void)scope; /* held to the end */
+        wake_all(&limits->wake);
+    }
+}
+
+/* Once, or until it is there, for at most a second. */
+static bool wait_for_memory(struct intake_limits *limits, int64_t wanted)
+{
+    int64_t deadline_us = clock_monotonic_us() + PATIENCE_STEP_US;
+    atomic_fetch_add(&limits->waiting_count, 1);
+    lock_take(&limits->lock);
+    bool taken = take_memory(limits, wanted);
+    while (!taken && wake_wait_until(&limits->wake, &limits->lock, deadline_us) == 0) {
+        taken = take_memory(limits, wanted);
+    }
+    lock_drop(&limits->lock);
+    atomic_fetch_sub(&limits->waiting_count, 1);
+    return taken;
+}
+
 /* ---- the batch ---- */
 
 void intake_batch_init(struct intake_batch *batch, const struct intake_stores *stores)
@@ -55,8 +109,7 @@ void intake_batch_init(struct intake_batch *batch, const struct intake_stores *s
 static void release_memory(struct intake_batch *batch)
 {
     if (batch->memory_reserved > 0) {
-        atomic_fetch_sub_explicit(&batch->stores->limits->memory_used, batch->memory_reserved,
-                                  memory_order_relaxed);
+        give_memory(batch->stores->limits, batch->memory_reserved);
         batch->memory_reserved = 0;
     }
 }
@@ -70,17 +123,31 @@ void intake_batch_deinit(struct intake_batch *batch)
     schema_release(&batch->schema);
 }
 
+/* What a batch asks for, of what there is. */
+static int64_t ask_for(const struct intake_batch *batch, int64_t bytes)
+{
+    int64_t most = batch->stores->limits->memory_bytes_max;
+    return bytes < most ? bytes : most;
+}
+
 enum err_code intake_batch_reserve(struct intake_batch *batch, int64_t bytes, struct err *err)
 {
-    struct intake_limits *limits = batch->stores->limits;
-    int64_t wanted = bytes < limits->memory_bytes_max ? bytes : limits->memory_bytes_max;
-    int64_t used = atomic_load_explicit(&limits->memory_used, memory_order_relaxed);
+    int64_t wanted = ask_for(batch, bytes);
+    if (!take_memory(batch->stores->limits, wanted)) {
+        return err_set(err, ERR_BUSY, "too many bodies are being decoded at once; try again");
+    }
+    batch->memory_reserved += wanted;
+    return ERR_OK;
+}
+
+static enum err_code reserve_patiently(struct intake_batch *batch, int64_t bytes,
+                                       const struct intake_patience *patience, struct err *err)
+{
+    assert(batch->memory_reserved == 0); /* who holds some and waits for more may wait forever */
+    int64_t wanted = ask_for(batch, bytes);
     do {
-        if (wanted > limits->memory_bytes_max - used) {
-            return err_set(err, ERR_BUSY, "too many bodies are being decoded at once; try again");
-        }
-    } while (!atomic_compare_exchange_weak_explicit(&limits->memory_used, &used, used + wanted,
-                                                    memory_order_relaxed, memory_order_relaxed));
+        TRY(patience->check(patience->arg, err));
+    } while (!wait_for_memory(batch->stores->limits, wanted));
     batch->memory_reserved += wanted;
     return ERR_OK;
 }
@@ -119,6 +186,31 @@ enum err_code intake_batch_decode(struct intake_batch *batch, struct span body,
     batch->decode.frame_bytes_max =
         FRAME_BYTES_FREE + (int64_t)plain.size * DECODED_BYTES_PER_BODY_BYTE;
     return decode_body(plain, batch->schema, &batch->decode, &batch->frame, &batch->errors, err);
+}
+
+enum err_code intake_batch_decode_part(struct intake_batch *batch, struct span body,
+                                       int64_t records_count,
+                                       const struct intake_patience *patience, struct err *err)
+{
+    assert(batch->frame == NULL);
+    int64_t slots = records_count * decode_row_bytes(batch->schema);
+    int64_t texts = (int64_t)body.size * DECODED_BYTES_PER_BODY_BYTE;
+    batch->decode.frame_bytes_max = FRAME_BYTES_FREE + (slots > texts ? slots : texts);
+    batch->decode.records_max = records_count;
+    TRY(reserve_patiently(batch, batch->decode.frame_bytes_max + (int64_t)body.size, patience,
+                          err));
+    return decode_body(body, batch->schema, &batch->decode, &batch->frame, &batch->errors, err);
+}
+
+enum err_code intake_batch_decode_rows(struct intake_batch *batch, const struct frame *rows,
+                                       const struct intake_patience *patience, struct err *err)
+{
+    assert(batch->frame == NULL);
+    int64_t slots = rows->rows_count * decode_row_bytes(batch->schema);
+    batch->decode.frame_bytes_max = FRAME_BYTES_FREE + slots;
+    batch->decode.records_max = rows->rows_count + 1; /* 0 would mean the default */
+    TRY(reserve_patiently(batch, slots + 2 * (int64_t)frame_memory_bytes(rows), patience, err));
+    return decode_rows(rows, batch->schema, &batch->decode, &batch->frame, &batch->errors, err);
 }
 
 enum intake_verdict intake_batch_judge(const struct intake_batch *batch, bool strict)

@@ -16,6 +16,7 @@
 #include "storage/base/buffer.h"
 #include "storage/base/err.h"
 #include "storage/base/id.h"
+#include "storage/base/lock.h"
 #include "storage/base/span.h"
 #include "storage/catalog/batches.h"
 #include "storage/columns/decode.h"
@@ -30,7 +31,7 @@ struct catalog;
 struct journal;
 struct source_step;
 
-/* What all who bring records share; set once at the start, except memory_used. */
+/* What all who bring records share. Numbers are set once, between init and first use. */
 struct intake_limits {
     int64_t body_bytes_max;       /* one body, after inflation */
     int64_t records_max;          /* of one body */
@@ -38,7 +39,15 @@ struct intake_limits {
     int64_t lane_queue_batches_max;
     int64_t memory_bytes_max;    /* bodies being inflated and decoded at once */
     _Atomic int64_t memory_used; /* bytes of that in use */
+
+    /* those who wait for memory (intake_patience) */
+    _Atomic int waiting_count;
+    struct lock lock; /* rank QUEUE; guards nothing but the waiting itself */
+    struct wake wake;
 };
+
+void intake_limits_init(struct intake_limits *limits);
+void intake_limits_deinit(struct intake_limits *limits); /* nobody waits any more */
 
 /* Where batches go; outlives every batch. */
 struct intake_stores {
@@ -97,6 +106,33 @@ enum err_code intake_batch_reserve(struct intake_batch *batch, int64_t bytes,
  */
 enum err_code intake_batch_decode(struct intake_batch *batch, struct span body,
                                   enum content_encoding encoding, struct err *err) MUST_USE;
+
+/*
+ * Tasks wait for memory instead of being refused, as long as they may.
+ * check  asked once a second while waiting; its error ends it
+ */
+struct intake_patience {
+    enum err_code (*check)(void *arg, struct err *err);
+    void *arg;
+};
+
+/*
+ * A piece of a longer body (storage/columns/split.h), of `records_count` records. The memory
+ * that wide rows take is reserved, so that a piece is never refused for it.
+ *
+ *   body, batch->decode  with is_part and line_offset; borrowed until the batch is gone
+ *
+ * Errors:  those of `patience`; of the body as decode_body tells them.
+ */
+enum err_code intake_batch_decode_part(struct intake_batch *batch, struct span body,
+                                       int64_t records_count,
+                                       const struct intake_patience *patience,
+                                       struct err *err) MUST_USE;
+
+/* Typed rows, as decode_rows takes them. Errors: those of `patience` and of decode_rows. */
+enum err_code intake_batch_decode_rows(struct intake_batch *batch, const struct frame *rows,
+                                       const struct intake_patience *patience,
+                                       struct err *err) MUST_USE;
 
 /* What the records come to. */
 enum intake_verdict {

@@ -161,6 +161,30 @@ Test(sources, tells_the_versions_that_hold_what_a_run_brought)
     expect_versions(RUN, &nobody, 0, 0);
 }
 
+static enum err_code add_finding(void *arg, struct span findings, struct err *err)
+{
+    struct buffer *all = arg;
+    buffer_append_span(all, findings);
+    buffer_append_byte(all, ' ');
+    return buffer_check(all, "the findings", err);
+}
+
+Test(sources, keeps_what_was_found_out_about_a_step)
+{
+    struct err err = {0};
+    CLEANUP(buffer_deinit) struct buffer all;
+    buffer_init(&all, 1000);
+    struct source_step step = step_of(1, 1, "a");
+    step.findings = span_of_text("[1,2]");
+    cr_assert_eq(source_step_record(fixture.catalog, &step, &err), ERR_OK, "%s", err.msg);
+    cr_assert_eq(take(1, 2, "b"), ERR_OK);
+    cr_assert_eq(source_findings(fixture.catalog, RUN, "load", add_finding, &all, &err), ERR_OK,
+                 "%s", err.msg);
+    cr_expect(span_equal_text(buffer_span(&all), "[1,2] "), "%.*s", SPAN_PRINT(buffer_span(&all)));
+    cr_assert_eq(source_findings(fixture.catalog, RUN, "other", add_finding, &all, &err), ERR_OK);
+    cr_expect_eq(all.size, 6);
+}
+
 /* ---- pieces ---- */
 
 Test(sources, positions_outlive_the_pieces_they_stood_in)

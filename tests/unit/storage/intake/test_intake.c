@@ -14,6 +14,9 @@
 #include "tests/support/temp_dir.h"
 
 #include <criterion/criterion.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
 
 static struct house {
@@ -46,6 +49,7 @@ static void set_up(void)
     CLEANUP(mem_cleanup) char *key = temp_dir_join(&house.dir, "root.key");
     CLEANUP(mem_cleanup) char *catalog = temp_dir_join(&house.dir, "catalog");
     cr_assert_eq(secret_keys_open(key, &house.keys, &err), ERR_OK, "%s", err.msg);
+    intake_limits_init(&house.limits);
     house.limits.body_bytes_max = 1 << 20;
     house.limits.records_max = 5000;
     house.limits.lane_queue_bytes_max = 1 << 20;
@@ -75,6 +79,7 @@ static void tear_down(void)
     journal_close(&house.stores.dead_letters);
     journal_close(&house.stores.journal);
     secret_keys_close(&house.keys);
+    intake_limits_deinit(&house.limits);
     schema_release(&house.schema);
     arena_deinit(&house.arena);
     temp_dir_remove(&house.dir);
@@ -205,6 +210,102 @@ Test(intake, shares_one_budget_and_gives_it_back)
     cr_expect_eq(bring("not JSON", &id, &err), ERR_OK);
     cr_expect_eq(bring("\xff\xfe", &id, &err), ERR_INVALID);
     cr_expect_eq(house.limits.memory_used, 0);
+}
+
+/* ---- tasks wait for memory ---- */
+
+static enum err_code is_patient(void *arg, struct err *err)
+{
+    _Atomic int *asked = arg;
+    if (atomic_fetch_add(asked, 1) >= 100) {
+        return err_set(err, ERR_CANCELLED, "the test says so");
+    }
+    return ERR_OK;
+}
+
+struct waiter {
+    pthread_t thread;
+    _Atomic int asked;
+    enum err_code code;
+};
+
+static void *wait_and_decode(void *arg)
+{
+    struct waiter *waiter = arg;
+    CLEANUP(intake_batch_deinit) struct intake_batch batch;
+    struct err err = {0};
+    const struct intake_patience patience = {.check = is_patient, .arg = &waiter->asked};
+    begin(&batch);
+    batch.decode.is_part = true;
+    batch.decode.line_offset = 9;
+    waiter->code = intake_batch_decode_part(&batch, span_of_text("{\"id\":\"a\"}\n{\"id\":1}"), 2,
+                                            &patience, &err);
+    if (waiter->code == ERR_OK &&
+        (batch.frame->lines[0] != 10 || batch.errors.items[0].line != 11)) {
+        waiter->code = ERR_CORRUPT;
+    }
+    return NULL;
+}
+
+Test(intake, tasks_wait_for_memory_and_get_it)
+{
+    struct intake_batch large;
+    struct err err = {0};
+    struct waiter waiters[8] = {0};
+    begin(&large);
+    cr_assert_eq(intake_batch_reserve(&large, house.limits.memory_bytes_max, &err), ERR_OK);
+    for (int i = 0; i < 8; i++) {
+        cr_assert_eq(pthread_create(&waiters[i].thread, NULL, wait_and_decode, &waiters[i]), 0);
+    }
+    while (atomic_load(&house.limits.waiting_count) < 8) {
+        sched_yield();
+    }
+    intake_batch_deinit(&large);
+    for (int i = 0; i < 8; i++) {
+        cr_assert_eq(pthread_join(waiters[i].thread, NULL), 0);
+        cr_expect_eq(waiters[i].code, ERR_OK);
+        cr_expect_lt(atomic_load(&waiters[i].asked), 5, "it was woken, and did not look again");
+    }
+    cr_expect_eq(house.limits.memory_used, 0);
+}
+
+Test(intake, a_task_that_may_not_go_on_stops_waiting)
+{
+    struct intake_batch large;
+    struct err err = {0};
+    struct waiter waiter = {.asked = 100};
+    begin(&large);
+    cr_assert_eq(intake_batch_reserve(&large, house.limits.memory_bytes_max, &err), ERR_OK);
+    (void)wait_and_decode(&waiter);
+    cr_expect_eq(waiter.code, ERR_CANCELLED);
+    intake_batch_deinit(&large);
+}
+
+Test(intake, wide_rows_of_a_piece_are_not_refused)
+{
+    CLEANUP(buffer_deinit) struct buffer text;
+    CLEANUP(json_free) struct json *definition = NULL;
+    struct err err = {0};
+    buffer_init(&text, 1 << 20);
+    buffer_append_text(&text, "{\"schema\":{\"fields\":["
+                              "{\"name\":\"id\",\"type\":\"string\",\"nullable\":false}");
+    for (int i = 0; i < 900; i++) {
+        buffer_append_format(&text, ",{\"name\":\"c%d\",\"type\":\"decimal(38,0)\"}", i);
+    }
+    buffer_append_text(&text, "]},\"key\":[\"id\"]}");
+    cr_assert_eq(json_parse(buffer_span(&text), &definition, &err), ERR_OK);
+    CLEANUP(intake_batch_deinit) struct intake_batch batch;
+    _Atomic int asked = 0;
+    const struct intake_patience patience = {.check = is_patient, .arg = &asked};
+    intake_batch_init(&batch, &house.stores);
+    cr_assert_eq(schema_parse(definition, &batch.schema, &err), ERR_OK, "%s", err.msg);
+    buffer_reset(&text);
+    for (int i = 0; i < 1000; i++) {
+        buffer_append_format(&text, "{\"id\":\"%d\"}\n", i);
+    }
+    batch.decode.is_part = true;
+    cr_expect_eq(intake_batch_decode_part(&batch, buffer_span(&text), 1000, &patience, &err),
+                 ERR_OK, "%s", err.msg);
 }
 
 Test(intake, a_full_lane_says_when_to_come_back)
