@@ -63,7 +63,7 @@ Test(webhooks, are_shown_with_their_body_but_not_their_secret)
     cr_expect_str_eq(text_of(json, "event"), "run.failed");
     cr_expect_str_eq(text_of(json, "state"), "pending");
     cr_expect_str_eq(text_of(json, "body"), "{\"run_id\":1}");
-    cr_expect(strstr((const char *)exchange.answer.data, "secrets") == NULL);
+    cr_expect_null(memmem(exchange.answer.data, exchange.answer.size, "secrets", 7));
     stage_done(&exchange);
     static const char *const unknown[] = {"msg_01939a3e6f0a7c439b7e1d2b1a0c5f66", "msg_", "1"};
     for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++) {
