@@ -88,20 +88,30 @@ Test(catalog, begins_another_piece_when_one_is_large)
     cr_expect_eq(count, 400);
 }
 
-Test(catalog, refuses_a_newer_format)
+/* user_version lies at byte 60 of the file, big endian. */
+static void set_format(const char *name, const char format[4])
 {
-    struct err err = {0};
-    fixture_close();
-    /* user_version lies at byte 60 of the file, big endian. */
-    char *path = file_join(fixture.folder, "catalog.db");
+    char *path = file_join(fixture.folder, name);
     int fd = open(path, O_RDWR);
-    cr_assert_eq(pwrite(fd, "\0\0\0\x63", 4, 60), 4);
+    cr_assert_eq(pwrite(fd, format, 4, 60), 4);
     cr_assert_eq(close(fd), 0);
     mem_free(path);
-    cr_expect_eq(
-        catalog_open(fixture.folder, fixture.keys, &fixture.options, &fixture.catalog, &err),
-        ERR_UNSUPPORTED);
-    cr_expect(strstr(err.msg, "newer") != NULL, "%s", err.msg);
+}
+
+Test(catalog, refuses_a_newer_format)
+{
+    static const char *const names[] = {"catalog.db", "jobs.db"};
+    fixture_close();
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        struct err err = {0};
+        set_format(names[i], "\0\0\0\x63");
+        cr_expect_eq(
+            catalog_open(fixture.folder, fixture.keys, &fixture.options, &fixture.catalog, &err),
+            ERR_UNSUPPORTED, "%s", names[i]);
+        cr_expect(strstr(err.msg, "newer") != NULL, "%s", err.msg);
+        set_format(names[i], "\0\0\0\x01");
+    }
+    fixture_open();
 }
 
 /* ---- fsck ---- */

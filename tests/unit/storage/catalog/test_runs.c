@@ -1,15 +1,18 @@
 #include "storage/catalog/runs.h"
 
 #include "storage/base/clock.h"
+#include "storage/base/file.h"
 #include "storage/base/mem.h"
 #include "storage/catalog/catalog.h"
 #include "tests/unit/storage/catalog/fixture.h"
 #include "tests/unit/storage/catalog/job_fixture.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 TestSuite(runs, .init = fixture_set_up, .fini = fixture_tear_down);
 
@@ -820,6 +823,30 @@ Test(runs, retention_forgets_versions_and_deleted_jobs)
 }
 
 /* ---- fsck ---- */
+
+Test(runs, verify_and_the_next_start_find_damage)
+{
+    struct err err = {0};
+    struct catalog_report report;
+    for (int i = 0; i < 200; i++) {
+        (void)make_run(0, NULL);
+    }
+    fixture_close();
+    char *path = file_join(fixture.folder, "jobs.db");
+    int fd = open(path, O_RDWR);
+    uint8_t garbage[64];
+    memset(garbage, 0xa5, sizeof garbage);
+    for (int64_t page = 1; page < 20; page++) {
+        cr_assert_eq(pwrite(fd, garbage, sizeof garbage, page * 4096), 64);
+    }
+    cr_assert_eq(close(fd), 0);
+    mem_free(path);
+    cr_expect_eq(catalog_verify(fixture.folder, NULL, NULL, NULL, &report, &err), ERR_CORRUPT);
+    cr_expect(strstr(err.msg, "jobs.db") != NULL, "%s", err.msg);
+    cr_expect_eq(
+        catalog_open(fixture.folder, fixture.keys, &fixture.options, &fixture.catalog, &err),
+        ERR_CORRUPT, "the quick check at start saw nothing");
+}
 
 Test(runs, verify_counts_them)
 {
