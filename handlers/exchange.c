@@ -31,6 +31,16 @@ struct span exchange_query(const struct exchange *exchange, const char *name)
     return find_pair(exchange->query, exchange->query_count, name);
 }
 
+struct span exchange_media_type(const struct exchange *exchange)
+{
+    struct span type = exchange_header(exchange, "content-type");
+    size_t size = 0;
+    while (size < type.size && type.data[size] != ';' && type.data[size] != ' ') {
+        size++;
+    }
+    return span_of(type.data, size);
+}
+
 static uint8_t lower(uint8_t byte)
 {
     return byte >= 'A' && byte <= 'Z' ? (uint8_t)(byte + ('a' - 'A')) : byte;

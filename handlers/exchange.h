@@ -111,6 +111,9 @@ struct exchange {
 struct span exchange_header(const struct exchange *exchange, const char *name);
 struct span exchange_query(const struct exchange *exchange, const char *name);
 
+/* Content-Type without its parameters. */
+struct span exchange_media_type(const struct exchange *exchange);
+
 /*
  * What `Prefer` asks for (RFC 7240), all Prefer headers taken together: is the
  * preference named, and its value without quotes ("" when it has none).

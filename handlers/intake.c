@@ -63,12 +63,7 @@ enum err_code intake_open_table(struct intake *intake)
 /* The media type without parameters decides; the server has refused all but these. */
 static enum err_code parse_format(struct intake *intake)
 {
-    struct span type = exchange_header(intake->exchange, "content-type");
-    size_t size = 0;
-    while (size < type.size && type.data[size] != ';' && type.data[size] != ' ') {
-        size++;
-    }
-    struct span media = span_of(type.data, size);
+    struct span media = exchange_media_type(intake->exchange);
     if (span_equal_text(media, "application/json")) {
         intake->batch.decode.format = DECODE_JSON_ARRAY;
     } else if (span_equal_text(media, "text/csv")) {

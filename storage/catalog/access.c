@@ -43,8 +43,8 @@ static const struct access_role roles[] = {
         .actions = ACTIONS("table.*", "batch.*", "rows.*", "lookup.*", "member.*", "dead_letter.*",
                            "job.*", "run.*", "secret.*", "breaker.*", "webhook.*", "metrics.read",
                            "role.read"),
-        .unscoped = ACTIONS("table.read", "batch.read", "batch.read_any", "dead_letter.*",
-                            "member.read", "job.*", "run.*", "role.read"),
+        .unscoped = ACTIONS("table.read", "table.infer", "batch.read", "batch.read_any",
+                            "dead_letter.*", "member.read", "job.*", "run.*", "role.read"),
     },
     {
         .name = "partner",
