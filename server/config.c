@@ -113,6 +113,10 @@ static const struct setting settings[] = {
     TEXT("outgoing-allow", outgoing_allow, "",
          "addresses or CIDR blocks, each with an optional :port (IPv6 then in brackets), separated "
          "by ',', that requests of jobs and webhooks may reach beside public ones over TLS"),
+    INTEGER("task-threads", task_threads, "threads", "32", 1, 256,
+            "tasks of jobs that work at once in the pool 'default'"),
+    TEXT("task-pools", task_pools, "",
+         "further pools of tasks with threads of their own, such as partners=4,slow=2"),
     INTEGER("stop-seconds", stop_seconds, "s", "8", 1, 9,
             "time for requests in flight after SIGTERM"),
 };

@@ -55,6 +55,8 @@ struct config {
     char source_roots[CONFIG_TEXT_BYTES];
     char export_roots[CONFIG_TEXT_BYTES];
     char outgoing_allow[CONFIG_TEXT_BYTES];
+    int64_t task_threads;
+    char task_pools[CONFIG_TEXT_BYTES];
     int64_t stop_seconds;
     /* derived by config_load */
     char host[CONFIG_HOST_BYTES];

@@ -18,11 +18,13 @@
 #include "storage/catalog/catalog.h"
 #include "storage/catalog/tables.h"
 #include "storage/columns/schema.h"
+#include "storage/jobs/pools.h"
 #include "storage/journal/journal.h"
 #include "storage/remote/breaker.h"
 #include "storage/remote/client.h"
 #include "storage/snapshot/table.h"
 #include "storage/snapshot/tables.h"
+#include "workers/task.h"
 #include "workers/workers.h"
 
 #include <assert.h>
@@ -52,6 +54,8 @@ struct instance {
     struct journal *dead_letters;
     struct audit *audit;
     struct tables *tables;
+    struct job_pools pools;
+    char *spool;
     struct workers *workers;
     struct intake_limits intake_limits;
     struct services services;
@@ -112,6 +116,18 @@ static enum err_code open_roots(struct instance *instance, struct err *err)
     TRY(roots_check_apart(instance->source_roots, instance->data, err));
     TRY(roots_open(options->export_roots, "export-roots", &instance->export_roots, err));
     return roots_check_apart(instance->export_roots, instance->data, err);
+}
+
+/* What tasks of jobs need beside: threads, and a folder for files that nobody else sees. */
+static enum err_code open_task_places(struct instance *instance, struct err *err)
+{
+    const struct instance_options *options = &instance->options;
+    if (job_pools_parse(span_of_text(options->task_pools), (size_t)options->task_threads,
+                        &instance->pools, err) != ERR_OK) {
+        return err_wrap(err, "task-pools");
+    }
+    instance->spool = file_join(instance->data, "spool");
+    return file_make_directory(instance->spool, err);
 }
 
 /* ---- other servers ---- */
@@ -370,6 +386,53 @@ static void note_progress(void *arg, const struct id *table)
     waiting_room_notify(instance->services.waiting_room, table);
 }
 
+static void run_ended(void *arg, int64_t job_id, int64_t run_id)
+{
+    struct instance *instance = arg;
+    struct id subject = waiting_room_run(run_id);
+    (void)job_id;
+    waiting_room_notify(instance->services.waiting_room, &subject);
+}
+
+static void run_changed(void *arg, int64_t run_id)
+{
+    struct instance *instance = arg;
+    workers_run_changed(instance->workers, run_id);
+}
+
+static void webhooks_due(void *arg)
+{
+    struct instance *instance = arg;
+    workers_webhooks_due(instance->workers);
+}
+
+static bool run_progress(void *arg, int64_t run_id, size_t task, int64_t iteration,
+                         struct run_progress *progress_out)
+{
+    struct instance *instance = arg;
+    struct task_progress progress;
+    if (!workers_run_progress(instance->workers, run_id, task, iteration, &progress)) {
+        return false;
+    }
+    *progress_out = (struct run_progress){
+        .rows_in = progress.rows_in,
+        .rows_out = progress.rows_out,
+        .rows_rejected = progress.rows_rejected,
+        .bytes_in = progress.bytes_in,
+        .bytes_out = progress.bytes_out,
+        .work_done = progress.work_done,
+        .work_total = progress.work_total,
+    };
+    return true;
+}
+
+static bool pool_exists(void *arg, const char *pool)
+{
+    const struct instance *instance = arg;
+    size_t index = 0;
+    return job_pools_find(&instance->pools, pool, &index);
+}
+
 static void set_intake_limits(struct instance *instance)
 {
     const struct instance_options *options = &instance->options;
@@ -403,6 +466,13 @@ static enum err_code start_services(struct instance *instance, struct err *err)
     services->breakers = instance->breakers;
     services->wake_lane = wake_lane;
     services->wake_arg = instance;
+    services->jobs = (struct services_jobs){
+        .run_changed = run_changed,
+        .webhooks_due = webhooks_due,
+        .run_progress = run_progress,
+        .pool_exists = pool_exists,
+        .arg = instance,
+    };
     services->wait_seconds_max = options->wait_seconds_max;
     services->waiting_room = waiting_room_open(services);
     const struct workers_options workers = {
@@ -410,9 +480,17 @@ static enum err_code start_services(struct instance *instance, struct err *err)
         .journal = instance->journal,
         .dead_letters = instance->dead_letters,
         .tables = instance->tables,
+        .audit = instance->audit,
         .remote = instance->remote,
+        .breakers = instance->breakers,
+        .source_roots = instance->source_roots,
+        .export_roots = instance->export_roots,
+        .spool = instance->spool,
+        .intake_limits = &instance->intake_limits,
+        .pools = &instance->pools,
         .progress = note_progress,
-        .progress_arg = instance,
+        .run_ended = run_ended,
+        .arg = instance,
         .merge_threads = (int)options->merge_threads,
         .commit_interval_us = options->commit_interval_us,
         .commit_batches_max = options->commit_batches_max,
@@ -465,6 +543,9 @@ enum err_code instance_open(const struct instance_options *options, struct insta
         code = open_roots(instance, err);
     }
     if (code == ERR_OK) {
+        code = open_task_places(instance, err);
+    }
+    if (code == ERR_OK) {
         code = open_remote(instance, err);
     }
     if (code == ERR_OK) {
@@ -511,6 +592,8 @@ void instance_close(struct instance **instance)
     breakers_free(&closed->breakers);
     roots_close(&closed->export_roots);
     roots_close(&closed->source_roots);
+    job_pools_deinit(&closed->pools);
+    mem_free(closed->spool);
     file_close(&closed->lock_fd);
     intake_limits_deinit(&closed->intake_limits);
     lock_deinit(&closed->services.job_definitions);

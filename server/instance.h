@@ -11,6 +11,7 @@
  *   DIR/audit/          the audit trail
  *   DIR/tables/         the Delta tables
  *   DIR/index/          derived: key index and row images
+ *   DIR/spool/          of tasks that run: files without a name, gone with the process
  */
 #pragma once
 
@@ -45,7 +46,9 @@ struct instance_options {
     const char *source_roots; /* folders that jobs read from, as roots_open takes them */
     const char *export_roots; /* folders that jobs write below */
     const char
-        *outgoing_allow; /* addresses that outgoing requests may reach, as address.h has it */
+        *outgoing_allow;    /* addresses that outgoing requests may reach, as address.h has it */
+    int64_t task_threads;   /* places of the pool "default" */
+    const char *task_pools; /* further pools, as pools.h has them */
 };
 
 /*
@@ -55,7 +58,7 @@ struct instance_options {
  *          directory are open to others (says which and how to close them), or a
  *          root of jobs and the directory lie inside each other;
  *          ERR_NOT_FOUND, ERR_INVALID, ERR_UNSUPPORTED such a root; ERR_INVALID
- *          outgoing_allow;
+ *          outgoing_allow, task_pools;
  *          ERR_CORRUPT; ERR_NO_SPACE; ERR_IO.
  * Thread:  once in a process: fatal signals are noted from here on.
  */

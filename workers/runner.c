@@ -185,40 +185,21 @@ void runner_take_end(struct runner *runner, struct task_run *attempt)
     }
 }
 
-static int compare_attempts(const void *a, const void *b)
+bool runner_progress(struct runner *runner, int64_t run_id, size_t task, int64_t iteration,
+                     struct task_progress *progress_out)
 {
-    const struct runner_attempt *first = a;
-    const struct runner_attempt *second = b;
-    if (first->task != second->task) {
-        return first->task < second->task ? -1 : 1;
-    }
-    return (first->iteration > second->iteration) - (first->iteration < second->iteration);
-}
-
-struct runner_attempt *runner_attempts(struct runner *runner, int64_t run_id, size_t *count_out)
-{
-    struct runner_attempt *attempts = NULL;
-    size_t count = 0;
-    lock_take(&runner->lock);
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&runner->lock);
+    (void)scope; /* held to the end */
     for (struct task_run *run = runner->live; run != NULL; run = run->next_live) {
-        if (run->attempt.run_id != run_id) {
-            continue;
+        if (run->attempt.run_id == run_id && run->id.task == task &&
+            run->id.iteration == iteration) {
+            lock_take(&run->lock);
+            *progress_out = run->progress;
+            lock_drop(&run->lock);
+            return true;
         }
-        attempts = mem_resize(attempts, count + 1, sizeof *attempts);
-        lock_take(&run->lock);
-        attempts[count++] = (struct runner_attempt){.task = run->id.task,
-                                                    .iteration = run->id.iteration,
-                                                    .number = run->id.number,
-                                                    .started_us = run->started_us,
-                                                    .progress = run->progress};
-        lock_drop(&run->lock);
     }
-    lock_drop(&runner->lock);
-    if (count > 0) {
-        qsort(attempts, count, sizeof *attempts, compare_attempts);
-    }
-    *count_out = count;
-    return attempts;
+    return false;
 }
 
 /* ---- retries ---- */

@@ -64,20 +64,10 @@ void runner_stop(struct runner **runner);
 /* The run was made, or something about it was asked for. Any thread, never blocks long. */
 void runner_wake(struct runner *runner, int64_t run_id);
 
-/* An attempt that is running. */
-struct runner_attempt {
-    size_t task;
-    int64_t iteration;
-    int32_t number;
-    int64_t started_us; /* wall */
-    struct task_progress progress;
-};
-
-/*
- * The running attempts of a run in order of task and iteration; mem_free. NULL with a count
- * of 0: none runs.
+/* How far the running attempt of a node has come; false: none runs. Any thread, never blocks long.
  */
-struct runner_attempt *runner_attempts(struct runner *runner, int64_t run_id, size_t *count_out);
+bool runner_progress(struct runner *runner, int64_t run_id, size_t task, int64_t iteration,
+                     struct task_progress *progress_out);
 
 /* Wait until nothing is left to do but for attempts to end and times to come. For tests. */
 void runner_settle(struct runner *runner);

@@ -1,5 +1,5 @@
 /*
- * Mergers, maintenance and the clock that wakes them. See workers.h.
+ * Mergers, maintenance and the clock that wakes them, jobs. See workers.h.
  */
 #include "workers/workers.h"
 
@@ -14,6 +14,9 @@
 #include "workers/lanes.h"
 #include "workers/maintenance.h"
 #include "workers/merge.h"
+#include "workers/progress_board.h"
+#include "workers/runner.h"
+#include "workers/task_types.h"
 #include "workers/webhooks.h"
 
 #include <assert.h>
@@ -34,6 +37,8 @@ struct workers {
     struct lanes *merge_lanes;
     struct lanes *maintenance_lanes;
     struct webhooks *webhooks;
+    struct progress_board *board; /* tasks wait for their batches here */
+    struct runner *runner;
     _Atomic bool stopping; /* read by compactions while they work */
     struct lock lock;      /* guards `closing` */
     struct wake wake;
@@ -70,7 +75,20 @@ static void wake_merge(void *arg, const struct id *table)
 static void pass_progress(void *arg, const struct id *table)
 {
     struct workers *workers = arg;
-    workers->options.progress(workers->options.progress_arg, table);
+    workers->options.progress(workers->options.arg, table);
+    progress_board_note(workers->board, table);
+}
+
+static void pass_run_ended(void *arg, int64_t job_id, int64_t run_id)
+{
+    struct workers *workers = arg;
+    workers->options.run_ended(workers->options.arg, job_id, run_id);
+}
+
+static void wake_webhooks(void *arg)
+{
+    struct workers *workers = arg;
+    webhooks_wake(workers->webhooks);
 }
 
 static void wake_all_maintenance(struct workers *workers)
@@ -135,6 +153,40 @@ static enum err_code wake_old_work(struct workers *workers, struct err *err)
     return code;
 }
 
+/* Last of all: its tasks use everything else. */
+static enum err_code start_jobs(struct workers *workers, struct err *err)
+{
+    const struct workers_options *options = &workers->options;
+    const struct webhooks_options webhooks = {.catalog = options->catalog,
+                                              .remote = options->remote};
+    webhooks_start(&webhooks, &workers->webhooks);
+    const struct runner_options runner = {
+        .services =
+            {
+                .catalog = options->catalog,
+                .journal = options->journal,
+                .dead_letters = options->dead_letters,
+                .tables = options->tables,
+                .audit = options->audit,
+                .remote = options->remote,
+                .breakers = options->breakers,
+                .source_roots = options->source_roots,
+                .export_roots = options->export_roots,
+                .spool = options->spool,
+                .intake_limits = options->intake_limits,
+                .progress = workers->board,
+                .wake_lane = wake_merge,
+                .wake_arg = workers,
+            },
+        .types = task_types,
+        .pools = options->pools,
+        .run_ended = pass_run_ended,
+        .deliveries_made = wake_webhooks,
+        .arg = workers,
+    };
+    return runner_start(&runner, &workers->runner, err);
+}
+
 enum err_code workers_start(const struct workers_options *options, struct workers **workers_out,
                             struct err *err)
 {
@@ -145,8 +197,8 @@ enum err_code workers_start(const struct workers_options *options, struct worker
         .journal = options->journal,
         .dead_letters = options->dead_letters,
         .tables = options->tables,
-        .progress = options->progress,
-        .progress_arg = options->progress_arg,
+        .progress = pass_progress,
+        .progress_arg = workers,
         .commit_batches_max = options->commit_batches_max,
         .commit_bytes_max = options->commit_bytes_max,
     };
@@ -166,6 +218,7 @@ enum err_code workers_start(const struct workers_options *options, struct worker
     };
     lock_init(&workers->lock, LOCK_RANK_SERVICE);
     wake_init(&workers->wake);
+    workers->board = progress_board_new();
     workers->maintenance_lanes = lanes_open(&(struct lanes_options){
         .name = "maintenance",
         .threads_count = MAINTENANCE_THREADS,
@@ -182,13 +235,11 @@ enum err_code workers_start(const struct workers_options *options, struct worker
     });
     int result = pthread_create(&workers->ticker, NULL, ticker_main, workers);
     assert(result == 0);
-    if (wake_old_work(workers, err) != ERR_OK) {
+    if (wake_old_work(workers, err) != ERR_OK || start_jobs(workers, err) != ERR_OK) {
         workers_stop(&workers);
         return err->code;
     }
-    const struct webhooks_options webhooks = {.catalog = options->catalog,
-                                              .remote = options->remote};
-    webhooks_start(&webhooks, &workers->webhooks);
+    workers->options.pools = NULL; /* was borrowed for the start */
     *workers_out = workers;
     return ERR_OK;
 }
@@ -199,6 +250,7 @@ void workers_stop(struct workers **workers)
         return;
     }
     struct workers *stopped = *workers;
+    runner_stop(&stopped->runner); /* its tasks use everything else, so it goes first */
     webhooks_stop(&stopped->webhooks);
     atomic_store_explicit(&stopped->stopping, true, memory_order_relaxed);
     lock_take(&stopped->lock);
@@ -209,6 +261,7 @@ void workers_stop(struct workers **workers)
     assert(result == 0);
     lanes_close(&stopped->merge_lanes); /* wakes maintenance, so it goes first */
     lanes_close(&stopped->maintenance_lanes);
+    progress_board_free(&stopped->board);
     wake_deinit(&stopped->wake);
     lock_deinit(&stopped->lock);
     mem_free(stopped);
@@ -218,4 +271,22 @@ void workers_stop(struct workers **workers)
 void workers_wake(struct workers *workers, const struct id *table)
 {
     lanes_wake(workers->merge_lanes, table);
+}
+
+/* ---- jobs ---- */
+
+void workers_run_changed(struct workers *workers, int64_t run_id)
+{
+    runner_wake(workers->runner, run_id);
+}
+
+void workers_webhooks_due(struct workers *workers)
+{
+    webhooks_wake(workers->webhooks);
+}
+
+bool workers_run_progress(struct workers *workers, int64_t run_id, size_t task, int64_t iteration,
+                          struct task_progress *progress_out)
+{
+    return runner_progress(workers->runner, run_id, task, iteration, progress_out);
 }

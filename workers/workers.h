@@ -7,25 +7,44 @@
 #include "storage/base/err.h"
 #include "storage/base/id.h"
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
+struct audit;
+struct breakers;
 struct catalog;
+struct intake_limits;
+struct job_pools;
 struct journal;
 struct remote;
+struct roots;
 struct tables;
+struct task_progress;
 struct workers;
 
 /* Batches of `table` changed state, or a new version is visible. Any thread. */
 typedef void workers_progress_fn(void *arg, const struct id *table);
+
+/* A run of the job (0 = a one-off) has ended. Any thread. */
+typedef void workers_run_ended_fn(void *arg, int64_t job_id, int64_t run_id);
 
 struct workers_options {
     struct catalog *catalog;
     struct journal *journal;
     struct journal *dead_letters;
     struct tables *tables;
-    struct remote *remote; /* for webhooks */
+    struct audit *audit;
+    struct remote *remote;
+    struct breakers *breakers;
+    const struct roots *source_roots;
+    const struct roots *export_roots;
+    const char *spool;                   /* private folder for temporary files of tasks */
+    struct intake_limits *intake_limits; /* shared with the door */
+    const struct job_pools *pools;       /* of task threads; borrowed for the start */
     workers_progress_fn *progress;
-    void *progress_arg;
+    workers_run_ended_fn *run_ended;
+    void *arg; /* of both */
     int merge_threads;
     int64_t commit_interval_us; /* between commits of a table under load */
     int64_t commit_batches_max;
@@ -43,8 +62,23 @@ struct workers_options {
 enum err_code workers_start(const struct workers_options *options, struct workers **workers_out,
                             struct err *err) MUST_USE;
 
-/* Lets running merges end and a compaction break off. Accepts NULL inside; nulls. */
+/*
+ * Tells running tasks to stop and waits for them, lets running merges end and a compaction
+ * break off. Accepts NULL inside; nulls.
+ */
 void workers_stop(struct workers **workers);
 
 /* A batch was accepted into the lane of `table`. Any thread, never blocks long. */
 void workers_wake(struct workers *workers, const struct id *table);
+
+/* ---- jobs: any thread, never blocks long ---- */
+
+/* A run was made, or its cancellation or repair was asked for. */
+void workers_run_changed(struct workers *workers, int64_t run_id);
+
+/* Webhook deliveries are due. */
+void workers_webhooks_due(struct workers *workers);
+
+/* How far the running attempt of a node has come; false: none runs. */
+bool workers_run_progress(struct workers *workers, int64_t run_id, size_t task, int64_t iteration,
+                          struct task_progress *progress_out);

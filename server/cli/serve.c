@@ -106,6 +106,8 @@ static enum err_code open_instance(const struct config *config, struct instance 
         .refresh_interval_us = config->refresh_interval_milliseconds * 1000,
         .source_roots = config->source_roots,
         .export_roots = config->export_roots,
+        .task_threads = config->task_threads,
+        .task_pools = config->task_pools,
         .outgoing_allow = config->outgoing_allow,
     };
     return instance_open(&options, instance_out, err);

@@ -1,11 +1,14 @@
 # Jobs over HTTP: definitions with every fault named, versions, idempotency, who may see
-# and do what, runs that wait for somebody to run them.
+# and do what, runs that are asked for and what is asked of them.
 # shellcheck shell=bash
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 TABLE='{"schema":{"fields":[{"name":"id","type":"string","nullable":false}]},"key":["id"]}'
 TIDY='{"name":"tidy","tasks":[{"task_key":"tidy","type":"optimize","optimize":{"table":"mine"}}]}'
+# Its run goes on for a day: nobody listens there, and it is tried again tomorrow.
+STUCK='{"name":"tidy","tasks":[{"task_key":"call","type":"http_request","http_request":{"url":"http://127.0.0.1:1/"},
+    "max_retries":-1,"min_retry_interval_millis":86400000}]}'
 
 # send METHOD PATH JSON [curl…]
 send()
@@ -359,15 +362,14 @@ test_one_off_runs()
 
 test_lists_of_runs()
 {
-    start_server
-    create mine "$TABLE"
-    make_job "$TIDY"
+    start_server --outgoing-allow 127.0.0.1:1
+    make_job "$STUCK"
     local i
     for i in 1 2 3; do
         api POST "/v1/jobs/$JOB/runs"
         expect_status 202
     done
-    send POST /v1/runs "$TIDY"
+    send POST /v1/runs "$STUCK"
     api GET /v1/runs
     expect '.runs | length' 4
     expect '[.runs[].run_id] | . == (sort | reverse)' true
@@ -390,9 +392,8 @@ test_lists_of_runs()
 
 test_cancel_repair_and_delete_are_asked_durably()
 {
-    start_server
-    create mine "$TABLE"
-    make_job "$TIDY"
+    start_server --outgoing-allow 127.0.0.1:1
+    make_job "$STUCK"
     api POST "/v1/jobs/$JOB/runs"
     local run
     run=$(jq -r .run_id "$BODY")
@@ -464,7 +465,7 @@ test_backfills()
 
 test_who_may_do_what()
 {
-    start_server
+    start_server --outgoing-allow 127.0.0.1:1
     create mine "$TABLE"
     create other "$TABLE"
     user acme '[{"role":"partner","table":"mine"}]'
@@ -475,7 +476,7 @@ test_who_may_do_what()
     local operator=$USER_TOKEN
     user audrey '[{"role":"auditor"}]'
     local auditor=$USER_TOKEN
-    make_job "$TIDY"
+    make_job "$STUCK"
     local token
     for token in "$partner" "$analyst"; do
         for path in /v1/jobs "/v1/jobs/$JOB" "/v1/jobs/$JOB/next" /v1/runs /v1/runs/1 /v1/webhooks; do
@@ -600,9 +601,8 @@ test_a_lost_grant_shows_at_the_next_change()
 
 test_changes_are_audited()
 {
-    start_server
-    create mine "$TABLE"
-    make_job "$TIDY"
+    start_server --outgoing-allow 127.0.0.1:1
+    make_job "$STUCK"
     send PATCH "/v1/jobs/$JOB" '{"description":"x"}' -H 'If-Match: *'
     api POST "/v1/jobs/$JOB/runs"
     api POST "/v1/runs/$(jq -r .run_id "$BODY")/cancel"

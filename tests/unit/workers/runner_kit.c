@@ -61,6 +61,7 @@ static enum err_code wait_at_gate(struct task_attempt *attempt, struct err *err)
 {
     int64_t seen = 0;
     enum err_code code = ERR_OK;
+    task_set_progress(attempt, &(struct task_progress){.work_done = 1, .work_total = 2});
     (void)atomic_fetch_add(&own.at_gate, 1);
     poke();
     while (code == ERR_OK && !atomic_load(&own.gate_open)) {

@@ -456,20 +456,21 @@ Test(runner, webhooks_are_made_with_the_state_they_tell_of)
 
 /* ---- running attempts, restarts ---- */
 
-Test(runner, running_attempts_are_shown)
+Test(runner, running_attempts_show_how_far_they_are)
 {
     int64_t run = kit_start(kit_job(
         job_of(kit_task("a", "{'do':'gate'}", ""), kit_task("b", "{'do':'gate'}", ""), NULL, "")));
+    struct task_progress progress = {0};
     kit_wait_gate(2);
-    size_t count = 0;
-    CLEANUP(mem_cleanup) struct runner_attempt *attempts = runner_attempts(kit.runner, run, &count);
-    cr_assert_eq(count, 2);
-    cr_expect_eq(attempts[0].task, 0);
-    cr_expect_eq(attempts[1].task, 1);
-    cr_expect_eq(attempts[1].number, 1);
+    cr_expect(runner_progress(kit.runner, run, 0, -1, &progress));
+    cr_expect(runner_progress(kit.runner, run, 1, -1, &progress));
+    cr_expect_eq(progress.work_done, 1);
+    cr_expect_eq(progress.work_total, 2);
+    cr_expect_not(runner_progress(kit.runner, run, 1, 0, &progress));
+    cr_expect_not(runner_progress(kit.runner, run + 1, 0, -1, &progress));
     kit_open_gate();
     cr_expect_eq(kit_wait(run), RESULT_SUCCESS);
-    cr_expect_null(runner_attempts(kit.runner, run, &count));
+    cr_expect_not(runner_progress(kit.runner, run, 0, -1, &progress));
 }
 
 Test(runner, an_interrupted_attempt_runs_again_without_costing_a_retry)
