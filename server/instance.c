@@ -394,6 +394,12 @@ static void run_ended(void *arg, int64_t job_id, int64_t run_id)
     waiting_room_notify(instance->services.waiting_room, &subject);
 }
 
+static void job_changed(void *arg, int64_t job_id)
+{
+    struct instance *instance = arg;
+    workers_job_changed(instance->workers, job_id);
+}
+
 static void run_changed(void *arg, int64_t run_id)
 {
     struct instance *instance = arg;
@@ -467,6 +473,7 @@ static enum err_code start_services(struct instance *instance, struct err *err)
     services->wake_lane = wake_lane;
     services->wake_arg = instance;
     services->jobs = (struct services_jobs){
+        .job_changed = job_changed,
         .run_changed = run_changed,
         .webhooks_due = webhooks_due,
         .run_progress = run_progress,

@@ -78,7 +78,7 @@ struct scheduler {
     struct told told;
     bool resting; /* the thread waits and has nothing to do */
     bool stopping;
-    bool started;
+    bool started; /* whoever starts and stops it */
     pthread_t thread;
 };
 
@@ -696,8 +696,8 @@ void scheduler_settle(struct scheduler *scheduler)
     }
 }
 
-enum err_code scheduler_start(const struct scheduler_options *options,
-                              struct scheduler **scheduler_out, struct err *err)
+enum err_code scheduler_open(const struct scheduler_options *options,
+                             struct scheduler **scheduler_out, struct err *err)
 {
     struct scheduler *scheduler = mem_zeroed(1, sizeof *scheduler);
     scheduler->options = *options;
@@ -710,41 +710,52 @@ enum err_code scheduler_start(const struct scheduler_options *options,
     lock_init(&scheduler->lock, LOCK_RANK_QUEUE);
     wake_init(&scheduler->wake);
     wake_init(&scheduler->settled);
-    enum err_code code = load_all(scheduler, err);
-    if (code != ERR_OK) {
-        scheduler_stop(&scheduler);
+    if (load_all(scheduler, err) != ERR_OK) {
+        scheduler_close(&scheduler);
         return err_wrap(err, "load the jobs");
     }
-    int result = pthread_create(&scheduler->thread, NULL, scheduler_main, scheduler);
-    assert(result == 0);
-    scheduler->started = true;
     *scheduler_out = scheduler;
     return ERR_OK;
 }
 
-void scheduler_stop(struct scheduler **scheduler)
+void scheduler_start(struct scheduler *scheduler)
 {
-    struct scheduler *stopped = *scheduler;
-    if (stopped == NULL) {
+    assert(!scheduler->started);
+    int result = pthread_create(&scheduler->thread, NULL, scheduler_main, scheduler);
+    assert(result == 0);
+    scheduler->started = true;
+}
+
+void scheduler_stop(struct scheduler *scheduler)
+{
+    if (!scheduler->started) {
         return;
     }
-    if (stopped->started) {
-        lock_take(&stopped->lock);
-        stopped->stopping = true;
-        wake_all(&stopped->wake);
-        lock_drop(&stopped->lock);
-        int result = pthread_join(stopped->thread, NULL);
-        assert(result == 0);
+    lock_take(&scheduler->lock);
+    scheduler->stopping = true;
+    wake_all(&scheduler->wake);
+    lock_drop(&scheduler->lock);
+    int result = pthread_join(scheduler->thread, NULL);
+    assert(result == 0);
+    scheduler->started = false;
+}
+
+void scheduler_close(struct scheduler **scheduler)
+{
+    struct scheduler *closed = *scheduler;
+    if (closed == NULL) {
+        return;
     }
-    for (size_t i = 0; i < stopped->plans_count; i++) {
-        plan_deinit(&stopped->plans[i]);
+    scheduler_stop(closed);
+    for (size_t i = 0; i < closed->plans_count; i++) {
+        plan_deinit(&closed->plans[i]);
     }
-    mem_free(stopped->plans);
-    told_deinit(&stopped->told);
-    arena_deinit(&stopped->arena);
-    wake_deinit(&stopped->settled);
-    wake_deinit(&stopped->wake);
-    lock_deinit(&stopped->lock);
-    mem_free(stopped);
+    mem_free(closed->plans);
+    told_deinit(&closed->told);
+    arena_deinit(&closed->arena);
+    wake_deinit(&closed->settled);
+    wake_deinit(&closed->wake);
+    lock_deinit(&closed->lock);
+    mem_free(closed);
     *scheduler = NULL;
 }

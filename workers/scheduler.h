@@ -52,14 +52,22 @@ struct scheduler_options {
 };
 
 /*
- * Load every job with a schedule or a trigger and start the thread.
+ * Load every job with a schedule or a trigger. From here on it may be told things; it
+ * does nothing before scheduler_start, so that what it wakes can be made meanwhile.
+ *
  * Errors:  those of reading the catalog.
  */
-enum err_code scheduler_start(const struct scheduler_options *options,
-                              struct scheduler **scheduler_out, struct err *err) MUST_USE;
+enum err_code scheduler_open(const struct scheduler_options *options,
+                             struct scheduler **scheduler_out, struct err *err) MUST_USE;
 
-/* Lets the step under way end. Accepts NULL inside; nulls. */
-void scheduler_stop(struct scheduler **scheduler);
+/* Start the thread. */
+void scheduler_start(struct scheduler *scheduler);
+
+/* Let the step under way end, start no other; it may still be told things. Twice is fine. */
+void scheduler_stop(struct scheduler *scheduler);
+
+/* Stops. Accepts NULL inside; nulls. */
+void scheduler_close(struct scheduler **scheduler);
 
 /* ---- what it is told: any thread, never blocks long ---- */
 

@@ -16,6 +16,7 @@
 #include "workers/merge.h"
 #include "workers/progress_board.h"
 #include "workers/runner.h"
+#include "workers/scheduler.h"
 #include "workers/task_types.h"
 #include "workers/webhooks.h"
 
@@ -39,6 +40,7 @@ struct workers {
     struct webhooks *webhooks;
     struct progress_board *board; /* tasks wait for their batches here */
     struct runner *runner;
+    struct scheduler *scheduler;
     _Atomic bool stopping; /* read by compactions while they work */
     struct lock lock;      /* guards `closing` */
     struct wake wake;
@@ -77,12 +79,20 @@ static void pass_progress(void *arg, const struct id *table)
     struct workers *workers = arg;
     workers->options.progress(workers->options.arg, table);
     progress_board_note(workers->board, table);
+    scheduler_table_changed(workers->scheduler, table);
 }
 
 static void pass_run_ended(void *arg, int64_t job_id, int64_t run_id)
 {
     struct workers *workers = arg;
     workers->options.run_ended(workers->options.arg, job_id, run_id);
+    scheduler_run_ended(workers->scheduler, job_id);
+}
+
+static void take_run(void *arg, int64_t run_id)
+{
+    struct workers *workers = arg;
+    runner_wake(workers->runner, run_id);
 }
 
 static void wake_webhooks(void *arg)
@@ -184,7 +194,22 @@ static enum err_code start_jobs(struct workers *workers, struct err *err)
         .deliveries_made = wake_webhooks,
         .arg = workers,
     };
-    return runner_start(&runner, &workers->runner, err);
+    TRY(runner_start(&runner, &workers->runner, err));
+    scheduler_start(workers->scheduler);
+    return ERR_OK;
+}
+
+/* First of all: whatever is started afterwards may tell it things. */
+static enum err_code open_scheduler(struct workers *workers, struct err *err)
+{
+    const struct scheduler_options options = {
+        .catalog = workers->options.catalog,
+        .tables = workers->options.tables,
+        .source_roots = workers->options.source_roots,
+        .run_made = take_run,
+        .arg = workers,
+    };
+    return scheduler_open(&options, &workers->scheduler, err);
 }
 
 enum err_code workers_start(const struct workers_options *options, struct workers **workers_out,
@@ -216,6 +241,10 @@ enum err_code workers_start(const struct workers_options *options, struct worker
         .runs_per_job_max = options->runs_per_job_max,
         .journal_keep_us = JOURNAL_KEEP_US,
     };
+    if (open_scheduler(workers, err) != ERR_OK) {
+        mem_free(workers);
+        return err->code;
+    }
     lock_init(&workers->lock, LOCK_RANK_SERVICE);
     wake_init(&workers->wake);
     workers->board = progress_board_new();
@@ -250,6 +279,7 @@ void workers_stop(struct workers **workers)
         return;
     }
     struct workers *stopped = *workers;
+    scheduler_stop(stopped->scheduler);
     runner_stop(&stopped->runner); /* its tasks use everything else, so it goes first */
     webhooks_stop(&stopped->webhooks);
     atomic_store_explicit(&stopped->stopping, true, memory_order_relaxed);
@@ -261,6 +291,7 @@ void workers_stop(struct workers **workers)
     assert(result == 0);
     lanes_close(&stopped->merge_lanes); /* wakes maintenance, so it goes first */
     lanes_close(&stopped->maintenance_lanes);
+    scheduler_close(&stopped->scheduler); /* was told things until now */
     progress_board_free(&stopped->board);
     wake_deinit(&stopped->wake);
     lock_deinit(&stopped->lock);
@@ -278,6 +309,11 @@ void workers_wake(struct workers *workers, const struct id *table)
 void workers_run_changed(struct workers *workers, int64_t run_id)
 {
     runner_wake(workers->runner, run_id);
+}
+
+void workers_job_changed(struct workers *workers, int64_t job_id)
+{
+    scheduler_job_changed(workers->scheduler, job_id);
 }
 
 void workers_webhooks_due(struct workers *workers)

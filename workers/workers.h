@@ -73,6 +73,9 @@ void workers_wake(struct workers *workers, const struct id *table);
 
 /* ---- jobs: any thread, never blocks long ---- */
 
+/* A job was made, changed or deleted. */
+void workers_job_changed(struct workers *workers, int64_t job_id);
+
 /* A run was made, or its cancellation or repair was asked for. */
 void workers_run_changed(struct workers *workers, int64_t run_id);
 

@@ -65,7 +65,8 @@ static void open_scheduler(void)
         .source_roots = stage.roots,
         .run_made = note_run,
     };
-    cr_assert_eq(scheduler_start(&options, &stage.scheduler, &err), ERR_OK, "%s", err.msg);
+    cr_assert_eq(scheduler_open(&options, &stage.scheduler, &err), ERR_OK, "%s", err.msg);
+    scheduler_start(stage.scheduler);
 }
 
 static void open_catalog(void)
@@ -109,7 +110,7 @@ static void set_up(void)
 
 static void tear_down(void)
 {
-    scheduler_stop(&stage.scheduler);
+    scheduler_close(&stage.scheduler);
     catalog_close(&stage.catalog);
     tables_close(&stage.tables);
     roots_close(&stage.roots);
@@ -125,7 +126,7 @@ TestSuite(scheduler, .init = set_up, .fini = tear_down);
 /* The process ends and another one starts. */
 static void restart(void)
 {
-    scheduler_stop(&stage.scheduler);
+    scheduler_close(&stage.scheduler);
     catalog_close(&stage.catalog);
     open_catalog();
     open_scheduler();
@@ -282,7 +283,7 @@ Test(scheduler, catches_up_as_the_job_says)
     for (size_t i = 0; i < 3; i++) {
         jobs[i] = make_minutely(cases[i].catch_up);
     }
-    scheduler_stop(&stage.scheduler);
+    scheduler_close(&stage.scheduler);
     set_clock(2430LL * SECOND);
     open_scheduler();
     scheduler_settle(stage.scheduler);
@@ -306,7 +307,7 @@ Test(scheduler, catches_up_as_the_job_says)
 Test(scheduler, a_fire_time_within_the_grace_is_not_missed)
 {
     int64_t job = make_minutely("none");
-    scheduler_stop(&stage.scheduler);
+    scheduler_close(&stage.scheduler);
     set_clock(60LL * SECOND + SCHEDULER_GRACE_US);
     open_scheduler();
     scheduler_settle(stage.scheduler);
@@ -541,7 +542,7 @@ Test(scheduler, an_update_while_it_was_down_is_found)
     restart();
     scheduler_settle(stage.scheduler);
     cr_expect_eq(count_runs(job), 1);
-    scheduler_stop(&stage.scheduler);
+    scheduler_close(&stage.scheduler);
     merge_unseen(b, "{\"id\":\"2\"}");
     open_scheduler();
     scheduler_settle(stage.scheduler);
