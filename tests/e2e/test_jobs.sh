@@ -634,3 +634,45 @@ test_a_crowd_with_one_token_gets_one_run()
     expect .runs 1
     stop_server
 }
+
+test_waiting_for_the_end_of_a_run()
+{
+    start_server --outgoing-allow 127.0.0.1:1
+    create mine "$TABLE"
+    make_job '{"name":"w","parameters":[{"name":"x","default":"1"}],"tasks":[
+        {"task_key":"ask","type":"condition","condition":{"op":"EQUAL_TO","left":"{{job.parameters.x}}","right":"1"}},
+        {"task_key":"tidy","type":"optimize","optimize":{"table":"mine"},"depends_on":[{"task_key":"ask","outcome":"true"}]}]}'
+    send POST "/v1/jobs/$JOB/runs" '{}' -H 'Prefer: wait=30'
+    expect_status 200
+    expect_header Preference-Applied 'wait=30'
+    expect .state '"TERMINATED"'
+    expect .result '"SUCCESS"'
+    api GET "/v1/runs/$(jq -r .run_id "$BODY")"
+    expect '[.tasks[] | [.task_key, .result, .outcome]]' '[["ask","SUCCESS","true"],["tidy","SUCCESS",null]]'
+    send POST /v1/runs "$TIDY" -H 'Prefer: wait=30'
+    expect_status 200
+    expect .result '"SUCCESS"'
+    make_job "$STUCK"
+    send POST "/v1/jobs/$JOB/runs" '{}' -H 'Prefer: wait=1'
+    expect_status 202
+    expect '.state != "TERMINATED"' true
+    local run
+    run=$(jq -r .run_id "$BODY")
+    api POST "/v1/runs/$run/cancel" -H 'Prefer: wait=30'
+    expect_status 200
+    expect .result '"CANCELED"'
+    api POST "/v1/runs/$run/cancel"
+    expect_status 409
+    api POST "/v1/runs/$run/repair" -H 'Prefer: wait=1'
+    expect_status 202
+    expect .repairs 1
+    expect .result null
+    expect .cancel_requested_at null
+    send POST "/v1/jobs/$JOB/runs" '{}' -H 'Prefer: wait=x'
+    expect_status 400
+    api DELETE "/v1/jobs/$JOB?force=true" # the runner is told: the repaired run ends
+    expect_status 204
+    ended() { api GET "/v1/runs/$run" && [ "$(jq -r .result "$BODY")" = CANCELED ]; }
+    wait_for ended || fail "a run outlived its job"
+    stop_server
+}
