@@ -122,6 +122,9 @@ enum err_code roots_expand(const struct roots *roots, const char *pattern, size_
                            struct root_matches *matches_out, struct err *err) MUST_USE;
 void root_matches_free(struct root_matches *matches);
 
+/* Has the path a part that stands for several names? */
+bool roots_is_pattern(const char *path);
+
 /* Does a name match one part of a pattern (`*`, `?`, `[…]`)? Linear in name × part. */
 bool root_part_matches(struct span part, struct span name);
 

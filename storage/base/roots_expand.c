@@ -51,6 +51,11 @@ static bool is_wild(struct span text)
     return false;
 }
 
+bool roots_is_pattern(const char *path)
+{
+    return is_wild(span_of_text(path));
+}
+
 /* Index behind the ']' of the class that begins at `at`; 0 when it is not closed. */
 static size_t class_end(struct span part, size_t at)
 {
