@@ -4,11 +4,17 @@
 test_stop_during_a_long_merge_takes_no_longer_than_promised()
 {
     start_server --stop-seconds 1
-    create t '{"schema":{"fields":[{"name":"id","type":"integer","nullable":false},{"name":"p","type":"integer"}]},
+    create t '{"schema":{"fields":[{"name":"id","type":"integer","nullable":false},{"name":"p","type":"integer"},{"name":"v","type":"integer"}]},
         "key":["id"],"partition_by":["p"]}'
-    # a file each: seconds of merging
-    seq 1 8000 | sed 's/.*/{"id":&,"p":&}/' >"$WORK/a.ndjson"
-    api POST /v1/tables/t/batches -H 'Content-Type: application/x-ndjson' --data-binary "@$WORK/a.ndjson"
+    # a file for each partition that is patched: seconds of merging
+    local first
+    for first in 1 2001 4001 6001; do
+        seq "$first" $((first + 1999)) | sed 's/.*/{"id":&,"p":&}/' >"$WORK/a.ndjson"
+        post t "$WORK/a.ndjson"
+        expect_status 200
+    done
+    seq 1 8000 | sed 's/.*/{"id":&,"v":&}/' >"$WORK/a.ndjson"
+    api POST '/v1/tables/t/batches?operation=patch' -H 'Content-Type: application/x-ndjson' --data-binary "@$WORK/a.ndjson"
     expect_status 202
     local began=$SECONDS
     stop_server
