@@ -101,6 +101,14 @@ void delta_metadata_release(const struct delta_metadata **metadata);
 /* Deep copy of a caller's struct; one reference. */
 const struct delta_metadata *delta_metadata_new(const struct delta_metadata *metadata);
 
+/* The fields of metadata that other threads share: everything but its count of references. */
+static inline struct delta_metadata delta_metadata_fields(const struct delta_metadata *metadata)
+{
+    struct delta_metadata fields = {0};
+    memcpy(&fields, metadata, offsetof(struct delta_metadata, references));
+    return fields;
+}
+
 /* A configuration value or NULL. */
 const char *delta_metadata_property(const struct delta_metadata *metadata, const char *name);
 /* "true"/"false"; anything else is `otherwise`. */

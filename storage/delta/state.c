@@ -46,8 +46,9 @@ void delta_state_release(struct delta_state **state)
 /* A second state with the same contents, for the few fields that a caller then changes. */
 static struct delta_state *copy_state(const struct delta_state *state)
 {
-    struct delta_state *copy = mem_alloc(sizeof *copy);
-    *copy = *state;
+    struct delta_state *copy = mem_zeroed(1, sizeof *copy);
+    /* not what follows: others count references meanwhile */
+    memcpy(copy, state, offsetof(struct delta_state, references));
     copy->references = 1;
     copy->protocol = delta_protocol_acquire(state->protocol);
     copy->metadata = delta_metadata_acquire(state->metadata);

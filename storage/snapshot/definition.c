@@ -114,15 +114,15 @@ enum err_code definition_metadata(const struct delta_metadata *current, const st
     buffer_append_byte(&text, '\0');
     TRY(buffer_check(&text, "schema", err));
     TRY(definition_properties_init(&properties, next, err));
-    struct delta_metadata changed = *current;
-    CLEANUP(mem_cleanup)
-    struct delta_pair *pairs =
-        replace_properties(current, &properties, &changed.configuration_count);
-    changed.configuration = pairs;
+    struct delta_metadata changed = delta_metadata_fields(current);
     changed.description = next->description;
     if (columns) { /* else another engine's notes on its columns would be lost */
         changed.schema_string = (const char *)text.data;
     }
+    CLEANUP(mem_cleanup)
+    struct delta_pair *pairs =
+        replace_properties(current, &properties, &changed.configuration_count);
+    changed.configuration = pairs;
     *metadata_out = delta_metadata_new(&changed);
     return ERR_OK;
 }
