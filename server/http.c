@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <time.h>
 
 enum {
@@ -41,7 +42,8 @@ struct http {
     struct http_options options;
     struct request_front front;
     struct MHD_Daemon *daemon;
-    int listen_fd; /* owned by the daemon until quiesce */
+    int listen_fd; /* its threads use it until the daemon has stopped, quiesced or not */
+    bool quiesced; /* it is ours to close */
     char url[HTTP_URL_BYTES];
     _Atomic int64_t connections_count;
     struct metric *connections;
@@ -422,6 +424,7 @@ static void free_http(struct http **http)
     }
     if (closing->daemon != NULL) {
         MHD_stop_daemon(closing->daemon);
+        closing->listen_fd = closing->quiesced ? closing->listen_fd : -1; /* closed with it */
     }
     doors_close(&closing->front.doors);
     tap_stop();
@@ -478,13 +481,14 @@ const char *http_url(const struct http *http)
     return http->url;
 }
 
+/* The socket stays open: a thread of the library may be about to accept from its number. */
 void http_quiesce(struct http *http)
 {
     atomic_store(&http->front.stopping, true);
     int fd = MHD_quiesce_daemon(http->daemon);
     if (fd >= 0) {
-        http->listen_fd = -1;
-        file_close(&fd);
+        http->quiesced = true;
+        (void)shutdown(fd, SHUT_RD); /* connecting is refused from here on; it cannot fail */
     }
 }
 
