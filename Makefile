@@ -168,8 +168,9 @@ endef
 $(foreach r,$(ROOMS),$(foreach f,$(wildcard tests/fuzz/$(r)/fuzz_*.c),$(eval $(call fuzz_rules,$(r),$(basename $(notdir $(f)))))))
 
 # ---- stress programs: tests/stress/<room>/stress_<name>.c, plain main, run under TSan ---
+stress_support_server := $(OUT)/tests/support/http_client.o
 define stress_rules
-$(OUT)/stress/$(2): $(OUT)/tests/stress/$(1)/$(2).o $(call libs,$(1)) $(foreach r,$(testdeps_$(1)),$(call lib,$(r)))
+$(OUT)/stress/$(2): $(OUT)/tests/stress/$(1)/$(2).o $(stress_support_$(1)) $(call libs,$(1)) $(foreach r,$(testdeps_$(1)),$(call lib,$(r)))
 	@mkdir -p $$(@D)
 	$(CC) $(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS)
 STRESS_PROGRAMS += $(OUT)/stress/$(2)
