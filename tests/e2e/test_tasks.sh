@@ -133,3 +133,250 @@ test_an_export_keeps_to_its_roots_and_says_what_is_wrong()
     [ -z "$(ls -A "$WORK/out")" ] || fail "something was left behind"
     stop_server
 }
+
+# ---- checks ----
+
+# finding NAME MEMBER EXPECTED: of one expectation
+finding()
+{
+    value "[.results[] | select(.name == \"$1\")][0].$2" "$3"
+}
+
+# check TABLE EXPECTATIONS [MORE]
+check()
+{
+    task check "{\"table\":\"$1\",\"expectations\":$2${3:+,$3}}"
+}
+
+test_a_check_counts_what_falls_short()
+{
+    start_server
+    create members "$MEMBERS"
+    create plain "$PLAIN"
+    create log '{"schema":{"fields":[{"name":"id","type":"string"},{"name":"day","type":"date"}]}}'
+    members 1 900 2026-01-01T00:00:00Z >"$WORK/a"
+    post members "$WORK/a"
+    jq -c '{id,zip,age}' "$WORK/a" | sed -n 1,800p >"$WORK/b"
+    post plain "$WORK/b"
+    { cat "$WORK/b" && head -10 "$WORK/b"; } | jq -c "{id,day:\"$(date -u -d '3 days ago' +%F)\"}" >"$WORK/c"
+    post log "$WORK/c" -H "Idempotency-Key: one"
+    expect_status 200
+    check members '[{"type":"not_null","column":"zip","action":"warn"},
+        {"type":"range","column":"age","minimum":10,"maximum":99,"action":"warn"},
+        {"type":"pattern","column":"id","pattern":"m00[0-4][0-9][0-9]","action":"warn"},
+        {"type":"enum","column":"zip","values":["02139"],"action":"warn"},
+        {"type":"format","column":"zip","format":"zip","action":"warn"},
+        {"type":"unique","column":"id","action":"warn"},
+        {"name":"twice","type":"unique","column":"age","action":"warn"},
+        {"type":"foreign_key","column":"id","references":{"table":"plain"},"action":"warn"},
+        {"name":"by value","type":"foreign_key","column":"age","references":{"table":"plain","column":"age"},"action":"warn"},
+        {"name":"few","type":"row_count","maximum":899,"action":"warn"},
+        {"type":"freshness","max_age_seconds":60,"action":"warn"},
+        {"name":"old","type":"freshness","column":"updated_at","max_age_seconds":60,"action":"warn"}]'
+    expect .result '"SUCCESS"'
+    value .passed false
+    value .rows_judged 900
+    finding 'not_null zip' violations 300
+    finding 'range age' violations "$(seq 1 900 | awk '{ a = $1 % 130 } a < 10 || a > 99' | wc -l)"
+    finding 'pattern id' violations 401
+    finding 'enum zip' judged 600
+    finding 'enum zip' violations 0
+    finding 'format zip' violations 0
+    finding 'unique id' violations 0
+    finding twice violations 770
+    finding 'foreign_key id' violations 100
+    finding 'by value' violations 0
+    finding few rows 900
+    finding few violations 1
+    finding 'freshness' violations 0
+    finding old violations 1
+    finding 'not_null zip' 'examples | length' 10
+    finding 'not_null zip' 'examples[0].pointer' '"/zip"'
+    ! grep -q 02139 "$WORK/values" || fail "a value of a row is in the report"
+    rows_are members 900
+    # append tables can be judged, and a date column tells their age
+    check log '[{"type":"unique","column":"id","action":"warn"},{"type":"freshness","column":"day","max_age_seconds":345600,"action":"fail"},
+        {"type":"row_count","minimum":810,"maximum":810,"action":"fail"}]'
+    expect .result '"SUCCESS"'
+    finding 'unique id' violations 10
+    check log '[{"type":"freshness","column":"day","max_age_seconds":172800,"action":"fail"}]'
+    expect .result '"FAILED"'
+    finding 'freshness day' violations 1
+    check log '[{"type":"not_null","column":"id","action":"drop"}]'
+    expect .result '"FAILED"'
+    expect '.tasks[0].attempts[0].error.message | startswith("/expectations: table")' true
+    stop_server
+}
+
+test_a_check_takes_rows_out_once()
+{
+    start_server
+    create members "$MEMBERS"
+    create plain "$PLAIN"
+    local table
+    for table in members plain; do
+        members 1 900 2026-01-01T00:00:00Z >"$WORK/a"
+        jq -c "if \"$table\" == \"plain\" then del(.updated_at) else . end" "$WORK/a" >"$WORK/b"
+        post $table "$WORK/b"
+        # a failed expectation leaves all rows
+        check $table '[{"type":"not_null","column":"zip","action":"drop"},{"type":"range","column":"age","maximum":120,"action":"fail"}]'
+        expect .result '"FAILED"'
+        expect '.tasks[0].attempts | length' 1
+        value .rows_removed 0
+        rows_are $table 900
+        check $table '[{"type":"not_null","column":"zip","action":"drop"}]'
+        expect .result '"SUCCESS"'
+        value .rows_removed 300
+        value .rows_kept 0
+        rows_are $table 600
+        check $table '[{"type":"not_null","column":"zip","action":"fail"}]'
+        expect .result '"SUCCESS"'
+        # put aside, looked at, mended, brought back: with the same sequence
+        check $table '[{"name":"young","type":"range","column":"age","maximum":99,"action":"quarantine"}]'
+        expect .result '"SUCCESS"'
+        local count
+        count=$(jq .rows_removed "$WORK/values")
+        [ "$count" -gt 50 ] || fail "no rows went"
+        rows_are $table $((600 - count))
+        api GET "/v1/dead-letters?table=$table&limit=1000"
+        expect '[.dead_letters[] | .code] | unique' '["expectation"]'
+        expect '.dead_letters | length' "$count"
+        local letter
+        letter=$(jq -r '.dead_letters[0].dead_letter_id' "$BODY")
+        api GET "/v1/dead-letters/$letter"
+        expect '.payload | fromjson | .age > 99' true
+        jq '{record:(.payload | fromjson | .age = 50)}' "$BODY" >"$WORK/mended"
+        api POST "/v1/dead-letters/$letter/replay" -H 'Content-Type: application/json' -H 'Prefer: wait=30' --data-binary "@$WORK/mended"
+        expect_status 200
+        rows_are $table $((600 - count + 1))
+        # a row that comes again later is not hit by what was judged before
+        members 3 3 2026-01-05T00:00:00Z | jq -c "if \"$table\" == \"plain\" then del(.updated_at) else . end" >"$WORK/c"
+        post $table "$WORK/c"
+        rows_are $table $((600 - count + 2))
+    done
+    grep -q 'rows.remove' "$DATA"/audit/* || fail "removals are not in the audit trail"
+    stop_server
+}
+
+test_a_check_finds_the_blank_zips_of_real_members()
+{
+    local file=${SLUICE_TEST_DATA:-}/health/synthea/patients_22948.csv.gz
+    [ -f "$file" ] || skip "set SLUICE_TEST_DATA to the folder of real records"
+    start_server
+    zcat "$file" | sed -n 1p | tr -d '\r' | jq -R '{schema:{fields:(split(",")|map({name:.,type:"string",nullable:(.!="Id")}))},key:["Id"]}' >"$WORK/definition"
+    create members "$(cat "$WORK/definition")"
+    post members "$file" -H 'Content-Encoding: gzip' -H 'Content-Type: text/csv'
+    check members '[{"type":"not_null","column":"ZIP","action":"warn"},{"type":"unique","column":"Id","action":"fail"},{"type":"row_count","minimum":22948,"maximum":22948,"action":"fail"}]'
+    expect .result '"SUCCESS"'
+    finding 'not_null ZIP' judged 22948
+    finding 'not_null ZIP' violations 10701
+    check members '[{"type":"not_null","column":"ZIP","action":"quarantine"}]'
+    expect .result '"SUCCESS"'
+    value .rows_removed 10701
+    rows_are members 12247
+    stop_server
+}
+
+# ---- maintenance ----
+
+test_maintenance_on_demand()
+{
+    start_server
+    create members "$MEMBERS"
+    local i
+    for i in 1 2 3 4 5 6; do
+        members $((i * 100)) $((i * 100 + 150)) "2026-01-0${i}T00:00:00Z" >"$WORK/a"
+        post members "$WORK/a"
+    done
+    rows_are members 651
+    task export '{"table":"members","format":"csv","destination":{"type":"file","path":"x"}}'
+    expect .result '"FAILED"' # no roots, nowhere to go
+    task optimize '{"table":"members"}'
+    expect .result '"SUCCESS"'
+    api GET /v1/tables/members
+    expect .files 1
+    rows_are members 651
+    task optimize '{"table":"members"}'
+    value .files_removed 0
+    task vacuum '{"table":"members","dry_run":true,"retention_seconds":3600}'
+    expect .result '"SUCCESS"'
+    value .dry_run true
+    value .files_removed 0 # all are young
+    task vacuum '{"table":"members","retention_seconds":60}'
+    expect .result '"FAILED"'
+    # a file that nobody knows, from a writer that died
+    local folder orphan
+    folder=$(dirname "$(find "$DATA/tables" -name '*.parquet' | sed -n 1p)")
+    orphan=$folder/00000000-dead-beef.parquet
+    head -c 1000 /dev/zero >"$orphan"
+    task vacuum '{"table":"members","retention_seconds":3600}'
+    [ -e "$orphan" ] || fail "a young file went"
+    touch -d '3 days ago' "$orphan"
+    task vacuum '{"table":"members","dry_run":true,"retention_seconds":3600}'
+    value .files_removed 1
+    [ -e "$orphan" ] || fail "a dry run removed something"
+    task vacuum '{"table":"members","retention_seconds":3600}'
+    expect .result '"SUCCESS"'
+    value .files_removed 1
+    value .bytes_removed 1000
+    [ ! -e "$orphan" ] || fail "it is still there"
+    rows_are members 651
+    stop_server
+}
+
+# ---- kills ----
+
+nap()
+{
+    read -r -t "$1" <>"$WORK/never" || true
+}
+
+# Killed at any moment, the same rows leave and the same file comes of it, and what was posted
+# meanwhile stays.
+test_killed_checks_and_exports_end_as_others()
+{
+    mkdir "$WORK/out"
+    start_server --export-roots "$WORK/out"
+    create plain "$PLAIN"
+    members 1 180000 x | sed 's/,"updated_at":"x"//' | sort -R >"$WORK/a"
+    post plain "$WORK/a"
+    expect_status 200
+    make_job '{"name":"t","tasks":[
+        {"task_key":"before","type":"export","max_retries":50,"min_retry_interval_millis":1,"export":{"table":"plain","format":"ndjson","version":1,"destination":{"type":"file","path":"before"}}},
+        {"task_key":"check","type":"check","depends_on":[{"task_key":"before"}],"max_retries":50,"min_retry_interval_millis":1,"check":{"table":"plain","expectations":[
+            {"name":"zip","type":"not_null","column":"zip","action":"drop"},
+            {"name":"old","type":"range","column":"age","maximum":128,"action":"quarantine"}]}}]}'
+    start
+    local kills
+    for kills in 03 07 11 15 20 25 30 35 40 50; do
+        nap "0.$kills"
+        if [ "$kills" = 25 ]; then # mended while it is judged, or before, or after
+            echo '{"id":"m00003","zip":"02139","age":3}' >"$WORK/c"
+            post plain "$WORK/c"
+        fi
+        kill_server
+        start_server --export-roots "$WORK/out"
+    done
+    ended SUCCESS
+    task export '{"table":"plain","format":"csv","destination":{"type":"file","path":"after"}}'
+    local stays
+    stays=$(seq 1 180000 | awk '$1 == 3 || $1 % 3 && $1 % 130 < 129' | wc -l)
+    rows_are plain "$stays"
+    seq 1 180000 | awk '{ printf "{\"id\":\"m%05d\",\"zip\":%s,\"age\":%d}\n", $1, $1 % 3 ? "\"02139\"" : "null", $1 % 130 }' |
+        LC_ALL=C sort >"$WORK/expected"
+    LC_ALL=C sort "$WORK/out/before" | cmp "$WORK/expected" - || fail "not the rows of the first version"
+    LC_ALL=C sort -c "$WORK/out/before" || fail "not in order of the key"
+    [ "$(($(wc -l <"$WORK/out/after") - 1))" = "$stays" ] || fail "not the rows that stay"
+    grep -q '^m00003,02139,3' "$WORK/out/after" || fail "what was posted meanwhile is gone"
+    local letters=0 token=""
+    while :; do
+        api GET "/v1/dead-letters?table=plain&limit=1000&code=expectation${token:+&page_token=$token}"
+        letters=$((letters + $(jq '.dead_letters | length' "$BODY")))
+        token=$(jq -r '.next_page_token // ""' "$BODY")
+        [ -n "$token" ] || break
+    done
+    [ "$letters" = "$(seq 1 180000 | awk '$1 % 130 == 129' | wc -l)" ] || fail "$letters dead letters"
+    [ "$(find "$WORK/out" -type f | wc -l)" = 2 ] || fail "something was left behind: $(ls -A "$WORK/out")"
+    stop_server
+    "$SLUICE" fsck --data "$DATA" >"$WORK/fsck" || fail "fsck: $(cat "$WORK/fsck")"
+}
