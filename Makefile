@@ -238,12 +238,14 @@ lint: packages-lint
 	@$(MAKE) --no-print-directory $(GENERATED)/operations.h
 	@tests/lint/lint.sh $(OUT)
 
-#: make crash          kill and restart under load, CRASH_CYCLES (default 50); planted faults
+#: make crash          kill and restart under load, CRASH_CYCLES (default 50); JOB_KILLS (100) of a job; planted faults
 .PHONY: crash
 CRASH_CYCLES ?= 50
+JOB_KILLS ?= 100
 crash: packages-test
 	@$(MAKE) --no-print-directory -j2 FLAVOUR=faults BUILD=$(BUILD)/crash-run all crash-programs tools-programs
 	@tests/crash/run.sh $(BUILD)/crash-run $(CRASH_CYCLES)
+	@tests/crash/jobs.sh $(BUILD)/crash-run $(JOB_KILLS)
 	@SLUICE=$(BUILD)/crash-run/sluice TOOLS=$(BUILD)/crash-run/faults/tools SLUICE_FAULTS_PROGRAM=$(BUILD)/crash-run/sluice \
 	    tests/e2e/run.sh tests/e2e/test_faults.sh
 
