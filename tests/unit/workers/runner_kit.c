@@ -2,6 +2,7 @@
 
 #include "storage/base/buffer.h"
 #include "storage/base/clock.h"
+#include "storage/base/file.h"
 #include "storage/base/lock.h"
 #include "storage/base/mem.h"
 #include "storage/base/secret.h"
@@ -11,9 +12,11 @@
 #include "workers/progress_board.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { PATIENCE_US = 10000000, TEXT_BYTES = 16384 };
@@ -88,6 +91,19 @@ static enum err_code pin_number(struct task_attempt *attempt, struct err *err)
     return attempt->number < 2 ? err_set(err, ERR_IO, "the first attempt fails") : ERR_OK;
 }
 
+/* What the far side of an Idempotency-Key does: the second time changes nothing. */
+static enum err_code leave_effect(struct task_attempt *attempt, struct err *err)
+{
+    CLEANUP(mem_cleanup) char *name = mem_copy_text(task_idempotency_key(attempt));
+    for (char *slash = strchr(name, '/'); slash != NULL; slash = strchr(slash, '/')) {
+        *slash = '_';
+    }
+    CLEANUP(mem_cleanup) char *folder = temp_dir_join(&own.dir, "effects");
+    CLEANUP(mem_cleanup) char *path = file_join(folder, name);
+    CLEANUP(file_close) int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    return fd >= 0 ? ERR_OK : err_set(err, ERR_IO, "no effect");
+}
+
 static enum err_code succeed(struct task_attempt *attempt, const struct json *body)
 {
     const struct task_progress progress = {.rows_in = integer_of(body, "rows"), .bytes_in = 7};
@@ -116,6 +132,12 @@ static enum err_code fake_run(struct task_attempt *attempt, struct err *err)
     }
     if (strcmp(what, "gate") == 0) {
         TRY(wait_at_gate(attempt, err));
+    }
+    if (strcmp(what, "abort") == 0) {
+        abort();
+    }
+    if (strcmp(what, "effect") == 0) {
+        TRY(leave_effect(attempt, err));
     }
     if (strcmp(what, "secret") == 0) {
         return open_header(attempt, err);
@@ -155,6 +177,17 @@ void kit_set_up_folder(void)
     lock_init(&own.lock, LOCK_RANK_METRICS);
     wake_init(&own.changed);
     own.gate = id_new_random();
+    CLEANUP(mem_cleanup) char *effects = temp_dir_join(&own.dir, "effects");
+    cr_assert_eq(file_make_directory(effects, &err), ERR_OK, "%s", err.msg);
+}
+
+size_t kit_effects(void)
+{
+    struct err err = {0};
+    CLEANUP(file_names_free) struct file_names names = {0};
+    CLEANUP(mem_cleanup) char *effects = temp_dir_join(&own.dir, "effects");
+    cr_assert_eq(file_list(effects, &names, &err), ERR_OK, "%s", err.msg);
+    return names.count;
 }
 
 static enum err_code forget_token(void *arg, struct span token, struct err *err)
@@ -275,7 +308,7 @@ const char *kit_task(const char *key, const char *body, const char *more)
     return text;
 }
 
-int64_t kit_start_with(int64_t job_id, const char *parameters, const char *only)
+int64_t kit_make_run(int64_t job_id, const char *parameters, const char *only)
 {
     CLEANUP(mem_cleanup) char *given = parameters != NULL ? with_quotes(parameters) : NULL;
     CLEANUP(mem_cleanup) char *keys = only != NULL ? with_quotes(only) : NULL;
@@ -289,6 +322,12 @@ int64_t kit_start_with(int64_t job_id, const char *parameters, const char *only)
     int64_t run_id = 0;
     bool made = false;
     cr_assert_eq(run_create(kit.catalog, &new, &run_id, &made, &err), ERR_OK, "%s", err.msg);
+    return run_id;
+}
+
+int64_t kit_start_with(int64_t job_id, const char *parameters, const char *only)
+{
+    int64_t run_id = kit_make_run(job_id, parameters, only);
     runner_wake(kit.runner, run_id);
     return run_id;
 }

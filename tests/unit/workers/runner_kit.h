@@ -8,6 +8,8 @@
  *   {"do":"gate"}                     waits until kit_open_gate, or until it is told to stop
  *   {"do":"secret"}                   opens the header x and leaves what came of it as value
  *   {"do":"pin"}                      pins its attempt's number and leaves it as value
+ *   {"do":"abort"}                    dies of a fatal signal
+ *   {"do":"effect"}                   leaves a file named after its idempotency key
  */
 #pragma once
 
@@ -44,6 +46,8 @@ int64_t kit_job(const char *members);
 const char *kit_task(const char *key, const char *body, const char *more);
 
 int64_t kit_start(int64_t job_id);
+/* Without telling the runner: the next one finds it. */
+int64_t kit_make_run(int64_t job_id, const char *parameters, const char *only);
 int64_t kit_start_with(int64_t job_id, const char *parameters, const char *only);
 
 /* Until the run is terminated (10 s, then the test fails); its result. */
@@ -73,3 +77,6 @@ const char *kit_results(int64_t run_id);
 /* A number among the values of a task; -1 = none. */
 int64_t kit_value(int64_t run_id, size_t task, const char *name);
 const char *kit_value_text(int64_t run_id, size_t task, const char *name);
+
+/* Files that effects left, each once. */
+size_t kit_effects(void);
