@@ -324,6 +324,38 @@ test_maintenance_on_demand()
     stop_server
 }
 
+# ---- calls ----
+
+test_a_call_takes_values_from_the_answer()
+{
+    start_receiver
+    start_server --outgoing-allow "${CALL#http://}"
+    echo '{"job":{"state":"done","rows":[{"n":7},{"n":8.25}]}}' >"$RECEIVER/content"
+    echo 200 >"$RECEIVER/answer"
+    make_job "{\"name\":\"t\",\"tasks\":[
+        {\"task_key\":\"ask\",\"type\":\"http_request\",\"http_request\":{\"method\":\"GET\",\"url\":\"$CALL/ask\",\"headers\":{\"Accept\":\"application/json\"},
+            \"values\":{\"state\":\"/job/state\",\"n\":\"/job/rows/1/n\"}}},
+        {\"task_key\":\"tell\",\"type\":\"http_request\",\"depends_on\":[{\"task_key\":\"ask\"}],\"http_request\":{\"url\":\"$CALL/tell\",
+            \"body\":{\"state\":\"{{tasks.ask.values.state}}\"},\"expect_status\":[200,202]}}]}"
+    start
+    ended SUCCESS
+    expect '[.tasks[] | select(.task_key == "ask")][0].values' '{"status":200,"state":"done","n":8.25}'
+    grep -qi '^accept: application/json' "$RECEIVER/0001.head" || fail "no header"
+    ! grep -qi '^idempotency-key' "$RECEIVER/0001.head" || fail "a key of a read"
+    jq -e '.state == "done"' "$RECEIVER/0002.body" || fail "the value did not get there"
+    grep -qi "^idempotency-key: sluice-[^ ]*-$RUN-tell" "$RECEIVER/0002.head" || fail "no key: $(cat "$RECEIVER/0002.head")"
+    # a status that is not expected, a value that is not there: wrong for good
+    task http_request "{\"url\":\"$CALL/\",\"expect_status\":[201]}"
+    expect .result '"FAILED"'
+    expect '.tasks[0].attempts | length' 1
+    task http_request "{\"url\":\"$CALL/\",\"values\":{\"x\":\"/job/none\"}}"
+    expect .result '"FAILED"'
+    # nobody may call what is not allowed
+    task http_request '{"url":"http://127.0.0.1:1/"}'
+    expect .result '"FAILED"'
+    stop_server
+}
+
 # ---- kills ----
 
 nap()

@@ -8,6 +8,7 @@
  * FOLDER/0001.head       request line and headers of the first request, as sent
  * FOLDER/0001.body       its body; there once the request was taken whole
  * FOLDER/answer          status to answer with, read anew for each request [204]
+ * FOLDER/content         JSON to answer with, likewise [nothing]
  *
  * A request is written down before it is answered, so a sender that was answered
  * finds it here. Ends with SIGTERM. It judges nothing: tests do, with other code
@@ -35,6 +36,7 @@ enum {
     READ_SECONDS_MAX = 10, /* a sender that was killed leaves half a request behind */
     PATH_BYTES = 4096,
     ANSWER_STATUS = 204,
+    CONTENT_BYTES_MAX = 64 << 10,
 };
 
 static void fail(const char *what)
@@ -70,6 +72,32 @@ static int answer_status(const char *folder)
         (void)fclose(file);
     }
     return status;
+}
+
+static size_t answer_content(const char *folder, char *content)
+{
+    char path[PATH_BYTES];
+    (void)snprintf(path, sizeof path, "%s/content", folder);
+    FILE *file = fopen(path, "re");
+    size_t size = 0;
+    if (file != NULL) {
+        size = fread(content, 1, CONTENT_BYTES_MAX, file);
+        (void)fclose(file);
+    }
+    return size;
+}
+
+static void send_answer(const char *folder, int connection)
+{
+    static char answer[CONTENT_BYTES_MAX + 128]; /* one request at a time */
+    static char content[CONTENT_BYTES_MAX];
+    size_t size = answer_content(folder, content);
+    int length = snprintf(answer, sizeof answer,
+                          "HTTP/1.1 %d Noted\r\nContent-Type: application/json\r\n"
+                          "Content-Length: %zu\r\nConnection: close\r\n\r\n",
+                          answer_status(folder), size);
+    memcpy(answer + length, content, size);
+    (void)send(connection, answer, (size_t)length + size, MSG_NOSIGNAL); /* it may be gone */
 }
 
 /* Read until `wanted` bytes are there, or the end of the head when it is 0. */
@@ -125,12 +153,7 @@ static void take_request(const char *folder, int connection, int number)
             put_file(folder, name, span_of(bytes.data, head));
             (void)snprintf(name, sizeof name, "%04d.body", number);
             put_file(folder, name, span_of(bytes.data + head, size));
-            char answer[96];
-            int length = snprintf(answer, sizeof answer,
-                                  "HTTP/1.1 %d Noted\r\nContent-Length: 0\r\n"
-                                  "Connection: close\r\n\r\n",
-                                  answer_status(folder));
-            (void)send(connection, answer, (size_t)length, MSG_NOSIGNAL); /* it may be gone */
+            send_answer(folder, connection);
         }
     }
     buffer_deinit(&bytes);
