@@ -19,7 +19,7 @@ start_receiver()
     mkdir -p "$RECEIVER"
     "$TOOLS/receiver" "$RECEIVER" &
     RECEIVER_PID=$!
-    trap 'kill $RECEIVER_PID 2>/dev/null' EXIT
+    trap 'kill -KILL $RECEIVER_PID $SERVER_PID 2>/dev/null || true' EXIT
     wait_for test -s "$RECEIVER/url" || fail "the receiver did not come up"
     CALL=$(cat "$RECEIVER/url")
 }
