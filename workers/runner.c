@@ -384,7 +384,7 @@ static enum err_code take_up_all(struct runner *runner, struct err *err)
         for (size_t i = 0; i < count; i++) {
             take_up(runner, &rows[i]);
         }
-        if (count < RECOVERY_PAGE) {
+        if (count == 0) {
             return ERR_OK;
         }
         after = rows[count - 1].run_id;

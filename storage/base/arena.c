@@ -41,6 +41,11 @@ void arena_deinit(struct arena *arena)
     *arena = (struct arena){0};
 }
 
+bool arena_is_half_used(const struct arena *arena)
+{
+    return arena->used > arena->used_max / 2;
+}
+
 void arena_reset(struct arena *arena)
 {
     struct arena_block *first = arena->blocks;

@@ -22,6 +22,9 @@ struct arena {
 void arena_init(struct arena *arena, size_t used_max);
 void arena_deinit(struct arena *arena);
 
+/* Has more than half been handed out? Then a page that is being read ends here. */
+bool arena_is_half_used(const struct arena *arena);
+
 /* Free all but the first block; what was handed out is gone. */
 void arena_reset(struct arena *arena);
 

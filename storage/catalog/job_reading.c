@@ -150,6 +150,7 @@ struct job_page {
     size_t limit;
     int64_t last_id; /* looked at */
     int64_t looked_at;
+    bool full; /* of bytes, before it has `limit` jobs */
 };
 
 static enum err_code scan_jobs(struct store *store, const struct job_filter *filter, int64_t after,
@@ -159,7 +160,7 @@ static enum err_code scan_jobs(struct store *store, const struct job_filter *fil
     TRY(query_begin(store, sql_scan, &query, err));
     query_bind_integer(&query, after);
     query_bind_integer(&query, JOB_LIST_SCAN_MAX);
-    while (page->count < page->limit) {
+    while (page->count < page->limit && !page->full) {
         bool row = false;
         bool fits = true;
         TRY(query_next(&query, &row, err));
@@ -177,6 +178,7 @@ static enum err_code scan_jobs(struct store *store, const struct job_filter *fil
         if (fits) {
             TRY(get_job(store, page->last_id, arena, &page->jobs[page->count], err));
             page->count++;
+            page->full = arena_is_half_used(arena);
         }
     }
     return ERR_OK;
@@ -195,7 +197,7 @@ enum err_code job_list(struct catalog *catalog, const struct job_filter *filter,
         return too_large(err);
     }
     TRY(scan_jobs(store, filter, after, arena, &page, err));
-    bool whole = page.count < limit && page.looked_at < JOB_LIST_SCAN_MAX;
+    bool whole = page.count < limit && !page.full && page.looked_at < JOB_LIST_SCAN_MAX;
     *jobs_out = page.jobs;
     *count_out = page.count;
     *next_out = whole ? 0 : page.last_id;

@@ -176,9 +176,10 @@ struct job_filter {
  * In order of job_id, after `after` (0 = from the first).
  *
  *   next_out  where the next page begins, as its `after`; 0 = this was the last. A page may be
- *             short, even empty, before the end: at most JOB_LIST_SCAN_MAX jobs are looked at
+ *             short, even empty, before the end: at most JOB_LIST_SCAN_MAX jobs are looked at,
+ *             and it ends when half of the arena is used
  *
- * Errors:  ERR_TOO_LARGE the arena: ask for fewer.
+ * Errors:  ERR_TOO_LARGE one job is larger than half of the arena.
  */
 enum err_code job_list(struct catalog *catalog, const struct job_filter *filter, int64_t after,
                        size_t limit, struct arena *arena, struct job **jobs_out, size_t *count_out,

@@ -139,7 +139,7 @@ enum err_code run_get(struct catalog *catalog, int64_t run_id, struct arena *are
     return get_run(store, run_id, arena, run_out, err);
 }
 
-/* Every row of a begun and bound statement that yields at most `limit`. */
+/* The rows of a begun and bound statement that yields at most `limit`, as far as there is room. */
 static enum err_code read_runs(struct query *query, size_t limit, struct arena *arena,
                                struct job_run **runs_out, size_t *count_out, struct err *err)
 {
@@ -148,7 +148,7 @@ static enum err_code read_runs(struct query *query, size_t limit, struct arena *
     if (runs == NULL) {
         return too_large(err);
     }
-    for (;;) {
+    while (count == 0 || !arena_is_half_used(arena)) {
         bool row = false;
         TRY(query_next(query, &row, err));
         if (!row) {
@@ -209,7 +209,7 @@ struct run_page {
     size_t limit;
     int64_t last_id; /* looked at */
     int64_t looked_at;
-    bool past; /* nothing older can fit */
+    bool full; /* of bytes, before it has `limit` runs */
 };
 
 /* Columns as SCAN gives them. */
@@ -243,7 +243,7 @@ static enum err_code scan_runs(struct store *store, const struct run_filter *fil
 {
     CLEANUP(query_end) struct query query = {0};
     TRY(begin_scan(store, filter, before, &query, err));
-    while (page->count < page->limit) {
+    while (page->count < page->limit && !page->full) {
         bool row = false;
         TRY(query_next(&query, &row, err));
         if (!row) {
@@ -254,6 +254,7 @@ static enum err_code scan_runs(struct store *store, const struct run_filter *fil
         if (fits(filter, &query)) {
             TRY(get_run(store, page->last_id, arena, &page->runs[page->count], err));
             page->count++;
+            page->full = arena_is_half_used(arena);
         }
     }
     return ERR_OK;
@@ -272,7 +273,7 @@ enum err_code run_list(struct catalog *catalog, const struct run_filter *filter,
         return too_large(err);
     }
     TRY(scan_runs(store, filter, before, arena, &page, err));
-    bool whole = page.count < limit && page.looked_at < RUN_LIST_SCAN_MAX;
+    bool whole = page.count < limit && !page.full && page.looked_at < RUN_LIST_SCAN_MAX;
     *runs_out = page.runs;
     *count_out = page.count;
     *next_out = whole ? 0 : page.last_id;

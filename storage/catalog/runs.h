@@ -348,16 +348,17 @@ enum { RUN_FILTER_ONE_OFF = -1 };
  * Newest first, with run_id < `before` (0 = from the newest).
  *
  *   next_out  the `before` of the next page; 0 = this was the last. A page may be short, even
- *             empty, before the end: at most RUN_LIST_SCAN_MAX runs are looked at
+ *             empty, before the end: at most RUN_LIST_SCAN_MAX runs are looked at, and it ends
+ *             when half of the arena is used
  *
- * Errors:  ERR_TOO_LARGE the arena: ask for fewer.
+ * Errors:  ERR_TOO_LARGE one run is larger than half of the arena.
  */
 enum err_code run_list(struct catalog *catalog, const struct run_filter *filter, int64_t before,
                        size_t limit, struct arena *arena, struct job_run **runs_out,
                        size_t *count_out, int64_t *next_out, struct err *err) MUST_USE;
 
-/* Runs that are not terminated, oldest first, with run_id > `after`: at start. Fewer than `limit`
- * means the end. */
+/* Runs that are not terminated, oldest first, with run_id > `after`: at start. None means the
+ * end; fewer than `limit` do not, for a page ends when half of the arena is used. */
 enum err_code runs_unfinished(struct catalog *catalog, int64_t after, size_t limit,
                               struct arena *arena, struct job_run **runs_out, size_t *count_out,
                               struct err *err) MUST_USE;
@@ -365,6 +366,7 @@ enum err_code runs_unfinished(struct catalog *catalog, int64_t after, size_t lim
 /*
  * Runs of a job in the order in which they ended, with job_run.finish > `after`: for job_finished
  * triggers, which keep the last `finish` they saw. A repaired run ends again, with a new number.
+ * None means the end, as above.
  */
 enum err_code runs_finished(struct catalog *catalog, int64_t job_id, int64_t after, size_t limit,
                             struct arena *arena, struct job_run **runs_out, size_t *count_out,

@@ -362,3 +362,36 @@ Test(jobs, trigger_states_are_replaced_as_a_whole)
     cr_expect_eq(job_set_triggers(fixture.catalog, job_id, 1, many, JOB_TRIGGERS_MAX + 1, &err),
                  ERR_TOO_LARGE);
 }
+
+/* Large definitions must not keep lists, and with them the start of the server, from an end. */
+Test(jobs, a_page_ends_when_half_of_the_arena_is_used)
+{
+    enum { DEFINITION_BYTES = 100000, JOBS = 25, ARENA_BYTES = 1 << 20 };
+    struct err err = {0};
+    CLEANUP(mem_cleanup) char *definition = mem_alloc(DEFINITION_BYTES + 1);
+    memset(definition, 'x', DEFINITION_BYTES);
+    definition[DEFINITION_BYTES] = '\0';
+    struct job_content content = content_of("large");
+    content.definition = definition;
+    for (int i = 0; i < JOBS; i++) {
+        int64_t job_id = 0;
+        bool made = false;
+        cr_assert_eq(job_create(fixture.catalog, &content, NULL, &job_id, &made, &err), ERR_OK);
+    }
+    CLEANUP(arena_deinit) struct arena arena;
+    arena_init(&arena, ARENA_BYTES);
+    int64_t after = 0;
+    int64_t seen = 0;
+    do {
+        struct job *jobs = NULL;
+        size_t count = 0;
+        arena_reset(&arena);
+        cr_assert_eq(job_list(fixture.catalog, &(struct job_filter){0}, after, 100, &arena, &jobs,
+                              &count, &after, &err),
+                     ERR_OK, "%s", err.msg);
+        for (size_t i = 0; i < count; i++) {
+            cr_expect_eq(jobs[i].job_id, ++seen);
+        }
+    } while (after != 0);
+    cr_expect_eq(seen, JOBS);
+}

@@ -623,6 +623,53 @@ Test(runs, unfinished_and_finished_ones_are_found_at_start)
     cr_expect_eq(active, 3);
 }
 
+/* Large parameters must not keep lists, and with them the start of the server, from an end. */
+Test(runs, a_page_ends_when_half_of_the_arena_is_used)
+{
+    enum { PARAMETERS_BYTES = 60000, RUNS = 40, ARENA_BYTES = 1 << 20 };
+    struct err err = {0};
+    CLEANUP(mem_cleanup) char *parameters = mem_alloc(PARAMETERS_BYTES + 1);
+    memset(parameters, ' ', PARAMETERS_BYTES);
+    memcpy(parameters, "{}", 2);
+    parameters[PARAMETERS_BYTES] = '\0';
+    struct run_new new = {.job_id = make_job("a"),
+                          .principal = fixture.principal,
+                          .trigger = RUN_TRIGGER_MANUAL,
+                          .trigger_time_us = clock_wall_us(),
+                          .parameters = parameters};
+    for (int i = 0; i < RUNS; i++) {
+        int64_t run_id = 0;
+        bool made = false;
+        cr_assert_eq(run_create(fixture.catalog, &new, &run_id, &made, &err), ERR_OK);
+    }
+    CLEANUP(arena_deinit) struct arena arena;
+    arena_init(&arena, ARENA_BYTES);
+    int64_t seen = 0;
+    for (size_t count = 1; count > 0;) {
+        struct job_run *runs = NULL;
+        arena_reset(&arena);
+        cr_assert_eq(runs_unfinished(fixture.catalog, seen, 100, &arena, &runs, &count, &err),
+                     ERR_OK, "%s", err.msg);
+        for (size_t i = 0; i < count; i++) {
+            cr_expect_eq(runs[i].run_id, ++seen);
+        }
+    }
+    cr_expect_eq(seen, RUNS);
+    int64_t before = 0;
+    do {
+        struct job_run *runs = NULL;
+        size_t count = 0;
+        arena_reset(&arena);
+        cr_assert_eq(run_list(fixture.catalog, &(struct run_filter){0}, before, 100, &arena, &runs,
+                              &count, &before, &err),
+                     ERR_OK, "%s", err.msg);
+        for (size_t i = 0; i < count; i++) {
+            cr_expect_eq(runs[i].run_id, seen--);
+        }
+    } while (before != 0);
+    cr_expect_eq(seen, 0);
+}
+
 enum { NODES = 25 };
 
 Test(runs, nodes_and_attempts_are_paged_without_loss)
