@@ -1,0 +1,46 @@
+# Attacks on jobs: what somebody limited to some tables must not reach, and definitions
+# that must not bring the server down.
+# shellcheck shell=bash
+
+# shellcheck source=tests/e2e/test_jobs.sh
+. "$here/test_jobs.sh" # its verbs
+
+test_a_job_of_another_is_not_reached_through_a_job_of_ones_own()
+{
+    start_server --outgoing-allow 127.0.0.1:1
+    create mine "$TABLE"
+    user eve '[{"role":"engineer","table":"mine"}]'
+    local eve=$USER_TOKEN
+    make_job "$STUCK"
+    local other=$JOB call
+    call="{\"task_key\":\"call\",\"type\":\"run_job\",\"run_job\":{\"job_id\":$other}}"
+    as "$eve" send POST /v1/jobs "{\"name\":\"e\",\"tasks\":[$call]}"
+    expect_status 422
+    fault /tasks/0/run_job/job_id unknown_job
+    as "$eve" send POST /v1/runs "{\"name\":\"e\",\"tasks\":[$call]}"
+    expect_status 422
+    as "$eve" send POST /v1/jobs "{\"name\":\"e\",\"tasks\":[{\"task_key\":\"each\",\"type\":\"for_each\",\"for_each\":{\"inputs\":[1],\"task\":$call}}]}"
+    expect_status 422
+    as "$eve" send POST /v1/jobs "${TIDY/%\}/,\"triggers\":[\{\"job_finished\":\{\"job_id\":$other\}\}]\}}"
+    expect_status 422
+    fault /triggers/0/job_finished/job_id unknown_job
+    # Her own jobs may run each other, until one of them becomes somebody else's.
+    as "$eve" send POST /v1/jobs "$TIDY"
+    expect_status 201
+    local own
+    own=$(jq -r .job_id "$BODY")
+    as "$eve" send POST /v1/jobs "{\"name\":\"e\",\"tasks\":[{\"task_key\":\"call\",\"type\":\"run_job\",\"run_job\":{\"job_id\":$own}}]}"
+    expect_status 201
+    local outer
+    outer=$(jq -r .job_id "$BODY")
+    as "$eve" api POST "/v1/jobs/$outer/runs" -H 'Prefer: wait=30'
+    expect .result '"SUCCESS"'
+    send PATCH "/v1/jobs/$own" '{"description":"taken over"}' -H 'If-Match: *'
+    expect_status 200
+    as "$eve" api POST "/v1/jobs/$outer/runs" -H 'Prefer: wait=30'
+    expect .result '"FAILED"'
+    expect .error.code '"forbidden"'
+    api GET "/v1/jobs/$own"
+    expect .runs 1
+    stop_server
+}
