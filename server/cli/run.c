@@ -152,18 +152,21 @@ static struct json *split_list(const char *text)
     }
 }
 
+/* NULL body: none, for operations that take none. */
 static enum err_code post(struct client *client, const char *path, const struct json *body,
                           struct json **answer_out, struct err *err)
 {
     struct buffer text;
     buffer_init(&text, BODY_BYTES_MAX);
-    json_write(body, &text);
+    if (body != NULL) {
+        json_write(body, &text);
+    }
     enum err_code code = buffer_check(&text, "the request", err);
     if (code == ERR_OK) {
         const struct client_request request = {
             .method = "POST",
             .path = path,
-            .content_type = "application/json",
+            .content_type = body != NULL ? "application/json" : NULL,
             .body = buffer_span(&text),
         };
         code = command_send(client, &request, answer_out, NULL, err);
@@ -240,9 +243,8 @@ static enum err_code cancel(const struct arguments *arguments, struct client *cl
 {
     char path[PATH_BYTES_MAX];
     (void)snprintf(path, sizeof path, "/v1/runs/%" PRId64 "/cancel", run_id); /* fits */
-    CLEANUP(json_free) struct json *body = json_new_object();
     CLEANUP(json_free) struct json *answer = NULL;
-    TRY(post(client, path, body, &answer, err));
+    TRY(post(client, path, NULL, &answer, err));
     if (arguments->command.json && answer != NULL) {
         command_print(&arguments->command, answer);
     } else if (!arguments->command.json) {

@@ -44,3 +44,17 @@ test_a_job_of_another_is_not_reached_through_a_job_of_ones_own()
     expect .runs 1
     stop_server
 }
+
+test_a_run_is_cancelled_from_the_command_line()
+{
+    start_server --outgoing-allow 127.0.0.1:1
+    make_job "$STUCK"
+    api POST "/v1/jobs/$JOB/runs"
+    local run
+    run=$(jq -r .run_id "$BODY")
+    "$SLUICE" run cancel "$run" --data "$DATA" >"$WORK/out" 2>&1 || fail "cancel: $(cat "$WORK/out")"
+    grep -q "run $run is being cancelled" "$WORK/out" || fail "says: $(cat "$WORK/out")"
+    api GET "/v1/runs/$run"
+    expect '.cancel_requested_at != null' true
+    stop_server
+}
