@@ -20,7 +20,7 @@ static const char sql_insert[] =
     " principal, token, parameters, only_tasks, parent_run, parent_task)"
     " VALUES(?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 static const char sql_find_token[] =
-    "SELECT r.run_id, r.parameters, r.only_tasks, v.definition FROM runs AS r"
+    "SELECT r.run_id, r.parameters, r.only_tasks, v.definition, r.principal FROM runs AS r"
     " JOIN job_versions AS v ON v.job_id = r.job_id AND v.version = r.version"
     " WHERE r.job_id = ? AND r.token = ?";
 static const char sql_count_all[] = "SELECT count(*) FROM runs WHERE state <> 5";
@@ -121,6 +121,17 @@ static bool same_text(struct span stored, bool stored_null, const char *given)
     return given == NULL ? stored_null : !stored_null && span_equal_text(stored, given);
 }
 
+/* A one-off run is its maker's alone: the same text of somebody else is another run. */
+static enum err_code same_one_off(const struct query *query, const struct run_new *new,
+                                  bool *same_out, struct err *err)
+{
+    struct id principal;
+    TRY(query_id(query, 4, &principal, err));
+    *same_out = same_text(query_span(query, 3), false, new->definition) &&
+                strcmp(principal.text, new->principal.text) == 0;
+    return ERR_OK;
+}
+
 /* The run that the token made, if it did; it must be the one that is wanted. */
 static enum err_code find_token(struct store *store, const struct run_new *new, bool *found_out,
                                 int64_t *run_id_out, struct err *err)
@@ -133,14 +144,15 @@ static enum err_code find_token(struct store *store, const struct run_new *new, 
     if (!*found_out) {
         return ERR_OK;
     }
-    bool same = same_text(query_span(&query, 1), query_is_null(&query, 1), parameters_of(new)) &&
-                same_text(query_span(&query, 2), query_is_null(&query, 2), new->only) &&
-                (new->job_id != 0 || same_text(query_span(&query, 3), false, new->definition));
-    if (!same) {
+    bool same = true;
+    if (new->job_id == 0) {
+        TRY(same_one_off(&query, new, &same, err));
+    }
+    if (!same || !same_text(query_span(&query, 1), query_is_null(&query, 1), parameters_of(new)) ||
+        !same_text(query_span(&query, 2), query_is_null(&query, 2), new->only)) {
         return err_set(err, ERR_CONFLICT,
-                       "the token made run %" PRId64
-                       " with other parameters, tasks or definition; take a new token",
-                       query_integer(&query, 0));
+                       "the token made another run, with other parameters, tasks or definition or "
+                       "for somebody else; take a new token");
     }
     *run_id_out = query_integer(&query, 0);
     return ERR_OK;

@@ -45,6 +45,21 @@ test_a_job_of_another_is_not_reached_through_a_job_of_ones_own()
     stop_server
 }
 
+test_a_token_of_another_gives_nobody_his_one_off_run()
+{
+    start_server
+    create mine "$TABLE"
+    user eve '[{"role":"engineer","table":"mine"}]'
+    local eve=$USER_TOKEN
+    send POST /v1/runs "${TIDY/%\}/,\"idempotency_token\":\"nightly\"\}}"
+    expect_status 202
+    as "$eve" send POST /v1/runs "${TIDY/%\}/,\"idempotency_token\":\"nightly\"\}}"
+    expect_status 422
+    expect .code '"idempotency_key_reused"'
+    expect .run_as null
+    stop_server
+}
+
 test_a_run_is_cancelled_from_the_command_line()
 {
     start_server --outgoing-allow 127.0.0.1:1
