@@ -2,13 +2,18 @@
 # The first benchmark: records/s end to end, merge latency of 1,000 rows into
 # BENCH_KEYS (default 1,000,000), lookups/s with p50 and p99, each beside a peer in
 # the same run with the same durability. Rounds are interleaved; the median counts.
+# Then what BENCH_JOBS jobs a minute (default 1,000; 0 = leave it out) cost lookups
+# and batches, over BENCH_MARKS (2) minute marks after BENCH_IDLE (30) idle seconds.
 #
-#   tests/bench/run.sh OUT      programs in OUT/bench, the server in $SLUICE
+#   tests/bench/run.sh OUT          programs in OUT/bench, the server in $SLUICE
+#   tests/bench/run.sh OUT jobs     the last part only
 set -euo pipefail
 out=$1
 program=${SLUICE:?}
 keys=${BENCH_KEYS:-1000000}
 rounds=${BENCH_ROUNDS:-3}
+jobs=${BENCH_JOBS:-1000}
+long_runs=${BENCH_LONG_RUNS:-50}
 work=$(mktemp -d "${TMPDIR:-/tmp}/sluice-bench.XXXXXX")
 server=""
 nothing=""
@@ -25,17 +30,48 @@ fsync_us=$(for _ in $(seq 1 51); do
 done | awk '{ printf "%d\n", $1 * 1000000 }' | median)
 echo "fsync of 16 KiB, p50: $fsync_us us (absolute targets hold where it is at most 300 us)"
 
-mkdir -m 700 "$work/data"
-"$program" serve --data "$work/data" --listen 127.0.0.1:0 2>"$work/log" &
-server=$!
-while [ ! -s "$work/data/endpoint" ]; do sleep 0.05; done
-url=$(cat "$work/data/endpoint")
-port=${url##*:}
-token=$(cat "$work/data/admin.token")
-curl -sS --fail-with-body -o /dev/null -X PUT -H "Authorization: Bearer $token" -H 'Content-Type: application/json' "$url/v1/tables/bench" -d '{
-  "schema":{"fields":[{"name":"id","type":"string","nullable":false},{"name":"n","type":"integer"},{"name":"name","type":"string"},
-  {"name":"amount","type":"decimal(10,2)"},{"name":"day","type":"date"},{"name":"note","type":"string"}]},"key":["id"],
-  "lookup":[{"entity":"member","column":"id","as":"member"}]}'
+# serve DATA [flags…]: sets server, port, token
+serve()
+{
+    local data=$1 url
+    shift
+    mkdir -m 700 "$data"
+    "$program" serve --data "$data" --listen 127.0.0.1:0 "$@" 2>"$data.log" &
+    server=$!
+    while [ ! -s "$data/endpoint" ]; do sleep 0.05; done
+    url=$(cat "$data/endpoint")
+    port=${url##*:}
+    token=$(cat "$data/admin.token")
+    curl -sS --fail-with-body -o /dev/null -X PUT -H "Authorization: Bearer $token" -H 'Content-Type: application/json' "$url/v1/tables/bench" -d '{
+      "schema":{"fields":[{"name":"id","type":"string","nullable":false},{"name":"n","type":"integer"},{"name":"name","type":"string"},
+      {"name":"amount","type":"decimal(10,2)"},{"name":"day","type":"date"},{"name":"note","type":"string"}]},"key":["id"],
+      "lookup":[{"entity":"member","column":"id","as":"member"}]}'
+}
+
+# The cost of jobs, on a server of its own.
+bench_jobs()
+{
+    serve "$work/jobs" --outgoing-allow 127.0.0.1 --task-pools "slow=$long_runs"
+    echo "== $jobs jobs a minute and $long_runs long runs beside 200 lookups/s and 2 batches of 100 rows/s"
+    local code=0
+    "$out/bench/bench_jobs" "$port" "$token" "$jobs" "$long_runs" "${BENCH_IDLE:-30}" "${BENCH_MARKS:-2}" >"$work/jobs.out" || code=$?
+    sed 's/^/   /' "$work/jobs.out"
+    of() { grep "\"what\":\"$1\"" "$work/jobs.out" | sed -n "s/.*\"$2\":\([0-9.]*\).*/\1/p"; }
+    echo "   lookups p99 loaded/idle $(of loaded/idle lookup_p99), in the 10 s after a mark $(of marks/idle lookup_p99)" \
+        "  batch lag loaded/idle p50 $(of loaded/idle batch_p50) p99 $(of loaded/idle batch_p99), after a mark p50 $(of marks/idle batch_p50) p99 $(of marks/idle batch_p99)"
+    echo "   server: $(sed -n 's/^VmHWM:[^0-9]*//p' "/proc/$server/status") at most, processor $(awk '{ print ($14 + $15) / 100 }' "/proc/$server/stat") s"
+    kill -TERM "$server"
+    wait "$server" || code=$?
+    server=""
+    [ "$code" -eq 0 ] || { echo "bench_jobs: something went wrong, see above" >&2; exit 1; }
+}
+
+if [ "${2:-}" = jobs ]; then
+    bench_jobs
+    echo "machine: $(uptime | sed 's/.*load/load/')"
+    exit 0
+fi
+serve "$work/data"
 coproc NOTHING { "$out/bench/bench_nothing" 2; }
 nothing=$NOTHING_PID
 read -r nothing_port <&"${NOTHING[0]}"
@@ -63,4 +99,9 @@ for clients in 1 16; do
     echo "   sluice $a/s, p50 $(number p50_us <"$work/get.$clients" | median) us, p99 $(number p99_us <"$work/get.$clients" | median) us" \
         "  do-nothing $b/s, p50 $(number p50_us <"$work/nothing.$clients" | median) us   ratio $(awk -v a="$a" -v b="$b" 'BEGIN { printf "%.2f", a / b }')"
 done
+if [ "$jobs" -gt 0 ]; then
+    kill -TERM "$server"
+    wait "$server" || true # its figures are there
+    bench_jobs
+fi
 echo "machine: $(uptime | sed 's/.*load/load/')"
