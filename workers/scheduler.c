@@ -27,8 +27,10 @@
 enum {
     STEP_ARENA_BYTES = 32 << 20,
     LOAD_PAGE = 100,
-    FIRES_AT_ONCE = 16, /* missed times of one job before other jobs have their turn */
-    TOLD_MAX = 4096,    /* of a kind; more is "look at everything" */
+    FIRES_AT_ONCE = 16,   /* missed times of one job before other jobs have their turn */
+    FIRES_TOGETHER = 128, /* of all jobs in one transaction: a full hour does not wait for a
+                             thousand syncs, nor anybody else for a long transaction */
+    TOLD_MAX = 4096,      /* of a kind; more is "look at everything" */
     WAIT_US_MAX = SCHEDULER_POLL_US,
 };
 
@@ -39,6 +41,9 @@ struct watch {
     char *state;    /* what it has seen; "" = never looked at */
     int64_t due_us; /* wall */
 };
+
+_Static_assert((int)FIRES_TOGETHER <= (int)RUN_CREATE_MAX, "they are one transaction");
+_Static_assert(FIRES_AT_ONCE <= FIRES_TOGETHER, "those of a job go together");
 
 /* A job that makes runs by itself. */
 struct plan {
@@ -51,6 +56,19 @@ struct plan {
     int64_t retry_us; /* wall; the schedule is left alone until then, 0 = not */
     struct watch *watches;
     size_t watches_count;
+};
+
+/* A run that a schedule is to make, and where the schedule stands once it is made. */
+struct firing {
+    struct plan *plan;
+    int64_t time_us; /* the fire time */
+    struct job_schedule place;
+};
+
+/* Those that are due, of several jobs; of one job in order. */
+struct firings {
+    struct firing items[FIRES_TOGETHER];
+    size_t count;
 };
 
 /* What was told since the last step. */
@@ -274,22 +292,16 @@ static void log_failure(int64_t job_id, const struct err *err)
     log_trouble(job_id, "a run could not be made and will be tried again", err);
 }
 
-static enum err_code make_run(struct scheduler *scheduler, const struct plan *plan,
-                              enum run_trigger kind, int64_t time_us, const struct run_fire *fire,
-                              struct err *err)
+static struct run_new run_for(const struct plan *plan, enum run_trigger kind, int64_t time_us,
+                              const struct run_fire *fire)
 {
-    const struct run_new new = {
+    return (struct run_new){
         .job_id = plan->job_id,
         .job_version = plan->version,
         .trigger = kind,
         .trigger_time_us = time_us,
         .fire = fire,
     };
-    int64_t run_id = 0;
-    bool made = false;
-    TRY(run_create(scheduler->options.catalog, &new, &run_id, &made, err));
-    scheduler->options.run_made(scheduler->options.arg, run_id);
-    return ERR_OK;
 }
 
 /* ---- schedules ---- */
@@ -321,9 +333,95 @@ static void place_after(const struct plan *plan, int64_t decided_us, struct job_
     (void)schedule_next(&plan->schedule, decided_us, &place->next_fire_us); /* 0: never again */
 }
 
-/* Runs for what is due, oldest first; where the schedule stands goes along with each. */
-static enum err_code fire(struct scheduler *scheduler, struct plan *plan, int64_t now_us,
-                          bool *more_out, struct err *err)
+static void note_fired(struct scheduler *scheduler, const struct firing *firing, int64_t run_id)
+{
+    firing->plan->place = firing->place;
+    observe_lag(clock_wall_us() - firing->time_us);
+    scheduler->options.run_made(scheduler->options.arg, run_id);
+}
+
+/* One transaction: all of them, or none. */
+static enum err_code make_together(struct scheduler *scheduler, const struct firings *firings,
+                                   struct err *err)
+{
+    struct run_fire moved[FIRES_TOGETHER];
+    struct run_new news[FIRES_TOGETHER];
+    int64_t run_ids[FIRES_TOGETHER];
+    bool mades[FIRES_TOGETHER];
+    for (size_t i = 0; i < firings->count; i++) {
+        const struct firing *firing = &firings->items[i];
+        moved[i] = (struct run_fire){.schedule = &firing->place};
+        news[i] = run_for(firing->plan, RUN_TRIGGER_SCHEDULE, firing->time_us, &moved[i]);
+    }
+    TRY(run_create_all(scheduler->options.catalog, news, firings->count, run_ids, mades, err));
+    for (size_t i = 0; i < firings->count; i++) {
+        note_fired(scheduler, &firings->items[i], run_ids[i]);
+    }
+    return ERR_OK;
+}
+
+static void leave_alone(struct plan *plan, int64_t now_us, const struct err *err)
+{
+    plan->retry_us = now_us + SCHEDULER_RETRY_US;
+    log_failure(plan->job_id, err);
+}
+
+/* So that a job whose run cannot be made holds nobody else up. */
+static void make_one_by_one(struct scheduler *scheduler, const struct firings *firings,
+                            int64_t now_us)
+{
+    for (size_t i = 0; i < firings->count; i++) {
+        const struct firing *firing = &firings->items[i];
+        const struct run_fire moved = {.schedule = &firing->place};
+        const struct run_new new =
+            run_for(firing->plan, RUN_TRIGGER_SCHEDULE, firing->time_us, &moved);
+        struct err err = {0};
+        int64_t run_id = 0;
+        bool made = false;
+        if (firing->plan->retry_us != 0) {
+            continue; /* the one before it failed, and they are made in order */
+        }
+        if (run_create(scheduler->options.catalog, &new, &run_id, &made, &err) == ERR_OK) {
+            note_fired(scheduler, firing, run_id);
+        } else {
+            leave_alone(firing->plan, now_us, &err);
+        }
+    }
+}
+
+static void make_due(struct scheduler *scheduler, struct firings *firings, int64_t now_us)
+{
+    struct err err = {0}; /* found again, and told, one by one */
+    if (firings->count > 0 && make_together(scheduler, firings, &err) != ERR_OK) {
+        make_one_by_one(scheduler, firings, now_us);
+    }
+    firings->count = 0;
+}
+
+/* Every time of the job was missed and is left out: only its schedule moves on. */
+static void pass_over(struct scheduler *scheduler, struct plan *plan, int64_t decided_us,
+                      int64_t now_us)
+{
+    struct err err = {0};
+    struct job_schedule place;
+    place_after(plan, decided_us, &place);
+    if (job_set_schedule(scheduler->options.catalog, plan->job_id, plan->version, &place, &err) ==
+        ERR_OK) {
+        plan->place = place;
+    } else {
+        leave_alone(plan, now_us, &err);
+    }
+}
+
+static bool schedule_is_due(const struct plan *plan, int64_t now_us)
+{
+    return plan->has_schedule && !plan->schedule.paused && plan->place.next_fire_us != 0 &&
+           plan->place.next_fire_us <= now_us && plan->retry_us <= now_us;
+}
+
+/* What is due of the job, oldest first; where its schedule stands goes along with each. */
+static void gather(struct scheduler *scheduler, struct plan *plan, int64_t now_us,
+                   struct firings *firings)
 {
     static const enum schedule_catch_up policies[] = {
         [CATCH_UP_NONE] = SCHEDULE_CATCH_UP_NONE,
@@ -339,44 +437,32 @@ static enum err_code fire(struct scheduler *scheduler, struct plan *plan, int64_
     };
     int64_t times[FIRES_AT_ONCE];
     struct schedule_due due = {0};
+    plan->retry_us = 0;
     schedule_missed(&plan->schedule, &downtime, times, &due);
     log_left_out(plan, &due);
-    for (size_t i = 0; i < due.count; i++) {
-        struct job_schedule place;
-        place_after(plan, i + 1 < due.count ? times[i] : due.decided_us, &place);
-        const struct run_fire moved = {.schedule = &place};
-        TRY(make_run(scheduler, plan, RUN_TRIGGER_SCHEDULE, times[i], &moved, err));
-        plan->place = place;
-        observe_lag(clock_wall_us() - times[i]);
-    }
     if (due.count == 0) {
-        struct job_schedule place;
-        place_after(plan, due.decided_us, &place);
-        TRY(job_set_schedule(scheduler->options.catalog, plan->job_id, plan->version, &place, err));
-        plan->place = place;
+        pass_over(scheduler, plan, due.decided_us, now_us);
     }
-    *more_out = due.more;
-    return ERR_OK;
+    for (size_t i = 0; i < due.count; i++) {
+        struct firing *firing = &firings->items[firings->count++];
+        *firing = (struct firing){.plan = plan, .time_us = times[i]};
+        place_after(plan, i + 1 < due.count ? times[i] : due.decided_us, &firing->place);
+    }
 }
 
-static bool schedule_is_due(const struct plan *plan, int64_t now_us)
+static void run_schedules(struct scheduler *scheduler, int64_t now_us)
 {
-    return plan->has_schedule && !plan->schedule.paused && plan->place.next_fire_us != 0 &&
-           plan->place.next_fire_us <= now_us && plan->retry_us <= now_us;
-}
-
-static void run_schedule(struct scheduler *scheduler, struct plan *plan, int64_t now_us)
-{
-    if (!schedule_is_due(plan, now_us)) {
-        return;
+    struct firings firings;
+    firings.count = 0;
+    for (size_t i = 0; i < scheduler->plans_count; i++) {
+        if (schedule_is_due(&scheduler->plans[i], now_us)) {
+            gather(scheduler, &scheduler->plans[i], now_us, &firings);
+        }
+        if (firings.count > FIRES_TOGETHER - FIRES_AT_ONCE) {
+            make_due(scheduler, &firings, now_us);
+        }
     }
-    struct err err = {0};
-    bool more = false;
-    plan->retry_us = 0;
-    if (fire(scheduler, plan, now_us, &more, &err) != ERR_OK) {
-        plan->retry_us = now_us + SCHEDULER_RETRY_US;
-        log_failure(plan->job_id, &err);
-    }
+    make_due(scheduler, &firings, now_us);
 }
 
 /* ---- triggers ---- */
@@ -433,8 +519,12 @@ static enum err_code act_on_look(struct scheduler *scheduler, struct plan *plan,
     if (look->fire) {
         const struct job_trigger_state seen = {.key = watch->key, .state = state};
         const struct run_fire moved = {.trigger = &seen};
-        TRY(make_run(scheduler, plan, trigger_run_kind(watch->trigger.definition), look->time_us,
-                     &moved, err));
+        const struct run_new new =
+            run_for(plan, trigger_run_kind(watch->trigger.definition), look->time_us, &moved);
+        int64_t run_id = 0;
+        bool made = false;
+        TRY(run_create(scheduler->options.catalog, &new, &run_id, &made, err));
+        scheduler->options.run_made(scheduler->options.arg, run_id);
     } else if (look->changed) {
         TRY(store_states(scheduler, plan, watch, state, err));
     } else {
@@ -642,8 +732,8 @@ static int64_t next_due(const struct scheduler *scheduler)
 static void step(struct scheduler *scheduler)
 {
     int64_t now_us = clock_wall_us();
+    run_schedules(scheduler, now_us);
     for (size_t i = 0; i < scheduler->plans_count; i++) {
-        run_schedule(scheduler, &scheduler->plans[i], now_us);
         run_triggers(scheduler, &scheduler->plans[i], now_us);
     }
 }

@@ -364,6 +364,61 @@ Test(scheduler, counts_seconds_from_the_anchor)
     cr_expect_eq(count_runs(job), 2);
 }
 
+/* ---- many at once ---- */
+
+static int64_t catalog_commits(void)
+{
+    struct catalog_statistics statistics;
+    catalog_statistics(stage.catalog, &statistics);
+    return statistics.commits_count;
+}
+
+Test(scheduler, fires_many_jobs_in_few_transactions)
+{
+    enum { JOBS = 300, COMMITS_MAX = 10 };
+    int64_t jobs[JOBS];
+    for (size_t i = 0; i < JOBS; i++) {
+        jobs[i] = make_minutely("last");
+    }
+    int64_t before = catalog_commits();
+    at(60LL * SECOND);
+    cr_expect_leq(catalog_commits() - before, COMMITS_MAX);
+    cr_expect_eq(atomic_load(&stage.told), JOBS);
+    restart();
+    at(61LL * SECOND);
+    for (size_t i = 0; i < JOBS; i++) {
+        cr_expect_eq(count_runs(jobs[i]), 1, "job %zu", i);
+    }
+}
+
+Test(scheduler, a_job_that_cannot_fire_holds_nobody_up)
+{
+    struct err err = {0};
+    int32_t version = 0;
+    int64_t before = make_minutely("all");
+    int64_t changed = make_minutely("all");
+    int64_t after = make_minutely("all");
+    CLEANUP(mem_cleanup)
+    char *definition = canonical("\"schedule\":{\"quartz_cron_expression\":\"0 0 0 * * ?\"}");
+    const struct job_schedule place = {
+        .anchor_us = start_us, .decided_us = start_us, .next_fire_us = start_us + 86400LL * SECOND};
+    const struct job_content content = {.name = "j",
+                                        .definition = definition,
+                                        .author = stage.principal,
+                                        .run_as = stage.principal,
+                                        .schedule = &place};
+    cr_assert_eq(job_change(stage.catalog, changed, 1, &content, &version, &err), ERR_OK);
+    at(185LL * SECOND); /* three times of each are due, and nobody has told of the change */
+    cr_expect_eq(count_runs(before), 3);
+    cr_expect_eq(count_runs(changed), 0, "this version does not fire now");
+    cr_expect_eq(count_runs(after), 3);
+    scheduler_job_changed(stage.scheduler, changed);
+    at(245LL * SECOND);
+    cr_expect_eq(count_runs(before), 4);
+    cr_expect_eq(count_runs(changed), 0);
+    cr_expect_eq(count_runs(after), 4);
+}
+
 /* ---- files ---- */
 
 static void put_file(const char *name, const char *content, int64_t modified_after_start_us)
