@@ -31,7 +31,7 @@
 struct runner;
 
 enum {
-    RUNNER_STEP_THREADS = 4,
+    RUNNER_STEP_THREADS = 16,           /* they mostly wait for commits, which they share */
     RUNNER_ARENA_BYTES = 64 << 20,      /* of one attempt */
     RUNNER_VALUES_BYTES_MAX = 64 << 10, /* all values of one task, as JSON */
     RUNNER_RETRY_US = 1000000,          /* after a failure to store (busy, disk full) */
