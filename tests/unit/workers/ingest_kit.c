@@ -23,9 +23,6 @@
 #include "storage/snapshot/table.h"
 #include "storage/snapshot/tables.h"
 #include "tests/support/temp_dir.h"
-#include "workers/progress_board.h"
-#include "workers/runner.h"
-#include "workers/task_ingest.h"
 #include "workers/workers.h"
 
 #include <criterion/criterion.h>
@@ -48,8 +45,7 @@ static struct {
     struct audit *audit;
     struct tables *tables;
     struct workers *workers;
-    struct progress_board *board;
-    struct runner *runner;
+    char *spool;
     struct roots *roots;
     struct remote *remote;
     struct id principal;
@@ -184,13 +180,7 @@ static void open_tables(void)
 static void note_progress(void *arg, const struct id *table)
 {
     (void)arg;
-    progress_board_note(own.board, table);
-}
-
-static void wake_lane(void *arg, const struct id *table)
-{
-    (void)arg;
-    workers_wake(own.workers, table);
+    (void)table; /* the workers' own runner is told by them */
 }
 
 static void run_ended(void *arg, int64_t job_id, int64_t run_id)
@@ -203,23 +193,30 @@ static void run_ended(void *arg, int64_t job_id, int64_t run_id)
     lock_drop(&own.lock);
 }
 
-static void deliveries_made(void *arg)
-{
-    (void)arg;
-}
-
 static void open_workers(void)
 {
     struct err err = {0};
+    CLEANUP(job_pools_deinit) struct job_pools pools = {0};
+    CLEANUP(mem_cleanup) char *drop = inside("drop");
     const struct remote_options remote = {.allow = ingest_kit.allow};
     cr_assert_eq(remote_open(&remote, &own.remote, &err), ERR_OK, "%s", err.msg);
+    cr_assert_eq(job_pools_parse(span_of_text(""), 4, &pools, &err), ERR_OK, "%s", err.msg);
+    cr_assert_eq(roots_open(drop, "source-roots", &own.roots, &err), ERR_OK, "%s", err.msg);
+    own.spool = inside("spool");
     const struct workers_options options = {
         .catalog = own.catalog,
         .journal = own.journal,
         .dead_letters = own.dead_letters,
         .tables = own.tables,
+        .audit = own.audit,
         .remote = own.remote,
+        .source_roots = own.roots,
+        .export_roots = own.roots,
+        .spool = own.spool,
+        .intake_limits = &ingest_kit.limits,
+        .pools = &pools,
         .progress = note_progress,
+        .run_ended = run_ended,
         .merge_threads = 1,
         .commit_interval_us = 0,
         .commit_batches_max = 1000,
@@ -247,49 +244,16 @@ static void open_limits(void)
                                                .limits = &ingest_kit.limits};
 }
 
-static void open_runner(void)
-{
-    static task_run_fn *const types[JOB_TASK_TYPE_COUNT] = {[JOB_TASK_INGEST] = task_ingest_run};
-    struct err err = {0};
-    CLEANUP(job_pools_deinit) struct job_pools pools = {0};
-    CLEANUP(mem_cleanup) char *drop = inside("drop");
-    CLEANUP(mem_cleanup) char *spool = inside("spool");
-    cr_assert_eq(job_pools_parse(span_of_text(""), 4, &pools, &err), ERR_OK, "%s", err.msg);
-    cr_assert_eq(roots_open(drop, "source-roots", &own.roots, &err), ERR_OK, "%s", err.msg);
-    const struct runner_options options = {
-        .services = {.catalog = own.catalog,
-                     .journal = own.journal,
-                     .dead_letters = own.dead_letters,
-                     .tables = own.tables,
-                     .audit = own.audit,
-                     .remote = own.remote,
-                     .source_roots = own.roots,
-                     .export_roots = own.roots,
-                     .spool = spool,
-                     .intake_limits = &ingest_kit.limits,
-                     .progress = own.board,
-                     .wake_lane = wake_lane},
-        .types = types,
-        .pools = &pools,
-        .run_ended = run_ended,
-        .deliveries_made = deliveries_made,
-    };
-    cr_assert_eq(runner_start(&options, &own.runner, &err), ERR_OK, "%s", err.msg);
-}
-
 void ingest_kit_open(void)
 {
-    own.board = progress_board_new();
     open_stores();
     open_tables();
-    open_workers();
     open_limits();
-    open_runner();
+    open_workers();
 }
 
 void ingest_kit_close(void)
 {
-    runner_stop(&own.runner);
     workers_stop(&own.workers);
     remote_close(&own.remote);
     roots_close(&own.roots);
@@ -298,7 +262,8 @@ void ingest_kit_close(void)
     catalog_close(&own.catalog);
     journal_close(&own.dead_letters);
     journal_close(&own.journal);
-    progress_board_free(&own.board);
+    mem_free(own.spool);
+    own.spool = NULL;
     intake_limits_deinit(&ingest_kit.limits);
 }
 
@@ -389,7 +354,7 @@ int64_t ingest_kit_start(const char *body)
     int64_t run_id = 0;
     bool made = false;
     cr_assert_eq(run_create(own.catalog, &new, &run_id, &made, &err), ERR_OK, "%s", err.msg);
-    runner_wake(own.runner, run_id);
+    workers_run_changed(own.workers, run_id);
     return run_id;
 }
 
