@@ -158,7 +158,19 @@ static enum err_code find_token(struct store *store, const struct run_new *new, 
     return ERR_OK;
 }
 
-enum err_code run_check_room(struct store *store, int64_t job_id, struct err *err)
+static enum err_code count_all_active(struct store *store, int64_t *count_out, struct err *err)
+{
+    bool row = false;
+    CLEANUP(query_end) struct query query = {0};
+    TRY(query_begin(store, sql_count_all, &query, err));
+    TRY(query_next(&query, &row, err));
+    *count_out = query_integer(&query, 0);
+    return ERR_OK;
+}
+
+/* ERR_BUSY: one more active run, of the job or of all, would be too many. */
+static enum err_code check_room(struct store *store, int64_t job_id, int64_t all_active,
+                                struct err *err)
 {
     int64_t active = 0;
     TRY(runs_count_active(store, job_id, &active, err));
@@ -167,11 +179,7 @@ enum err_code run_check_room(struct store *store, int64_t job_id, struct err *er
                        "%d runs of this job have not ended: wait for them or cancel some",
                        RUN_ACTIVE_PER_JOB_MAX);
     }
-    bool row = false;
-    CLEANUP(query_end) struct query query = {0};
-    TRY(query_begin(store, sql_count_all, &query, err));
-    TRY(query_next(&query, &row, err));
-    if (query_integer(&query, 0) >= RUN_ACTIVE_MAX) {
+    if (all_active >= RUN_ACTIVE_MAX) {
         return err_set(err, ERR_BUSY, "%d runs have not ended: wait for them or cancel some",
                        RUN_ACTIVE_MAX);
     }
@@ -241,8 +249,9 @@ static enum err_code store_fire(struct store *store, const struct run_new *new, 
     return ERR_OK;
 }
 
-static enum err_code create_one(struct store *store, const struct run_new *new, int64_t *run_id,
-                                bool *made, struct err *err)
+/* `all_active` goes up with each that is made. */
+static enum err_code create_one(struct store *store, const struct run_new *new, int64_t *all_active,
+                                int64_t *run_id, bool *made, struct err *err)
 {
     struct job_row job = {0};
     bool found = false;
@@ -260,7 +269,8 @@ static enum err_code create_one(struct store *store, const struct run_new *new, 
     if (found) {
         return ERR_OK;
     }
-    TRY(run_check_room(store, new->job_id, err));
+    TRY(check_room(store, new->job_id, *all_active, err));
+    (*all_active)++;
     TRY(job_file_next_run(store, run_id, err));
     if (new->job_id == 0) {
         return insert_one_off(store, new, *run_id, err);
@@ -274,9 +284,12 @@ static enum err_code write_create(struct transaction *transaction, void *arg, st
 {
     const struct run_create_write *write = arg;
     struct store *store = NULL;
+    int64_t all_active = 0; /* once for all: counting goes through all of them */
     TRY(transaction_jobs(transaction, &store, err));
+    TRY(count_all_active(store, &all_active, err));
     for (size_t i = 0; i < write->count; i++) {
-        TRY(create_one(store, &write->news[i], &write->run_ids[i], &write->mades[i], err));
+        TRY(create_one(store, &write->news[i], &all_active, &write->run_ids[i], &write->mades[i],
+                       err));
     }
     return ERR_OK;
 }
@@ -371,7 +384,9 @@ static enum err_code write_repair(struct transaction *transaction, void *arg, st
                              row.job_id)
                    : err->code;
     }
-    TRY(run_check_room(store, row.job_id, err));
+    int64_t all_active = 0;
+    TRY(count_all_active(store, &all_active, err));
+    TRY(check_room(store, row.job_id, all_active, err));
     CLEANUP(query_end) struct query query = {0};
     TRY(query_begin(store, sql_repair, &query, err));
     query_bind_text(&query, write->tasks);

@@ -10,6 +10,7 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -270,6 +271,46 @@ Test(runs, many_are_made_together_or_not_at_all)
     cr_expect_not(mades[0]);
     cr_expect(mades[1] && mades[2]);
     cr_expect_eq(read_run(ids[2]).number, 3);
+}
+
+/* So many runs of other jobs that have not ended. */
+static void fill_up(int count)
+{
+    char path[256];
+    char rows[512];
+    sqlite3 *database = NULL;
+    fixture_close();
+    (void)snprintf(path, sizeof path, "%s/jobs.db", fixture.folder);
+    (void)snprintf(rows, sizeof rows,
+                   "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d)"
+                   " INSERT INTO runs(run_id, job_id, version, number, state, trigger,"
+                   " trigger_time, created_at)"
+                   " SELECT 1000000 + i, 1000 + i %% 100, 1, i, 1, 1, 0, 0 FROM n",
+                   count);
+    cr_assert_eq(sqlite3_open_v2(path, &database, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+    cr_assert_eq(sqlite3_exec(database, rows, NULL, NULL, NULL), SQLITE_OK, "%s",
+                 sqlite3_errmsg(database));
+    sqlite3_close(database);
+    fixture_open();
+}
+
+Test(runs, those_made_together_count_towards_the_limit)
+{
+    struct err err = {0};
+    int64_t ids[3] = {0};
+    bool mades[3] = {false};
+    int64_t job_id = make_job("a");
+    const struct run_new news[3] = {
+        {.job_id = job_id, .trigger = RUN_TRIGGER_SCHEDULE},
+        {.job_id = job_id, .trigger = RUN_TRIGGER_SCHEDULE},
+        {.job_id = job_id, .trigger = RUN_TRIGGER_SCHEDULE},
+    };
+    fill_up(RUN_ACTIVE_MAX - 2);
+    cr_expect_eq(run_create_all(fixture.catalog, news, 3, ids, mades, &err), ERR_BUSY);
+    cr_expect_eq(read_job(job_id).runs_count, 0, "some were made");
+    cr_assert_eq(run_create_all(fixture.catalog, news, 2, ids, mades, &err), ERR_OK, "%s", err.msg);
+    cr_expect_eq(run_create_all(fixture.catalog, news, 1, ids, mades, &err), ERR_BUSY);
+    cr_expect_eq(read_job(job_id).runs_count, 2);
 }
 
 /* ---- what the runner stores ---- */
