@@ -27,10 +27,10 @@
 enum {
     STEP_ARENA_BYTES = 32 << 20,
     LOAD_PAGE = 100,
-    FIRES_AT_ONCE = 16,   /* missed times of one job before other jobs have their turn */
-    FIRES_TOGETHER = 128, /* of all jobs in one transaction: a full hour does not wait for a
-                             thousand syncs, nor anybody else for a long transaction */
-    TOLD_MAX = 4096,      /* of a kind; more is "look at everything" */
+    FIRES_AT_ONCE = 16,  /* missed times of one job before other jobs have their turn */
+    FIRES_TOGETHER = 64, /* of all jobs in one transaction: a full hour does not wait for a
+                            thousand syncs, nor anybody else for a long transaction */
+    TOLD_MAX = 4096,     /* of a kind; more is "look at everything" */
     WAIT_US_MAX = SCHEDULER_POLL_US,
 };
 
