@@ -200,10 +200,11 @@ static enum err_code allows(void *arg, const char *principal, const char *action
     return ERR_OK;
 }
 
-static enum err_code jobs_run_by(void *arg, int64_t job_id, int64_t **job_ids_out,
-                                 size_t *count_out, struct err *err)
+typedef int64_t *jobs_of_fn(const struct job_definition *definition, size_t *count_out);
+
+static enum err_code ask_jobs(const struct asker *asker, int64_t job_id, jobs_of_fn *jobs_of,
+                              int64_t **job_ids_out, size_t *count_out, struct err *err)
 {
-    const struct asker *asker = arg;
     struct arena arena;
     struct job job;
     CLEANUP(job_definition_release) const struct job_definition *definition = NULL;
@@ -214,14 +215,26 @@ static enum err_code jobs_run_by(void *arg, int64_t job_id, int64_t **job_ids_ou
     }
     arena_deinit(&arena);
     if (code == ERR_NOT_FOUND) {
-        err_clear(err); /* deleted meanwhile: it runs nothing */
+        err_clear(err); /* deleted meanwhile: it runs and starts nothing */
         *job_ids_out = NULL;
         *count_out = 0;
         return ERR_OK;
     }
     TRY(code);
-    *job_ids_out = job_definition_jobs_run(definition, count_out);
+    *job_ids_out = jobs_of(definition, count_out);
     return ERR_OK;
+}
+
+static enum err_code jobs_run_by(void *arg, int64_t job_id, int64_t **job_ids_out,
+                                 size_t *count_out, struct err *err)
+{
+    return ask_jobs(arg, job_id, job_definition_jobs_run, job_ids_out, count_out, err);
+}
+
+static enum err_code jobs_awaited_by(void *arg, int64_t job_id, int64_t **job_ids_out,
+                                     size_t *count_out, struct err *err)
+{
+    return ask_jobs(arg, job_id, job_definition_jobs_awaited, job_ids_out, count_out, err);
 }
 
 /* ---- problems ---- */
@@ -261,6 +274,7 @@ enum err_code job_request_check(struct services *services, struct exchange *exch
         .principal_exists = principal_exists,
         .allows = allows,
         .jobs_run_by = jobs_run_by,
+        .jobs_awaited_by = jobs_awaited_by,
     };
     const struct job_parse_options options = {.one_off = one_off, .world = &world};
     CLEANUP(definition_problems_deinit) struct definition_problems problems = {0};

@@ -176,6 +176,19 @@ int64_t *job_definition_jobs_run(const struct job_definition *definition, size_t
     return jobs;
 }
 
+int64_t *job_definition_jobs_awaited(const struct job_definition *definition, size_t *count_out)
+{
+    int64_t *jobs = mem_zeroed(definition->triggers_count + 1, sizeof *jobs);
+    size_t count = 0;
+    for (size_t i = 0; i < definition->triggers_count; i++) {
+        if (definition->triggers[i].type == JOB_TRIGGER_JOB_FINISHED) {
+            jobs[count++] = definition->triggers[i].job_id;
+        }
+    }
+    *count_out = count;
+    return jobs;
+}
+
 static bool is_parameter_value(const struct json *value)
 {
     struct span text = {0};

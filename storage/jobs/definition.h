@@ -233,6 +233,9 @@ struct job_world {
     /* The jobs that the stored job runs (run_job, also inside for_each); mem_free. */
     enum err_code (*jobs_run_by)(void *arg, int64_t job_id, int64_t **job_ids_out,
                                  size_t *count_out, struct err *err);
+    /* The jobs whose ends start the stored job (job_finished triggers); mem_free. */
+    enum err_code (*jobs_awaited_by)(void *arg, int64_t job_id, int64_t **job_ids_out,
+                                     size_t *count_out, struct err *err);
 };
 
 struct job_parse_options {
@@ -272,6 +275,9 @@ bool job_definition_find(const struct job_definition *definition, struct span ke
  * The jobs run by run_job tasks, those inside for_each too, each once; mem_free.
  */
 int64_t *job_definition_jobs_run(const struct job_definition *definition, size_t *count_out);
+
+/* The jobs of job_finished triggers, paused ones too; mem_free. */
+int64_t *job_definition_jobs_awaited(const struct job_definition *definition, size_t *count_out);
 
 /*
  * The parameters of a run: given ones over defaults.

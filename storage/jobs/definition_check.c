@@ -348,9 +348,13 @@ static void walk_add(struct job_walk *walk, int64_t id)
     }
 }
 
-/* Does `job_id`, directly or through others, run the job that is being defined? */
-static enum err_code leads_back(const struct job_world *world, int64_t job_id, bool *back_out,
-                                struct err *err)
+/* jobs_run_by or jobs_awaited_by. */
+typedef enum err_code jobs_next_fn(void *arg, int64_t job_id, int64_t **job_ids_out,
+                                   size_t *count_out, struct err *err);
+
+/* Does `job_id`, directly or through others, run, or wait for, the job that is being defined? */
+static enum err_code leads_back(const struct job_world *world, jobs_next_fn *jobs_next,
+                                int64_t job_id, bool *back_out, struct err *err)
 {
     CLEANUP(mem_cleanup) struct job_walk *walk = mem_zeroed(1, sizeof *walk);
     walk_add(walk, job_id);
@@ -361,7 +365,7 @@ static enum err_code leads_back(const struct job_world *world, int64_t job_id, b
         }
         CLEANUP(mem_cleanup) int64_t *next = NULL;
         size_t count = 0;
-        TRY(world->jobs_run_by(world->arg, walk->ids[i], &next, &count, err));
+        TRY(jobs_next(world->arg, walk->ids[i], &next, &count, err));
         for (size_t j = 0; j < count; j++) {
             walk_add(walk, next[j]);
         }
@@ -396,7 +400,7 @@ static enum err_code check_run_job(struct checker *checker, const struct job_tas
     TRY(check_allowed(checker, "job.run", NULL, &allowed, err));
     TRY(check_job_exists(checker, task->job_id, &exists, err));
     if (exists && checker->world->job_id != 0) {
-        TRY(leads_back(checker->world, task->job_id, &back, err));
+        TRY(leads_back(checker->world, checker->world->jobs_run_by, task->job_id, &back, err));
     }
     if (back) {
         tell(checker, "cycle",
@@ -457,16 +461,33 @@ static enum err_code check_task(struct checker *checker, size_t index, const str
     return ERR_OK;
 }
 
+static enum err_code check_job_finished(struct checker *checker, int64_t job_id, struct err *err)
+{
+    const struct job_world *world = checker->world;
+    bool known = false;
+    bool back = false;
+    size_t size = enter(checker, "job_finished");
+    (void)enter(checker, "job_id");
+    TRY(check_allowed(checker, "job.read", NULL, &known, err));
+    TRY(check_job_exists(checker, job_id, &known, err));
+    if (known && world->job_id != 0) {
+        TRY(leads_back(world, world->jobs_awaited_by, job_id, &back, err));
+    }
+    if (back) {
+        tell(checker, "cycle",
+             "the end of this job starts job %" PRId64 ", itself or through others, so they would "
+             "start each other without end; a job that goes on for ever is `continuous`",
+             job_id);
+    }
+    leave(checker, size);
+    return ERR_OK;
+}
+
 static enum err_code check_trigger(struct checker *checker,
                                    const struct definition_trigger *trigger, struct err *err)
 {
     if (trigger->type == JOB_TRIGGER_JOB_FINISHED && trigger->job_id != 0) {
-        bool known = false;
-        size_t size = enter(checker, "job_finished");
-        (void)enter(checker, "job_id");
-        TRY(check_allowed(checker, "job.read", NULL, &known, err));
-        TRY(check_job_exists(checker, trigger->job_id, &known, err));
-        leave(checker, size);
+        TRY(check_job_finished(checker, trigger->job_id, err));
     }
     for (size_t i = 0; i < trigger->tables_count; i++) {
         if (trigger->tables[i][0] != '\0') {

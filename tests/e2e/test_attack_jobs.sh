@@ -73,3 +73,19 @@ test_a_run_is_cancelled_from_the_command_line()
     expect '.cancel_requested_at != null' true
     stop_server
 }
+
+test_jobs_do_not_start_each_other_without_end()
+{
+    start_server
+    create mine "$TABLE"
+    make_job "$TIDY"
+    local first=$JOB
+    make_job "${TIDY/%\}/,\"triggers\":[\{\"job_finished\":\{\"job_id\":$first\}\}]\}}"
+    local job
+    for job in "$first" "$JOB"; do
+        send PATCH "/v1/jobs/$first" "{\"triggers\":[{\"job_finished\":{\"job_id\":$job}}]}" -H 'If-Match: *'
+        expect_status 422
+        fault /triggers/0/job_finished/job_id cycle
+    done
+    stop_server
+}

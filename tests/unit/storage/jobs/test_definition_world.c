@@ -73,7 +73,8 @@ static struct job_world world_of(const char *creator, int64_t job_id)
                               .pool_exists = is_known,
                               .principal_exists = is_known,
                               .allows = allows,
-                              .jobs_run_by = jobs_run_by};
+                              .jobs_run_by = jobs_run_by,
+                              .jobs_awaited_by = jobs_run_by};
 }
 
 #define CHECK(table)                                                                               \
@@ -137,6 +138,11 @@ static const struct {
     {"boss", 1, RUN("4"), "", "/tasks/0/run_job/job_id", "cycle"},
     {"boss", 2, RUN("3"), "", NULL, NULL},
     {"boss", 2, RUN("1"), "", NULL, NULL},
+    {"boss", 1, CHECK("t"), ",'triggers':[{'job_finished':{'job_id':1}}]",
+     "/triggers/0/job_finished/job_id", "cycle"},
+    {"boss", 1, CHECK("t"), ",'triggers':[{'job_finished':{'job_id':2}}]",
+     "/triggers/0/job_finished/job_id", "cycle"},
+    {"boss", 2, CHECK("t"), ",'triggers':[{'job_finished':{'job_id':1}}]", NULL, NULL},
     {"boss", 0, CHECK("t"), ",'triggers':[{'job_finished':{'job_id':7}}]",
      "/triggers/0/job_finished/job_id", "unknown_job"},
     {"boss", 0, CHECK("t"), ",'triggers':[{'table_update':{'tables':['t','x']}}]",
