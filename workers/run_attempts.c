@@ -180,6 +180,7 @@ static enum err_code make_attempt(struct active_run *run, size_t index, struct t
     attempt->task = task;
     attempt->id = (struct run_attempt_id){
         .task = node->task, .iteration = node->iteration, .number = node->attempts};
+    attempt->author = run->author;
     attempt->attempt.job_id = run->job_id;
     attempt->attempt.run_id = run->run_id;
     attempt->attempt.task_key = run->definition->tasks[node->task].key;

@@ -127,6 +127,7 @@ static void copy_row(struct active_run *run, const struct job_run *row)
     run->number = row->number;
     run->trigger = row->trigger;
     run->run_as = row->run_as;
+    run->author = row->author;
     run->principal = row->principal;
     run->trigger_time_us = row->trigger_time_us;
     run->started_us = row->started_us;

@@ -50,6 +50,7 @@ struct task_run {
     const struct job_definition *definition; /* a reference */
     const struct job_task *task;
     struct access_identity identity;
+    struct id author; /* of the definition: lends it the secrets */
     struct json *body;
     char mark[TEMPLATE_MARK_BYTES + 1];
     char *idempotency_key;
@@ -167,6 +168,7 @@ struct active_run {
     char *name;
     enum run_trigger trigger;
     struct id run_as;
+    struct id author; /* of the definition */
     struct id principal;
     struct json *parameters; /* merged */
     int64_t trigger_time_us;

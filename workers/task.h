@@ -122,7 +122,8 @@ void task_note_version(struct task_attempt *attempt, const char *table, bool wri
 
 /*
  * Replace {{secrets.NAME}} in `text`. The result must be wiped (secret_wipe) and never
- * reach a log, an error, a value or a pin. Errors: ERR_NOT_FOUND the secret, by name.
+ * reach a log, an error, a value or a pin. Whoever wrote the definition must still be one who
+ * may use secrets. Errors: ERR_NOT_FOUND the secret, by name; ERR_FORBIDDEN the author.
  */
 enum err_code task_open_secrets(struct task_attempt *attempt, const char *text,
                                 struct buffer *text_out, struct err *err) MUST_USE;

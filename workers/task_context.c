@@ -212,19 +212,37 @@ enum err_code task_pin(struct task_attempt *attempt, const char *name, struct js
     return ERR_OK;
 }
 
+/* The definition was let use secrets because its author may; that can have been taken back. */
+static enum err_code check_author(struct catalog *catalog, const struct id *author,
+                                  const char *secret, struct err *err)
+{
+    CLEANUP(access_release) struct access_identity identity = {0};
+    TRY(access_find(catalog, author->text, &identity, err));
+    if (!access_allows(identity.principal, "secret.list", NULL)) {
+        return err_set(err, ERR_FORBIDDEN,
+                       "{{secrets.%s}}: '%s', who wrote the job, may not use secrets any more; "
+                       "somebody who may takes the job over by storing it again",
+                       secret, identity.principal->name);
+    }
+    return ERR_OK;
+}
+
 static enum err_code open_secret(void *arg, struct span name, struct buffer *text, struct err *err)
 {
+    struct task_attempt *attempt = arg;
+    struct catalog *catalog = attempt->services->catalog;
     char secret[DEFINITION_KEY_BYTES_MAX + 1] = "";
     assert(name.size < sizeof secret);
     memcpy(secret, name.data, name.size);
-    return catalog_secret_open(arg, secret, text, err);
+    TRY(check_author(catalog, &attempt->run->author, secret, err));
+    return catalog_secret_open(catalog, secret, text, err);
 }
 
 enum err_code task_open_secrets(struct task_attempt *attempt, const char *text,
                                 struct buffer *text_out, struct err *err)
 {
-    return template_open_secrets(span_of_text(text), attempt->run->mark, open_secret,
-                                 attempt->services->catalog, text_out, err);
+    return template_open_secrets(span_of_text(text), attempt->run->mark, open_secret, attempt,
+                                 text_out, err);
 }
 
 const char *task_idempotency_key(struct task_attempt *attempt)

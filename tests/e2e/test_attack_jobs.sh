@@ -89,3 +89,23 @@ test_jobs_do_not_start_each_other_without_end()
     done
     stop_server
 }
+
+test_a_secret_is_lent_only_as_long_as_the_author_may_use_it()
+{
+    start_server --outgoing-allow 127.0.0.1:1
+    create mine "$TABLE"
+    send PUT /v1/secrets/hook '{"value":"x"}'
+    user bot '[{"role":"engineer"}]'
+    local bot=$USER_TOKEN
+    as "$bot" send POST /v1/jobs '{"name":"h","tasks":[{"task_key":"a","type":"http_request","http_request":
+        {"url":"http://127.0.0.1:1/","auth":{"type":"bearer","token":"{{secrets.hook}}"}}}]}'
+    expect_status 201
+    JOB=$(jq -r .job_id "$BODY")
+    api POST "/v1/jobs/$JOB/runs" -H 'Prefer: wait=30'
+    expect .error.code '"io"' # nobody listens there, but the secret was opened
+    send PUT /v1/principals/bot/roles '{"roles":[{"role":"engineer","table":"mine"}]}'
+    expect_status 200
+    api POST "/v1/jobs/$JOB/runs" -H 'Prefer: wait=30'
+    expect .error.code '"forbidden"'
+    stop_server
+}
