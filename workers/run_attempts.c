@@ -13,7 +13,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { LABELS_BYTES = 96 };
+enum { LABELS_BYTES = 96, TIMEOUT_TEXT_BYTES = 64 };
 
 /* ---- attempts that ended ---- */
 
@@ -57,8 +57,9 @@ static enum run_result result_of(const struct active_run *run, const struct task
     if (node->state == TASK_TERMINATING) {
         return node->result; /* CANCELED or TIMEDOUT */
     }
-    return attempt->code == ERR_CANCELLED && is_out_of_time(attempt) ? RESULT_TIMEDOUT
-                                                                     : RESULT_FAILED;
+    /* a call that had as long as the task says that it failed, not that it was stopped */
+    return !is_permanent(attempt->code) && is_out_of_time(attempt) ? RESULT_TIMEDOUT
+                                                                   : RESULT_FAILED;
 }
 
 static bool may_be_repeated(const struct task_run *attempt, enum run_result result)
@@ -86,16 +87,31 @@ static int64_t draw_delay_us(struct active_run *run, const struct graph_node *no
     return delay_us;
 }
 
-static void set_attempt_error(struct node_extra *extra, const struct task_run *attempt,
-                              enum run_result result)
+/* Whose time was over: the task's own, that of the run, or that of the for_each around it. */
+static void set_timeout_error(const struct active_run *run, const struct task_run *attempt,
+                              struct node_extra *extra)
+{
+    const char *who = "";
+    int64_t timeout_us = attempt->task->timeout_us;
+    if (!is_out_of_time(attempt)) {
+        bool whole = run->stopped == RESULT_TIMEDOUT;
+        who = whole ? "the run " : "the for_each ";
+        timeout_us = whole ? run->definition->timeout_us
+                           : run->definition->tasks[attempt->id.task].timeout_us;
+    }
+    char text[TIMEOUT_TEXT_BYTES];
+    (void)snprintf(text, sizeof text, "%stook longer than %" PRId64 " seconds", who,
+                   timeout_us / 1000000); /* fits */
+    node_extra_set_error(extra, "timeout", text);
+}
+
+static void set_attempt_error(const struct active_run *run, struct node_extra *extra,
+                              const struct task_run *attempt, enum run_result result)
 {
     if (result == RESULT_SUCCESS) {
         node_extra_set_error(extra, NULL, NULL);
     } else if (result == RESULT_TIMEDOUT) {
-        char text[64];
-        (void)snprintf(text, sizeof text, "took longer than %" PRId64 " seconds",
-                       attempt->task->timeout_us / 1000000); /* fits */
-        node_extra_set_error(extra, "timeout", text);
+        set_timeout_error(run, attempt, extra);
     } else if (result == RESULT_CANCELED) {
         node_extra_set_error(extra, "cancelled", "the run was cancelled");
     } else {
@@ -162,7 +178,7 @@ void attempt_take_end(struct active_run *run, struct task_run *attempt)
         attempt->values = NULL;
         extra->values_changed = true;
     }
-    set_attempt_error(extra, attempt, result);
+    set_attempt_error(run, extra, attempt, result);
     log_attempt(attempt, result);
     count_attempt(attempt, result);
     graph_end(run->graph, attempt->node, &end, attempt->ended_us);

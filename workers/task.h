@@ -91,7 +91,7 @@ enum err_code task_check_time(struct task_attempt *attempt, struct err *err) MUS
 /* The flag behind it, for code that takes one (outgoing requests). Set once, never cleared. */
 const _Atomic bool *task_cancel_flag(struct task_attempt *attempt);
 
-/* Milliseconds left until the deadline; INT64_MAX = no deadline. Never below 0. */
+/* Milliseconds left until the deadline, rounded up; INT64_MAX = no deadline. Never below 0. */
 int64_t task_milliseconds_left(struct task_attempt *attempt);
 
 /* Replaces what was said before. Cheap; any time. */

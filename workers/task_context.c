@@ -122,7 +122,7 @@ int64_t task_milliseconds_left(struct task_attempt *attempt)
         return INT64_MAX;
     }
     int64_t left_us = deadline_us - clock_monotonic_us();
-    return left_us > 0 ? left_us / 1000 : 0;
+    return left_us > 0 ? (left_us + 999) / 1000 : 0; /* a call must not give up before the task */
 }
 
 enum err_code task_wait_progress(struct task_attempt *attempt, const struct id *table,

@@ -109,3 +109,28 @@ test_a_secret_is_lent_only_as_long_as_the_author_may_use_it()
     expect .error.code '"forbidden"'
     stop_server
 }
+
+test_a_timeout_says_whose_it_is()
+{
+    # shellcheck source=tests/e2e/test_runs.sh
+    . "$here/test_runs.sh" # start_receiver
+    start_receiver
+    kill -STOP "$RECEIVER_PID" # it takes calls and never answers
+    trap 'kill -CONT $RECEIVER_PID; kill $RECEIVER_PID' EXIT
+    start_server --outgoing-allow "${CALL#http://}"
+    local call="{\"task_key\":\"call\",\"type\":\"http_request\",\"http_request\":{\"url\":\"$CALL/\"}}"
+    local each="\"task_key\":\"each\",\"type\":\"for_each\",\"for_each\":{\"inputs\":[1],\"task\":$call}"
+    make_job "{\"name\":\"run\",\"tasks\":[$call],\"timeout_seconds\":1}"
+    start
+    ended TIMEDOUT
+    expect .error.message "\"task 'call': the run took longer than 1 seconds\""
+    make_job "{\"name\":\"task\",\"tasks\":[${call/%\}/,\"timeout_seconds\":1\}}]}"
+    start
+    ended FAILED
+    expect .error.message "\"task 'call': took longer than 1 seconds\""
+    make_job "{\"name\":\"each\",\"tasks\":[{$each,\"timeout_seconds\":1}]}"
+    start
+    wait_for run_is .state TERMINATED || fail "the run does not end"
+    expect '[.tasks[] | select(.iteration == 0)][0].error.message' '"the for_each took longer than 1 seconds"'
+    stop_server
+}
