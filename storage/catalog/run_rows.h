@@ -17,6 +17,7 @@ struct run_row {
     int64_t version;
     enum run_state state;
     bool repair_asked;
+    bool succeeded; /* SUCCESS, without failures */
 };
 
 /* Errors: ERR_NOT_FOUND. */

@@ -73,7 +73,8 @@ const char *attempt_state_name(enum attempt_state state)
 
 /* ---- one run ---- */
 
-static const char sql_row[] = "SELECT job_id, version, state, repair FROM runs WHERE run_id = ?";
+static const char sql_row[] =
+    "SELECT job_id, version, state, repair, result FROM runs WHERE run_id = ?";
 
 enum err_code no_such_run(int64_t run_id, struct err *err)
 {
@@ -96,6 +97,7 @@ enum err_code run_row_get(struct store *store, int64_t run_id, struct run_row *r
         .version = query_integer(&query, 1),
         .state = (enum run_state)query_integer(&query, 2),
         .repair_asked = query_integer(&query, 3) != 0,
+        .succeeded = query_integer(&query, 4) == RESULT_SUCCESS,
     };
     return ERR_OK;
 }
@@ -375,6 +377,11 @@ static enum err_code write_repair(struct transaction *transaction, void *arg, st
     if (row.state != RUN_TERMINATED) {
         return err_set(err, ERR_CONFLICT,
                        "run %" PRId64 " has not ended: wait for it or cancel it first",
+                       write->run_id);
+    }
+    if (row.succeeded) { /* it would only tell its webhooks once more */
+        return err_set(err, ERR_CONFLICT,
+                       "run %" PRId64 " succeeded: there is nothing to repair; start a new run",
                        write->run_id);
     }
     if (row.job_id != 0 && job_row_get(store, row.job_id, &job, err) != ERR_OK) {

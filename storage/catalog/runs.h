@@ -225,7 +225,8 @@ enum err_code run_request_cancel(struct catalog *catalog, int64_t run_id, const 
  *
  *   tasks  JSON array of task keys; NULL = everything that failed
  *
- * Errors:  ERR_NOT_FOUND; ERR_CONFLICT it is not terminated; ERR_BUSY as run_create; ERR_TOO_LARGE.
+ * Errors:  ERR_NOT_FOUND; ERR_CONFLICT it is not terminated, or succeeded; ERR_BUSY as run_create;
+ *          ERR_TOO_LARGE.
  */
 enum err_code run_request_repair(struct catalog *catalog, int64_t run_id, const char *tasks,
                                  struct err *err) MUST_USE;

@@ -543,9 +543,15 @@ Test(runs, repair_opens_an_ended_run_again)
     cr_assert_eq(end_task(run_id, 2, incarnation(), RESULT_SUCCESS, &err), ERR_OK);
     end_run(run_id, RESULT_SUCCESS);
     cr_expect_eq(read_run(run_id).finish, 2, "a repaired run ends anew");
-    cr_assert_eq(job_delete(fixture.catalog, job_id, 0, false, &fixture.principal, &err), ERR_OK);
     cr_expect_eq(run_request_repair(fixture.catalog, run_id, NULL, &err), ERR_CONFLICT,
+                 "nothing of it failed");
+    cr_expect(strstr(err.msg, "nothing to repair") != NULL, "%s", err.msg);
+    int64_t failed = make_run(job_id, NULL);
+    end_run(failed, RESULT_FAILED);
+    cr_assert_eq(job_delete(fixture.catalog, job_id, 0, false, &fixture.principal, &err), ERR_OK);
+    cr_expect_eq(run_request_repair(fixture.catalog, failed, NULL, &err), ERR_CONFLICT,
                  "a run of a deleted job");
+    cr_expect(strstr(err.msg, "was deleted") != NULL, "%s", err.msg);
 }
 
 Test(runs, the_first_pin_counts)
