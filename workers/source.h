@@ -39,8 +39,11 @@ struct source_reader {
     const struct schema *schema; /* of it */
     enum frame_operation operation;
     int64_t piece_records; /* the most of one piece, as the task says */
+    int64_t run_id;        /* that reads */
     /* To be asked often: may the reading go on? ERR_CANCELLED if not. */
     enum err_code (*check_time)(void *arg, struct err *err);
+    /* Let so much time pass, or until the reading may not go on: ERR_CANCELLED. */
+    enum err_code (*wait)(void *arg, int64_t us, struct err *err);
     void *arg;
     const _Atomic bool *cancelled; /* the flag behind it; NULL = none */
 };

@@ -3,6 +3,7 @@
  */
 #include "workers/task_ingest.h"
 
+#include "storage/base/clock.h"
 #include "storage/base/mem.h"
 #include "storage/base/roots.h"
 #include "storage/base/text.h"
@@ -11,7 +12,9 @@
 #include "storage/snapshot/tables.h"
 #include "workers/ingest.h"
 #include "workers/source_checkpoint.h"
+#include "workers/progress_board.h"
 #include "workers/source_file.h"
+#include "workers/source_http.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -28,6 +31,30 @@ enum {
 static enum err_code check_time(void *arg, struct err *err)
 {
     return task_check_time(arg, err);
+}
+
+/* Wakes are for the table's batches; what counts here is the time, and that the task may go on. */
+static enum err_code wait_time(void *arg, int64_t us, struct err *err)
+{
+    struct task_attempt *attempt = arg;
+    const struct id nothing = {.text = ""};
+    int64_t until_us = clock_monotonic_us() + us;
+    int64_t seen = 1; /* what the board says of an id that nobody notes */
+    for (;;) {
+        TRY(task_check_time(attempt, err));
+        int64_t left_ms = task_milliseconds_left(attempt);
+        int64_t now_us = clock_monotonic_us();
+        if (now_us >= until_us) {
+            return ERR_OK;
+        }
+        int64_t end_us = left_ms < INT64_MAX / 1000 && now_us + left_ms * 1000 < until_us
+                             ? now_us + left_ms * 1000
+                             : until_us;
+        if (progress_board_wait(attempt->services->progress, &nothing, &seen,
+                                task_cancel_flag(attempt), end_us, err) != ERR_OK) {
+            err_clear(err); /* the time has passed, or task_check_time says why not */
+        }
+    }
 }
 
 static void name_steps(struct ingest *ingest)
@@ -88,7 +115,9 @@ static enum err_code open_ingest(struct ingest *ingest, struct err *err)
         .schema = ingest->schema,
         .operation = operation_of(attempt->body, ingest->schema),
         .piece_records = piece_records,
+        .run_id = attempt->run_id,
         .check_time = check_time,
+        .wait = wait_time,
         .arg = attempt,
         .cancelled = task_cancel_flag(attempt),
     };
@@ -263,12 +292,37 @@ static enum err_code ingest_files(struct ingest *ingest, const struct json *sour
     return ERR_OK;
 }
 
+/* ---- services ---- */
+
+static enum err_code open_secrets(void *arg, const char *text, struct buffer *text_out,
+                                  struct err *err)
+{
+    return task_open_secrets(arg, text, text_out, err);
+}
+
+static enum err_code ingest_pages(struct ingest *ingest, const struct json *given, struct err *err)
+{
+    CLEANUP(source_close) struct source *source = NULL;
+    const struct source_http_options options = {
+        .given = given,
+        .remote = ingest->attempt->services->remote,
+        .open_secrets = open_secrets,
+        .open_arg = ingest->attempt,
+    };
+    bool was_done = false; /* by an earlier attempt */
+    TRY(source_http_open(&options, &ingest->reader, &source, err));
+    return ingest_source(ingest, source, &was_done, err);
+}
+
 static enum err_code ingest_all(struct ingest *ingest, struct err *err)
 {
     const struct json *source = json_get(ingest->attempt->body, "source");
     const char *type = json_text(json_get(source, "type"));
     if (type != NULL && strcmp(type, "file") == 0) {
         return ingest_files(ingest, source, err);
+    }
+    if (type != NULL && strcmp(type, "http") == 0) {
+        return ingest_pages(ingest, source, err);
     }
     return err_set(err, ERR_UNSUPPORTED, "/source/type: sources of the type '%s' cannot be read",
                    type != NULL ? type : "");

@@ -23,6 +23,13 @@ static enum err_code check_time(void *arg, struct err *err)
     return ERR_OK;
 }
 
+static enum err_code wait(void *arg, int64_t us, struct err *err)
+{
+    struct source_kit *kit = arg;
+    kit->waited_us += us;
+    return check_time(arg, err);
+}
+
 static struct schema *parse_schema(const char *definition)
 {
     CLEANUP(mem_cleanup) char *text = mem_copy_text(definition);
@@ -48,7 +55,9 @@ void source_kit_init(struct source_kit *kit, const char *definition)
         .schema = kit->schema,
         .operation = FRAME_UPSERT,
         .piece_records = 100000,
+        .run_id = 1,
         .check_time = check_time,
+        .wait = wait,
         .arg = kit,
     };
 }

@@ -17,6 +17,7 @@ struct source_kit {
     struct schema *schema;
     struct source_reader reader;
     int64_t checks_count; /* of reader.check_time */
+    int64_t waited_us;    /* in reader.wait, which returns at once */
     int64_t checks_until; /* it says ERR_CANCELLED from this one on; 0 = never */
 };
 
@@ -33,7 +34,7 @@ struct source_reading {
     struct buffer rows;     /* accepted rows with their numbers, as JSON */
     struct buffer rejected; /* record errors */
     int64_t pieces_count, records_count;
-    char last_checkpoint[256]; /* of the last piece */
+    char last_checkpoint[SOURCE_CHECKPOINT_BYTES_MAX]; /* of the last piece */
 };
 void source_reading_init(struct source_reading *reading);
 void source_reading_deinit(struct source_reading *reading);
