@@ -1,0 +1,118 @@
+# Ingest tasks: files below a source root and services page by page, into tables, once.
+# shellcheck shell=bash
+
+# shellcheck source=tests/e2e/test_tasks.sh
+. "$here/test_tasks.sh" # its verbs
+
+# ingest_file TABLE PATH [MEMBERS]: run to its end
+ingest_file()
+{
+    task ingest "{\"table\":\"$1\",\"source\":{\"type\":\"file\",\"path\":\"$2\"}${3:+,$3}}"
+}
+
+test_files_enter_once_whatever_their_form()
+{
+    mkdir "$WORK/drop"
+    start_server --source-roots "$WORK/drop"
+    create members "$PLAIN"
+    seq 1 3000 | awk '{ printf "{\"id\":\"m%05d\",\"zip\":\"02139\",\"age\":%d}\n", $1, $1 % 130 }' >"$WORK/drop/a.ndjson"
+    { echo id,zip,age && seq 3001 5000 | awk '{ printf "m%05d,02139,%d\n", $1, $1 % 130 }'; } | gzip >"$WORK/drop/b"
+    seq 5001 6000 | awk '{ printf "{\"id\":\"m%05d\",\"zip\":null,\"age\":1}\n", $1 }' | jq -s . >"$WORK/drop/c.txt"
+    ingest_file members '*' '"piece_records":700'
+    expect .result '"SUCCESS"'
+    value '[.received,.accepted,.rejected,.files,.files_skipped]' '[6000,6000,0,3,0]'
+    rows_are members 6000
+    value .version "$(api GET /v1/tables/members && jq .version "$BODY")"
+    ingest_file members '*' '"piece_records":700' # the same again brings nothing
+    expect .result '"SUCCESS"'
+    value '[.received,.files,.files_skipped]' '[0,3,3]'
+    rows_are members 6000
+    echo '{"id":"m00001","zip":"99999","age":2}' >"$WORK/drop/d" # one more
+    ingest_file members '*'
+    value '[.received,.files_skipped]' '[1,3]'
+    send POST /v1/tables/members/lookup '{"keys":[{"id":"m00001"}]}'
+    expect '.rows[0].row.zip' '"99999"'
+    stop_server
+}
+
+test_bad_records_are_kept_and_too_many_fail()
+{
+    mkdir "$WORK/drop"
+    start_server --source-roots "$WORK/drop"
+    create members "$PLAIN"
+    { seq 1 500 | sed 's/.*/{"id":"m&","zip":"02139","age":1}/' && echo '{"id":"bad","age":"old"}' && echo '{"id"'; } >"$WORK/drop/a"
+    ingest_file members a
+    expect .result '"SUCCESS"'
+    value '[.received,.accepted,.rejected]' '[502,500,2]'
+    ingest_file members ../a
+    expect .result '"FAILED"'
+    expect '.tasks[0].attempts[0].error.code' '"forbidden"'
+    ln -s /etc/passwd "$WORK/drop/link"
+    ingest_file members link
+    expect .result '"FAILED"'
+    ingest_file members nowhere
+    expect .result '"FAILED"'
+    expect '.tasks[0].attempts[0].error.code' '"not_found"'
+    rows_are members 500
+    stop_server
+}
+
+test_a_killed_ingest_goes_on_where_it_was()
+{
+    [ -n "${SLUICE_TEST_DATA:-}" ] || skip "set SLUICE_TEST_DATA to the folder of real records"
+    mkdir "$WORK/drop"
+    cp "$SLUICE_TEST_DATA/health/synthea/patients_22948.csv.gz" "$WORK/drop/patients.csv.gz"
+    start_server --source-roots "$WORK/drop"
+    zcat "$WORK/drop/patients.csv.gz" | sed -n '1,2001p' >"$WORK/sample.csv"
+    api POST /v1/infer -H 'Content-Type: text/csv' --data-binary "@$WORK/sample.csv"
+    create patients "$(jq -c .definition "$BODY")"
+    create log "$(jq -c '.definition|del(.key)|.merge="append"' "$BODY")"
+    make_job '{"name":"load","tasks":[
+        {"task_key":"a","type":"ingest","ingest":{"table":"patients","source":{"type":"file","path":"*.gz"},"piece_records":500}},
+        {"task_key":"b","type":"ingest","ingest":{"table":"log","source":{"type":"file","path":"*.gz"},"piece_records":500}}]}'
+    start
+    local i
+    for i in 1 2 3 4 5; do
+        read -r -t "0.$((i * 7 % 10))" <>"$WORK/never" || true
+        kill_server
+        start_server --source-roots "$WORK/drop"
+    done
+    ended SUCCESS
+    rows_are patients 22948
+    rows_are log 22948
+    jq -e '.tasks|length == 2' <(api GET "/v1/runs/$RUN" && cat "$BODY") >/dev/null || fail "other tasks"
+    stop_server
+}
+
+# serve SCRIPT: the lying server, its address in $SERVICE
+serve()
+{
+    printf '%s\n' "$1" >"$WORK/script"
+    "$TOOLS/lying_server" "$WORK/script" "$WORK/port" "$WORK/requests" &
+    SERVICE_PID=$!
+    trap 'kill -KILL $SERVICE_PID $SERVER_PID 2>/dev/null || true' EXIT
+    mkfifo "$WORK/never" 2>/dev/null || true
+    wait_for test -s "$WORK/port" || fail "the service did not come up"
+    SERVICE=127.0.0.1:$(cat "$WORK/port")
+}
+
+test_a_service_is_read_page_by_page()
+{
+    local page
+    for page in 1 2 3; do
+        seq $((page * 100)) $((page * 100 + 99)) | jq -c '{id:"m\(.)",zip:"02139",age:1}' |
+            jq -s --arg next "$page" '{items:.,next:(if $next == "3" then null else $next end)}' >"$WORK/page$page"
+    done
+    serve "/members 200 file=$WORK/page1 type=application/json etag=\"v1\"
+/members?cursor=1 200 file=$WORK/page2 type=application/json
+/members?cursor=2 503
+/members?cursor=2 200 file=$WORK/page3 type=application/json"
+    start_server --outgoing-allow "$SERVICE"
+    create members "$PLAIN"
+    task ingest "{\"table\":\"members\",\"source\":{\"type\":\"http\",\"url\":\"http://$SERVICE/members\",\"records\":\"/items\",
+        \"paging\":{\"type\":\"cursor\",\"cursor\":\"/next\"}}}"
+    expect .result '"SUCCESS"'
+    value '[.received,.accepted,.pieces]' '[300,300,3]'
+    rows_are members 300
+    stop_server
+}
