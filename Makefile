@@ -123,7 +123,8 @@ $(GENERATED)/routes.c $(GENERATED)/operations.h $(GENERATED)/contract.c &: opena
 $(GENERATED)/%.o: $(GENERATED)/%.c
 	$(CC) $(CFLAGS) -c $< -o $@
 
-$(call obj,handlers) $(call obj,server): | $(GENERATED)/operations.h
+$(call obj,handlers) $(call obj,server) $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/unit/handlers/*.c tests/unit/server/*.c tests/stress/server/*.c)): \
+    | $(GENERATED)/operations.h
 $(GENERATED)/routes.o: $(GENERATED)/operations.h
 $(call lib,server): $(GENERATED)/routes.o
 $(call lib,handlers): $(GENERATED)/contract.o

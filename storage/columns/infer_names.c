@@ -12,6 +12,7 @@
 #include <assert.h>
 #include <ctype.h>
 #include <stdio.h>
+#include <string.h>
 #include <strings.h>
 
 enum { WORDS_MAX = 16, WORD_BYTES = 24 };
@@ -103,8 +104,10 @@ bool infer_name_hints(const char *name, enum infer_hint hint)
     size_t count = split(name, words);
     for (size_t i = 0; i < count; i++) {
         char two[2 * WORD_BYTES];
-        (void)snprintf(two, sizeof two, "%s%s", words[i],
-                       i + 1 < count ? words[i + 1] : ""); /* fits */
+        size_t size = strlen(words[i]);
+        memcpy(two, words[i], size);
+        memcpy(two + size, i + 1 < count ? words[i + 1] : "",
+               i + 1 < count ? strlen(words[i + 1]) + 1 : 1);
         if (is_listed(lists[hint], words[i]) || is_listed(lists[hint], two)) {
             return true;
         }
