@@ -382,7 +382,9 @@ Test(access, bootstraps_once)
     cr_expect_eq(calls, 0, "there is an administrator");
 }
 
-Test(access, bootstraps_only_what_was_kept, .init = fixture_set_up_folder)
+TestSuite(bootstrap, .init = fixture_set_up_folder, .fini = fixture_tear_down);
+
+Test(bootstrap, opens_only_what_was_kept)
 {
     struct err err = {0};
     int calls = 0;
