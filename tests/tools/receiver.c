@@ -104,7 +104,7 @@ static void send_answer(const char *folder, int connection)
 static bool read_more(int connection, struct buffer *bytes, size_t wanted)
 {
     char chunk[16 << 10];
-    while (wanted == 0 ? memmem(bytes->data, bytes->size, "\r\n\r\n", 4) == NULL
+    while (wanted == 0 ? bytes->size == 0 || memmem(bytes->data, bytes->size, "\r\n\r\n", 4) == NULL
                        : bytes->size < wanted) {
         ssize_t size = recv(connection, chunk, sizeof chunk, 0);
         if (size <= 0 || (wanted == 0 && bytes->size > HEAD_BYTES_MAX)) {
