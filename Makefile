@@ -239,6 +239,12 @@ lint: packages-lint
 	@$(MAKE) --no-print-directory $(GENERATED)/operations.h
 	@tests/lint/lint.sh $(OUT)
 
+#: make lint-quick     lint without the analysers that take minutes (clang-tidy, gcc -fanalyzer)
+.PHONY: lint-quick
+lint-quick: packages-lint
+	@$(MAKE) --no-print-directory $(GENERATED)/operations.h
+	@LINT_ONLY='rules format shell clang cppcheck' tests/lint/lint.sh $(OUT)
+
 #: make crash          kill and restart under load, CRASH_CYCLES (default 50); JOB_KILLS (100) of a job; planted faults
 .PHONY: crash
 CRASH_CYCLES ?= 50

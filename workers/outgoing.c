@@ -6,6 +6,7 @@
 #include "storage/base/mem.h"
 #include "storage/base/secret.h"
 
+#include <assert.h>
 #include <string.h>
 #include <strings.h>
 
@@ -126,6 +127,7 @@ static enum err_code take_part(struct parts *parts, const struct json *auth, con
     if (open_text(value, open, arg, &parts->texts[parts->count], err) != ERR_OK) {
         return err_wrap(err, "/auth/%s", name);
     }
+    assert(parts->texts[parts->count] != NULL);
     *part_out = span_of_text(parts->texts[parts->count++]);
     return ERR_OK;
 }

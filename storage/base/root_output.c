@@ -162,6 +162,7 @@ enum err_code root_output_open(const struct roots *roots, const char *path,
     TRY(roots_resolve(roots, path, &place, err));
     output->path = file_join(place.root, place.relative);
     TRY(open_folder(&place, path, &output->folder_fd, &name, err));
+    assert(name != NULL);
     size_t size = strlen(name);
     if (size == 0 || size > ROOT_OUTPUT_NAME_MAX || path[strlen(path) - 1] == '/') {
         return err_set(err, ERR_INVALID, "%s: give a file name of 1 to %d bytes at its end", path,

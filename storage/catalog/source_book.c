@@ -51,7 +51,8 @@ static void rebuild(struct source_book *book, size_t capacity, int64_t piece)
 struct source_entry source_book_get(const struct source_book *book,
                                     const uint8_t source[SOURCE_ID_BYTES])
 {
-    return book->capacity == 0 ? (struct source_entry){0} : book->entries[place_of(book, source)];
+    static const struct source_entry none;
+    return book->capacity == 0 ? none : book->entries[place_of(book, source)];
 }
 
 /* Close the gap at `place`: entries behind it that were pushed on move up. */

@@ -157,6 +157,7 @@ static holds_fn *range_of(enum column_type type)
 static inline __attribute__((always_inline)) void judge_values(const struct judge *judge,
                                                                holds_fn *holds)
 {
+    assert(judge->rule != NULL); /* of every expectation that looks at values */
     const struct frame *frame = judge->frame;
     const struct column *column = &frame->columns[judge->columns[0]];
     bool operations = frame->operations != NULL;
@@ -175,6 +176,7 @@ static inline __attribute__((always_inline)) void judge_values(const struct judg
 
 static void judge_range(const struct judge *judge)
 {
+    assert(judge->rule != NULL);
     holds_fn *holds = range_of(judge->rule->type);
     if (holds == i32_holds) {
         judge_values(judge, i32_holds);

@@ -371,7 +371,7 @@ static enum err_code ask_chunk(struct check_work *work, void *arg, size_t file,
 {
     const struct reference *reference = arg;
     CLEANUP(frame_free) struct frame *keys = frame_new(reference->snapshot->schema);
-    int64_t places[LOOKUP_KEYS_MAX];
+    int64_t places[LOOKUP_KEYS_MAX] = {0};
     for (int64_t row = 0; row < frame->rows_count;) {
         frame_reset(keys);
         row = gather_keys(reference, frame, row, keys, places);
