@@ -399,7 +399,9 @@ static void run_round(int64_t round)
                                              .refresh_interval_us = 20000,
                                              .source_roots = "",
                                              .export_roots = "",
-                                             .outgoing_allow = ""};
+                                             .outgoing_allow = "",
+                                             .task_threads = 2,
+                                             .task_pools = ""};
     struct instance *instance = NULL;
     struct http *http = NULL;
     must(instance_open(&options, &instance, &err), "open the instance", &err);
