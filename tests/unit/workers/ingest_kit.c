@@ -358,6 +358,15 @@ int64_t ingest_kit_start(const char *body)
     return run_id;
 }
 
+bool ingest_kit_has_run(int64_t run_id)
+{
+    struct job_run run;
+    struct err err = {0};
+    enum err_code code = run_get(own.catalog, run_id, &own.arena, &run, &err);
+    cr_assert(code == ERR_OK || code == ERR_NOT_FOUND, "%s", err.msg);
+    return code == ERR_OK;
+}
+
 static struct job_run run_of(int64_t run_id)
 {
     struct job_run run;

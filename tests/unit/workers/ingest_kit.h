@@ -11,6 +11,7 @@
 #include "storage/catalog/sources.h"
 #include "storage/intake/intake.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct remote;
@@ -42,6 +43,7 @@ void ingest_kit_put(const char *name, struct span bytes);
 
 /* Start a one-off run of one ingest task with this body; its id. */
 int64_t ingest_kit_start(const char *body);
+bool ingest_kit_has_run(int64_t run_id);
 /* Until it is terminated (60 s): its result. */
 enum run_result ingest_kit_wait(int64_t run_id);
 enum run_result ingest_kit_run(const char *body);

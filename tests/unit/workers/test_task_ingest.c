@@ -294,14 +294,7 @@ static void ingest_until_killed(const char *faults)
 #else
     (void)faults;
 #endif
-    static const char started[] = "started";
-    CLEANUP(mem_cleanup) char *mark = file_join(ingest_kit.folder, started);
-    int64_t run_id = 1;
-    if (!file_exists(mark)) {
-        struct err err = {0};
-        run_id = ingest_kit_start(kill_body);
-        cr_assert_eq(file_write_derived(mark, span_of_text("x"), &err), ERR_OK);
-    }
+    const int64_t run_id = ingest_kit_has_run(1) ? 1 : ingest_kit_start(kill_body);
     _exit(ingest_kit_wait(run_id) == RESULT_SUCCESS ? 0 : 1);
 }
 
