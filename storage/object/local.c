@@ -1,6 +1,6 @@
 /*
  * The local folder as an object store. Durable verbs are base/file.h's; this
- * file maps names to paths, makes folders when they are missed, and lists.
+ * file maps names to paths, makes folders when they are missed.
  */
 #include "storage/object/object.h"
 
@@ -9,7 +9,6 @@
 #include "storage/object/store.h"
 
 #include <assert.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -309,154 +308,25 @@ static enum err_code local_open(struct object_store *store, const char *name,
 
 /* ---- listing ---- */
 
-/* Folders still to be read; names from the store's root, "" is the root itself. */
-struct pending {
-    char **folders;
-    size_t count;
-    size_t capacity;
-};
-
-struct listing {
-    struct local_store *store;
-    const struct object_list_options *options;
-    struct object_list list;
-    size_t capacity;
-    struct pending pending;
-};
-
-static void listing_deinit(struct listing *listing)
+static enum err_code open_folder(void *arg, const char *name, int *fd_out, struct err *err)
 {
-    object_list_free(&listing->list);
-    for (size_t i = 0; i < listing->pending.count; i++) {
-        mem_free(listing->pending.folders[i]);
-    }
-    mem_free(listing->pending.folders);
-}
-
-static void push_folder(struct pending *pending, char *folder)
-{
-    if (pending->count == pending->capacity) {
-        pending->capacity = pending->capacity == 0 ? 16 : pending->capacity * 2;
-        pending->folders = mem_resize(pending->folders, pending->capacity, sizeof(char *));
-    }
-    pending->folders[pending->count++] = folder;
-}
-
-static size_t depth_of(const char *name)
-{
-    size_t depth = 1;
-    for (const char *at = strchr(name, '/'); at != NULL; at = strchr(at + 1, '/')) {
-        depth++;
-    }
-    return depth;
-}
-
-/* 'd' folder, 'f' file, '-' neither. A link to a folder is not followed: it could be a loop. */
-static char kind_of(int folder_fd, const struct dirent *entry)
-{
-    if (entry->d_type == DT_REG) {
-        return 'f';
-    }
-    if (entry->d_type == DT_DIR) {
-        return 'd';
-    }
-    struct stat status;
-    if (entry->d_type == DT_LNK) {
-        return fstatat(folder_fd, entry->d_name, &status, 0) == 0 && S_ISREG(status.st_mode) ? 'f'
-                                                                                             : '-';
-    }
-    if (fstatat(folder_fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) {
-        return '-';
-    }
-    return S_ISDIR(status.st_mode) ? 'd' : S_ISREG(status.st_mode) ? 'f' : '-';
-}
-
-static enum err_code add_file(struct listing *listing, int folder_fd, const char *base, char *name,
-                              struct err *err)
-{
-    const struct object_list_options *options = listing->options;
-    int64_t size = -1;
-    int64_t modified_ms = -1;
-    if (options->details) {
-        struct stat status;
-        if (fstatat(folder_fd, base, &status, 0) != 0) {
-            mem_free(name); /* removed since it was listed */
-            return ERR_OK;
-        }
-        size = status.st_size;
-        modified_ms =
-            (int64_t)status.st_mtim.tv_sec * 1000 + (int64_t)status.st_mtim.tv_nsec / 1000000;
-    }
-    return object_list_add(&listing->list, &listing->capacity, name, size, modified_ms, err);
-}
-
-static enum err_code add_entry(struct listing *listing, const char *folder, int folder_fd,
-                               const struct dirent *entry, struct err *err)
-{
-    if (entry->d_name[0] == '.') {
-        return ERR_OK; /* temporary files, Hadoop's side files, and the folder's own two */
-    }
-    char *name =
-        folder[0] != '\0' ? file_join(folder, entry->d_name) : mem_copy_text(entry->d_name);
-    const char *start_after = listing->options->start_after;
-    char kind = kind_of(folder_fd, entry);
-    if (kind == 'd' && listing->options->recursive) {
-        if (depth_of(name) > OBJECT_DEPTH_MAX) {
-            mem_free(name);
-            return err_set(err, ERR_TOO_LARGE, "folders are nested deeper than %d",
-                           OBJECT_DEPTH_MAX);
-        }
-        push_folder(&listing->pending, name);
-        return ERR_OK;
-    }
-    if (kind != 'f' || (start_after != NULL && strcmp(name, start_after) <= 0)) {
-        mem_free(name);
-        return ERR_OK;
-    }
-    return add_file(listing, folder_fd, entry->d_name, name, err);
-}
-
-static void close_folder(DIR **folder)
-{
-    if (*folder != NULL) {
-        (void)closedir(*folder); /* only read from */
-    }
-}
-
-static enum err_code list_folder(struct listing *listing, const char *folder, struct err *err)
-{
+    const char *root = local_root(arg);
     CLEANUP(mem_cleanup)
-    char *path = folder[0] != '\0' ? file_join(listing->store->root, folder)
-                                   : mem_copy_text(listing->store->root);
-    CLEANUP(close_folder) DIR *stream = opendir(path);
-    if (stream == NULL) {
-        return errno == ENOENT ? ERR_OK : err_set_errno(err, errno, "list '%s'", path);
+    char *path = name[0] != '\0' ? file_join(root, name) : mem_copy_text(root);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return err_set_errno(err, errno, "list '%s'", path);
     }
-    for (;;) {
-        errno = 0;
-        const struct dirent *entry = readdir(stream);
-        if (entry == NULL) {
-            return errno == 0 ? ERR_OK : err_set_errno(err, errno, "list '%s'", path);
-        }
-        TRY(add_entry(listing, folder, dirfd(stream), entry, err));
-    }
+    *fd_out = fd;
+    return ERR_OK;
 }
 
 static enum err_code local_list(struct object_store *store,
                                 const struct object_list_options *options,
                                 struct object_list *list_out, struct err *err)
 {
-    CLEANUP(listing_deinit)
-    struct listing listing = {.store = local_of(store), .options = options};
-    push_folder(&listing.pending, mem_copy_text(options->folder != NULL ? options->folder : ""));
-    while (listing.pending.count > 0) {
-        CLEANUP(mem_cleanup) char *folder = listing.pending.folders[--listing.pending.count];
-        TRY(list_folder(&listing, folder, err));
-    }
-    object_list_sort(&listing.list);
-    *list_out = listing.list;
-    listing.list = (struct object_list){0};
-    return ERR_OK;
+    const struct object_folders folders = {.open = open_folder, .arg = store, .follow_links = true};
+    return object_list_folders(&folders, options, list_out, err);
 }
 
 static const struct object_store_ops local_ops = {

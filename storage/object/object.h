@@ -1,6 +1,6 @@
 /*
  * Object stores: named, immutable byte strings. What the Delta log and the data
- * files of a table live in: a local folder, memory (tests), or another store
+ * files of a table live in: a local folder, one below a root, memory (tests), or another store
  * made to fail at the n-th call (tests).
  *
  * Names are relative, parts joined by '/', without empty, "." or ".." parts;
@@ -32,6 +32,8 @@ enum {
     OBJECT_DEPTH_MAX = 32,     /* folders below the root that a listing walks */
 };
 
+struct roots; /* storage/base/roots.h */
+
 struct object_store;  /* heap handle; object_store_close */
 struct object_stream; /* an object being written piece by piece */
 struct object;        /* an object open for reading */
@@ -44,6 +46,18 @@ struct object;        /* an object open for reading */
  */
 enum err_code object_store_open_local(const char *root, struct object_store **store_out,
                                       struct err *err) MUST_USE;
+
+/*
+ * A folder below one of the roots, for reading what strangers put there: names, links
+ * and whatever else stands in it lead nowhere outside (storage/base/roots.h). Writing
+ * is ERR_FORBIDDEN, links are not found in listings.
+ *
+ *   path  as roots_open_folder
+ *
+ * Errors:  as roots_open_folder.
+ */
+enum err_code object_store_open_rooted(const struct roots *roots, const char *path,
+                                       struct object_store **store_out, struct err *err) MUST_USE;
 
 /* An empty store in memory. Everything in it is "durable" as long as it is open. */
 struct object_store *object_store_new_memory(void);

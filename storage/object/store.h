@@ -85,3 +85,15 @@ enum err_code object_name_check(const char *name, struct err *err) MUST_USE;
 enum err_code object_list_add(struct object_list *list, size_t *capacity, char *name, int64_t size,
                               int64_t modified_ms, struct err *err) MUST_USE;
 void object_list_sort(struct object_list *list);
+
+/* A store whose objects are files in folders. */
+struct object_folders {
+    /* For readdir; `name` is from the store's root, "" is that. Errors: ERR_NOT_FOUND; ERR_IO. */
+    enum err_code (*open)(void *arg, const char *name, int *fd_out, struct err *err);
+    void *arg;
+    bool follow_links; /* to files; else links are passed over */
+};
+/* As the store's `list`. */
+enum err_code object_list_folders(const struct object_folders *folders,
+                                  const struct object_list_options *options,
+                                  struct object_list *list_out, struct err *err) MUST_USE;

@@ -5,11 +5,14 @@
 
 #include "storage/base/file.h"
 #include "storage/base/mem.h"
+#include "storage/base/roots.h"
 #include "tests/support/temp_dir.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static const char text[] = "abcdefghij";
 
@@ -357,4 +360,134 @@ Test(object, tells_every_fault_of_a_group)
             object_store_close(&inner);
         }
     }
+}
+
+/* ---- below a root ---- */
+
+struct rooted {
+    struct temp_dir dir;
+    struct roots *roots;
+    struct object_store *store;
+};
+
+static void put_file(const struct temp_dir *dir, const char *name, const char *bytes)
+{
+    struct err err = {0};
+    CLEANUP(mem_cleanup) char *path = temp_dir_join(dir, name);
+    CLEANUP(mem_cleanup) char *folder = mem_copy_text(path);
+    *strrchr(folder, '/') = '\0';
+    cr_assert_eq(file_make_directory(folder, &err), ERR_OK, "%s", err.msg);
+    cr_assert_eq(file_write_derived(path, span_of_text(bytes), &err), ERR_OK, "%s", err.msg);
+}
+
+/* drop/table with two objects, links out of it, and a secret beside the root. */
+static struct rooted open_rooted(void)
+{
+    struct err err = {0};
+    struct rooted rooted = {.dir = temp_dir_make()};
+    put_file(&rooted.dir, "secret/key", "secret");
+    put_file(&rooted.dir, "drop/table/a", text);
+    put_file(&rooted.dir, "drop/table/folder/b", "b");
+    put_file(&rooted.dir, "drop/beside", "beside");
+    CLEANUP(mem_cleanup) char *drop = temp_dir_join(&rooted.dir, "drop");
+    CLEANUP(mem_cleanup) char *out = temp_dir_join(&rooted.dir, "drop/table/out");
+    CLEANUP(mem_cleanup) char *key = temp_dir_join(&rooted.dir, "drop/table/key");
+    CLEANUP(mem_cleanup) char *inside = temp_dir_join(&rooted.dir, "drop/table/inside");
+    CLEANUP(mem_cleanup) char *pipe = temp_dir_join(&rooted.dir, "drop/table/pipe");
+    cr_assert_eq(symlink("../../secret", out), 0);
+    cr_assert_eq(symlink("../../secret/key", key), 0);
+    cr_assert_eq(symlink("a", inside), 0);
+    cr_assert_eq(mkfifo(pipe, 0600), 0);
+    cr_assert_eq(roots_open(drop, "source-roots", &rooted.roots, &err), ERR_OK, "%s", err.msg);
+    cr_assert_eq(object_store_open_rooted(rooted.roots, "table", &rooted.store, &err), ERR_OK, "%s",
+                 err.msg);
+    return rooted;
+}
+
+static void close_rooted(struct rooted *rooted)
+{
+    object_store_close(&rooted->store);
+    roots_close(&rooted->roots);
+    temp_dir_remove(&rooted->dir);
+}
+
+Test(object, a_folder_below_a_root_is_read)
+{
+    CLEANUP(close_rooted) struct rooted rooted = open_rooted();
+    CLEANUP(object_list_free) struct object_list list = {0};
+    CLEANUP(object_close) struct object *object = NULL;
+    struct err err = {0};
+    char bytes[3];
+    int64_t size = 0;
+    int64_t modified_ms = 0;
+    expect_contents(rooted.store, "a", text);
+    expect_contents(rooted.store, "folder/b", "b");
+    cr_expect_eq(object_stat(rooted.store, "a", &size, &modified_ms, &err), ERR_OK);
+    cr_expect_eq(size, 10);
+    cr_expect(modified_ms > 0);
+    cr_assert_eq(object_open(rooted.store, "a", &object, &err), ERR_OK, "%s", err.msg);
+    cr_expect_eq(object_read_at(object, 2, bytes, 3, &err), ERR_OK);
+    cr_expect_eq(memcmp(bytes, "cde", 3), 0);
+    cr_expect_eq(object_read_at(object, 8, bytes, 3, &err), ERR_CORRUPT);
+    err_clear(&err);
+    const struct object_list_options options = {.recursive = true, .details = true};
+    cr_assert_eq(object_list(rooted.store, &options, &list, &err), ERR_OK, "%s", err.msg);
+    cr_assert_eq(list.count, 2, "links and pipes are no objects");
+    cr_expect_str_eq(list.items[0].name, "a");
+    cr_expect_eq(list.items[0].size, 10);
+    cr_expect_str_eq(list.items[1].name, "folder/b");
+    const struct object_list_options none = {.folder = "nowhere"};
+    object_list_free(&list);
+    cr_expect_eq(object_list(rooted.store, &none, &list, &err), ERR_OK);
+    cr_expect_eq(list.count, 0);
+    cr_expect_eq(object_stat(rooted.store, "nowhere", &size, &modified_ms, &err), ERR_NOT_FOUND);
+}
+
+Test(object, nothing_leads_out_of_a_folder_below_a_root)
+{
+    static const char *const names[] = {"key", "out/key", "inside", "pipe", "folder"};
+    CLEANUP(close_rooted) struct rooted rooted = open_rooted();
+    CLEANUP(buffer_deinit) struct buffer bytes;
+    CLEANUP(object_list_free) struct object_list list = {0};
+    buffer_init(&bytes, 1000);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct err err = {0};
+        struct object *object = NULL;
+        cr_expect_eq(object_get(rooted.store, names[i], &bytes, &err), ERR_FORBIDDEN, "%s: %s",
+                     names[i], err.msg);
+        err_clear(&err);
+        cr_expect_eq(object_open(rooted.store, names[i], &object, &err), ERR_FORBIDDEN, "%s",
+                     names[i]);
+    }
+    cr_expect_eq(bytes.size, 0);
+    struct err err = {0};
+    const struct object_list_options out = {.folder = "out", .recursive = true};
+    cr_expect_eq(object_list(rooted.store, &out, &list, &err), ERR_FORBIDDEN, "%s", err.msg);
+    err_clear(&err);
+    struct object_store *store = NULL;
+    cr_expect_eq(object_store_open_rooted(rooted.roots, "table/out", &store, &err), ERR_FORBIDDEN);
+    err_clear(&err);
+    cr_expect_eq(object_store_open_rooted(rooted.roots, "../secret", &store, &err), ERR_FORBIDDEN);
+    err_clear(&err);
+    cr_expect_eq(object_store_open_rooted(rooted.roots, "nowhere", &store, &err), ERR_NOT_FOUND);
+}
+
+Test(object, a_folder_below_a_root_is_not_written_to)
+{
+    CLEANUP(close_rooted) struct rooted rooted = open_rooted();
+    struct object_store *store = rooted.store;
+    struct object_stream *stream = NULL;
+    const enum err_code codes[] = {
+        object_put(store, "c", contents(), &(struct err){0}),
+        object_put_if_absent(store, "c", contents(), &(struct err){0}),
+        object_replace(store, "a", contents(), &(struct err){0}),
+        object_replace_hint(store, "a", contents(), &(struct err){0}),
+        object_stream_begin(store, "c", &stream, &(struct err){0}),
+        object_sync(store, "", &(struct err){0}),
+        object_remove(store, "a", &(struct err){0}),
+    };
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
+        cr_expect_eq(codes[i], ERR_FORBIDDEN, "call %zu", i);
+    }
+    expect_contents(store, "a", text);
 }
