@@ -291,6 +291,16 @@ static void set_row(struct frame *frame, int64_t row, enum frame_operation opera
     }
 }
 
+void frame_set_operations(struct frame *frame, enum frame_operation operation)
+{
+    assert((unsigned)operation < FRAME_OPERATION_COUNT);
+    if (frame->rows_count > 0) {
+        reserve_row_arrays(frame, 0);
+        start_row_arrays(frame, true, false);
+        memset(frame->operations, (int)operation, (size_t)frame->rows_count);
+    }
+}
+
 void frame_end_row(struct frame *frame, enum frame_operation operation, int64_t line)
 {
     assert((unsigned)operation < FRAME_OPERATION_COUNT);

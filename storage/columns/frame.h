@@ -167,6 +167,9 @@ void frame_end_row(struct frame *frame, enum frame_operation operation, int64_t 
 /* Drop what a refused record appended: columns go back to frame->rows_count. */
 void frame_undo_row(struct frame *frame);
 
+/* Every row that the frame has gets this operation. */
+void frame_set_operations(struct frame *frame, enum frame_operation operation);
+
 static inline enum frame_operation frame_operation_at(const struct frame *frame, int64_t row)
 {
     return frame->operations == NULL ? FRAME_UPSERT : (enum frame_operation)frame->operations[row];

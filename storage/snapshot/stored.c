@@ -102,12 +102,21 @@ static enum err_code after_read(struct stored *stored, enum err_code code, int64
     return code == ERR_OK ? ERR_OK : err_wrap(err, "data file %s", stored->file->path);
 }
 
+static struct parquet_read_options read_options(const struct stored *stored)
+{
+    return (struct parquet_read_options){
+        .columns = stored->columns,
+        .column_bytes_max = stored->column_bytes_max,
+        .exact = stored->exact,
+    };
+}
+
 enum err_code stored_read_range(struct stored *stored, int64_t start, int64_t count,
                                 struct frame *frame, struct err *err)
 {
     assert(frame->schema == stored->schema);
     int64_t before = frame->rows_count;
-    struct parquet_read_options options = {.columns = stored->columns};
+    struct parquet_read_options options = read_options(stored);
     enum err_code code =
         parquet_reader_read_range(stored->reader, start, count, &options, frame, err);
     return after_read(stored, code, before, frame, err);
@@ -118,7 +127,7 @@ enum err_code stored_read_rows(struct stored *stored, const int64_t *rows, int64
 {
     assert(frame->schema == stored->schema);
     int64_t before = frame->rows_count;
-    struct parquet_read_options options = {.columns = stored->columns};
+    struct parquet_read_options options = read_options(stored);
     enum err_code code =
         parquet_reader_read_rows(stored->reader, rows, count, &options, frame, err);
     return after_read(stored, code, before, frame, err);

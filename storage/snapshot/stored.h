@@ -28,6 +28,9 @@ struct stored {
     bool *columns;      /* per field: wanted and in the Parquet file */
     bool *partition;    /* per field: wanted and a partition column */
     int64_t rows_count; /* physical */
+    /* set by the owner after opening, else zero: as parquet_read_options */
+    int64_t column_bytes_max;
+    bool exact;
 };
 
 /*
