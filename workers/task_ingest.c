@@ -15,6 +15,7 @@
 #include "workers/progress_board.h"
 #include "workers/source_file.h"
 #include "workers/source_http.h"
+#include "workers/source_table.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -314,6 +315,59 @@ static enum err_code ingest_pages(struct ingest *ingest, const struct json *give
     return ingest_source(ingest, source, &was_done, err);
 }
 
+/* ---- tables ---- */
+
+/* Either a table of this server, which the run has to be allowed to read, or a folder. */
+static enum err_code find_source(struct ingest *ingest, const struct json *given,
+                                 struct source_table_options *options, struct err *err)
+{
+    const char *name = json_text(json_get(given, "table"));
+    options->path = json_text(json_get(given, "path"));
+    if (name == NULL) {
+        return options->path != NULL
+                   ? ERR_OK
+                   : err_set(err, ERR_INVALID, "/source: give the name of a table or a path");
+    }
+    TRY(task_check_access(ingest->attempt, "rows.read", name, err));
+    TRY(tables_find(ingest->attempt->services->tables, name, &options->table, err));
+    return options->table != ingest->table
+               ? ERR_OK
+               : err_set(err, ERR_INVALID, "/source/table: a table is no source of itself");
+}
+
+static enum err_code ingest_versions(struct ingest *ingest,
+                                     const struct source_table_options *options, struct err *err)
+{
+    CLEANUP(source_close) struct source *source = NULL;
+    bool was_done = false; /* there was no newer version */
+    TRY(source_table_open(options, &ingest->reader, &source, err));
+    task_set_value(ingest->attempt, "source_version",
+                   json_new_integer(source_table_version(source)));
+    return ingest_source(ingest, source, &was_done, err);
+}
+
+static enum err_code ingest_table(struct ingest *ingest, const struct json *given, struct err *err)
+{
+    const struct json *columns = json_get(given, "columns");
+    size_t count = json_count(columns);
+    CLEANUP(mem_cleanup) const char **names = mem_zeroed(count + 1, sizeof *names);
+    CLEANUP(table_release) struct table *table = NULL;
+    struct source_table_options options = {
+        .roots = ingest->attempt->services->source_roots,
+        .columns = count > 0 ? names : NULL,
+        .columns_count = count,
+    };
+    for (size_t i = 0; i < count; i++) {
+        names[i] = json_text(json_at(columns, i));
+        if (names[i] == NULL) {
+            return err_set(err, ERR_INVALID, "/source/columns/%zu: give the name of a column", i);
+        }
+    }
+    enum err_code code = find_source(ingest, given, &options, err);
+    table = options.table;
+    return code == ERR_OK ? ingest_versions(ingest, &options, err) : code;
+}
+
 static enum err_code ingest_all(struct ingest *ingest, struct err *err)
 {
     const struct json *source = json_get(ingest->attempt->body, "source");
@@ -323,6 +377,9 @@ static enum err_code ingest_all(struct ingest *ingest, struct err *err)
     }
     if (type != NULL && strcmp(type, "http") == 0) {
         return ingest_pages(ingest, source, err);
+    }
+    if (type != NULL && strcmp(type, "table") == 0) {
+        return ingest_table(ingest, source, err);
     }
     return err_set(err, ERR_UNSUPPORTED, "/source/type: sources of the type '%s' cannot be read",
                    type != NULL ? type : "");

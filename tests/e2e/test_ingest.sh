@@ -116,3 +116,38 @@ test_a_service_is_read_page_by_page()
     rows_are members 300
     stop_server
 }
+
+test_a_table_is_followed_version_by_version()
+{
+    mkdir "$WORK/drop"
+    start_server --source-roots "$WORK/drop"
+    create members "$PLAIN"
+    create copy "$PLAIN"
+    create outside "$PLAIN"
+    seq 1 500 | jq -c '{id:"m\(.)",zip:"02139",age:1}' >"$WORK/a.ndjson"
+    post members "$WORK/a.ndjson"
+    expect_status 200
+    task ingest '{"table":"copy","source":{"type":"table","table":"members"},"piece_records":150}'
+    expect .result '"SUCCESS"'
+    value '[.received,.accepted,.pieces,.source_version]' '[500,500,4,1]'
+    printf '%s\n' '{"id":"m1","zip":"99999","age":2}' '{"_op":"delete","id":"m2"}' >"$WORK/b.ndjson"
+    post members "$WORK/b.ndjson"
+    expect_status 200
+    task optimize '{"table":"members"}' # changes no row
+    kill_server
+    start_server --source-roots "$WORK/drop"
+    task ingest '{"table":"copy","source":{"type":"table","table":"members"}}'
+    value '[.received,.accepted]' '[2,2]'
+    rows_are copy 499
+    send POST /v1/tables/copy/lookup '{"keys":[{"id":"m1"},{"id":"m2"}]}'
+    expect '[.rows[] | .row.zip]' '["99999",null]'
+    cp -r "$DATA/tables/members" "$WORK/drop/shared" # as a stranger's table
+    task ingest '{"table":"outside","source":{"type":"table","path":"shared"}}'
+    expect .result '"SUCCESS"'
+    value .accepted 499
+    ln -s "$DATA/tables/members" "$WORK/drop/link"
+    task ingest '{"table":"outside","source":{"type":"table","path":"link"}}'
+    expect .result '"FAILED"'
+    expect '.tasks[0].attempts[0].error.code' '"forbidden"'
+    stop_server
+}

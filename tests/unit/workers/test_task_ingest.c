@@ -101,6 +101,37 @@ Test(task_ingest, an_empty_list_is_no_failure_but_a_missing_file_is_one)
                        ingest_kit_error());
 }
 
+Test(task_ingest, follows_another_table_version_by_version)
+{
+    static const char body[] = "{'table':'copy','source':{'type':'table','table':'members'}}";
+    ingest_kit_table("members", members);
+    ingest_kit_table("copy", members);
+    put_text("a.csv", "k,n,s\na,1,x\nb,2,y\nc,3,z\n");
+    put_text("patch.csv", "k,n\na,9\n");
+    put_text("delete.csv", "k\nb\n");
+    cr_assert_eq(ingest_kit_run("{'table':'members','source':{'type':'file','path':'a.csv'}}"),
+                 RESULT_SUCCESS);
+    cr_assert_eq(ingest_kit_run(body), RESULT_SUCCESS, "%s", ingest_kit_error());
+    expect_values("all", 3, 3, 0, 1);
+    cr_expect_eq(ingest_kit_value("source_version"), 1);
+    cr_assert_eq(ingest_kit_run("{'table':'members','operation':'patch',"
+                                "'source':{'type':'file','path':'patch.csv'}}"),
+                 RESULT_SUCCESS);
+    cr_assert_eq(ingest_kit_run("{'table':'members','operation':'delete',"
+                                "'source':{'type':'file','path':'delete.csv'}}"),
+                 RESULT_SUCCESS);
+    cr_assert_eq(ingest_kit_run(body), RESULT_SUCCESS, "%s", ingest_kit_error());
+    expect_values("changes", 2, 2, 0, 2);
+    cr_expect_eq(ingest_kit_value("source_version"), 3);
+    expect_rows("copy", "{\"k\":\"a\",\"n\":9,\"s\":\"x\"}\n"
+                        "{\"k\":\"c\",\"n\":3,\"s\":\"z\"}\n");
+    cr_assert_eq(ingest_kit_run(body), RESULT_SUCCESS, "%s", ingest_kit_error());
+    expect_values("nothing", 0, 0, 0, 0);
+    cr_expect_eq(ingest_kit_run("{'table':'copy','source':{'type':'table','table':'copy'}}"),
+                 RESULT_FAILED);
+    cr_expect_not_null(strstr(ingest_kit_error(), "no source of itself"), "%s", ingest_kit_error());
+}
+
 Test(task_ingest, operations)
 {
     ingest_kit_table("members", members);
