@@ -184,8 +184,10 @@ static struct span trim(struct span text)
 /* Whole from bracket to bracket? A pointer that finds nothing in half an answer says nothing. */
 static enum err_code check_whole(struct span text, struct err *err)
 {
-    struct json_raw raw =
-        text.size > 0 && text.data[0] == '[' ? json_raw_items(text) : json_raw_members(text);
+    if (text.size == 0) {
+        return err_set(err, ERR_IO, "the answer is empty");
+    }
+    struct json_raw raw = text.data[0] == '[' ? json_raw_items(text) : json_raw_members(text);
     struct span name;
     struct span value;
     while (json_raw_next(&raw, &name, &value)) {
@@ -284,6 +286,10 @@ static enum err_code read_last(const struct http_pages *pages, const struct http
     }
     int64_t last = 0;
     if (text_parse_int64(raw, &last)) {
+        if (last < 0 || last > INT32_MAX) {
+            return err_set(err, ERR_INVALID, "at %.*s there is no number of a page",
+                           SPAN_PRINT(pages->last));
+        }
         page->last_page = last - pages->first_page + 1;
         page->has_next = place->page < page->last_page;
     } else if (span_equal_text(raw, "true") || span_equal_text(raw, "false")) {

@@ -152,6 +152,7 @@ enum err_code http_place_parse(struct span text, struct http_place *place_out, s
          !json_as_integer(json_get(json, "run"), &place.run_id) ||
          !json_as_boolean(json_get(json, "done"), &place.is_done) ||
          !json_as_integer(json_get(json, "page"), &place.page) || place.page < 1 ||
+         place.page > INT32_MAX ||
          !copy_text(json_get(json, "next"), place.next, sizeof place.next) ||
          !json_as_integer(json_get(json, "taken"), &place.taken) || place.taken < 0 ||
          !copy_hex(json_get(json, "prefix"), place.prefix, sizeof place.prefix) ||
