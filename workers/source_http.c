@@ -442,12 +442,10 @@ static enum err_code next(struct source *source, struct source_piece *piece_out,
                           struct err *err)
 {
     struct source_http *http = http_of(source);
-    int64_t page = http->place.page;
-    if (read_piece(http, piece_out, found_out, err) != ERR_OK) {
-        page = http->place.page;
-        return err->code == ERR_CANCELLED ? err->code : err_wrap(err, "page %" PRId64, page);
-    }
-    return ERR_OK;
+    enum err_code code = read_piece(http, piece_out, found_out, err);
+    return code == ERR_OK || code == ERR_CANCELLED
+               ? code
+               : err_wrap(err, "page %" PRId64, http->place.page);
 }
 
 static void close_http(struct source *source)
