@@ -151,3 +151,75 @@ test_a_table_is_followed_version_by_version()
     expect '.tasks[0].attempts[0].error.code' '"forbidden"'
     stop_server
 }
+
+# feed_page FILE FIRST NEXT: a page of a hundred records from m<FIRST> on
+feed_page()
+{
+    seq "$2" $(($2 + 99)) | jq -c '{id:"m\(.)",zip:"02139",age:1}' | jq -s --argjson next "$3" '{items:.,next:$next}' >"$WORK/$1"
+}
+
+# A failed run waits for no merge.
+rows_come_to()
+{
+    api GET "/v1/tables/$1"
+    [ "$(jq -r '[.rows,.queued_batches]|join(" ")' "$BODY")" = "$2 0" ]
+}
+
+# breaker_is STATE: of the one service
+breaker_is()
+{
+    api GET /v1/breakers
+    [ "$(jq -r '.breakers[0].state' "$BODY")" = "$1" ]
+}
+
+# The issue's liar: every lie once, into an append table, where a record lost or doubled shows.
+test_a_lying_service_loses_and_doubles_nothing()
+{
+    local page
+    for page in 1 2 3 4 5; do feed_page "page$page" $((page * 100)) "$page"; done
+    feed_page page6 600 null
+    jq '.next=5' "$WORK/page4" >"$WORK/page4again"
+    serve "/feed 429 retry-after=1
+/feed 200 file=$WORK/page1 type=application/json etag=\"a\"
+/feed?cursor=1 500
+/feed?cursor=1 502 body=<html>
+/feed?cursor=1 200 file=$WORK/page2 type=application/json
+/feed?cursor=2 hang
+/feed?cursor=2 200 file=$WORK/page3 type=application/json
+/feed?cursor=3 200 file=$WORK/page4 type=application/json cut=700
+/feed?cursor=3 200 file=$WORK/page4 type=application/json chunked=100 cut=2000
+/feed?cursor=3 200 file=$WORK/page4 type=application/json etag=\"b\"
+/feed?cursor=4 200 file=$WORK/page4again type=application/json
+/feed?cursor=4 200 file=$WORK/page5 type=application/json
+/feed?cursor=5 302 location=http://127.0.0.2:%PORT%/feed?cursor=5
+/feed?cursor=5 reset
+/feed?cursor=5 garbage
+/feed?cursor=5 503
+/feed?cursor=5 500
+/feed?cursor=5 close
+/feed?cursor=5 200 file=$WORK/page6 type=application/json"
+    start_server --outgoing-allow "$SERVICE"
+    create feed '{"schema":{"fields":[{"name":"id","type":"string","nullable":false},{"name":"zip","type":"string"},{"name":"age","type":"integer"}]},"merge":"append"}'
+    make_job "{\"name\":\"pull\",\"tasks\":[{\"task_key\":\"t\",\"type\":\"ingest\",\"max_retries\":3,\"min_retry_interval_millis\":100,\"ingest\":{
+        \"table\":\"feed\",\"piece_records\":30,\"source\":{\"type\":\"http\",\"url\":\"http://$SERVICE/feed\",\"records\":\"/items\",\"timeout_seconds\":1,
+        \"paging\":{\"type\":\"cursor\",\"cursor\":\"/next\"}}}}]}"
+    start
+    ended FAILED # for one lie no trying helps: a redirect to an address that nobody allowed
+    expect '.tasks[0].attempts[-1].error.code' '"forbidden"'
+    wait_for rows_come_to feed 500 || fail "records were lost"
+    expect '.rows' 500
+    breaker_is closed || fail "a redirect is no failure of the service"
+    start # goes on behind page 5; five failures in a row open the breaker, one probe closes it
+    wait_for breaker_is open || fail "the breaker stays closed after five failures"
+    expect '.breakers[0].failures_in_a_row' 5
+    wait_for run_is .state TERMINATED || fail "the run does not end"
+    expect .result '"SUCCESS"'
+    breaker_is closed || fail "the breaker does not close after the recovery"
+    rows_are feed 600
+    api GET "/v1/tables/feed/rows?limit=1000&columns=id"
+    [ "$(jq -r '.rows[].id' "$BODY" | sort | uniq -c | awk '$1 != 1' | wc -l)" = 0 ] || fail "records were doubled"
+    start # a feed that only grows: nothing new, nothing twice
+    ended SUCCESS
+    rows_are feed 600
+    stop_server
+}
