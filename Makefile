@@ -82,6 +82,11 @@ CFLAGS := -std=gnu11 -g -fPIE -fno-common -fno-omit-frame-pointer -fstack-protec
           $(flags_$(FLAVOUR)) -MMD -MP
 LDFLAGS := $(link_$(FLAVOUR))
 
+# one word and a file a step; make V=1 shows the commands
+V ?= 0
+say_0 = @printf '  %-5s %s\n' $(1) $(2);
+say = $(if $(filter 0,$(V)),$(call say_0,$(1),$(2)))
+
 # ---- what is built ---------------------------------------------------------
 # main.c stays out of its archive: unit tests bring a main of their own
 src = $(filter-out server/main.c,$(sort $(foreach d,$(dir_$(1)),$(wildcard $(d)/*.c))))
@@ -98,13 +103,13 @@ help:
 
 $(OUT)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -c $< -o $@
+	$(call say,CC,$@)$(CC) $(CFLAGS) -c $< -o $@
 
 define room_rules
 $(call lib,$(1)): $(call obj,$(1))
 	@mkdir -p $$(@D)
 	@rm -f $$@
-	ar rcs $$@ $$(filter %.o,$$^)
+	$$(call say,AR,$$@)ar rcs $$@ $$(filter %.o,$$^)
 endef
 $(foreach r,$(ROOMS),$(eval $(call room_rules,$(r))))
 
@@ -113,15 +118,15 @@ GENERATOR := $(BUILD)/openapi-generate
 GENERATED := $(OUT)/generated
 $(GENERATOR): $(wildcard openapi/*.c) $(addprefix storage/base/,err.c mem.c buffer.c) $(wildcard openapi/*.h)
 	@mkdir -p $(@D)
-	gcc -std=gnu11 -O1 -g -D_GNU_SOURCE $(WARNINGS) $(WERROR) -I. -include storage/base/banned.h \
+	$(call say,CC,$@)gcc -std=gnu11 -O1 -g -D_GNU_SOURCE $(WARNINGS) $(WERROR) -I. -include storage/base/banned.h \
 	    -o $@ $(filter %.c,$^) -lyaml
 
 $(GENERATED)/routes.c $(GENERATED)/operations.h $(GENERATED)/contract.c &: openapi/openapi.yaml $(GENERATOR)
 	@mkdir -p $(GENERATED)
-	$(GENERATOR) $< $(GENERATED)
+	$(call say,GEN,$(GENERATED))$(GENERATOR) $< $(GENERATED)
 
 $(GENERATED)/%.o: $(GENERATED)/%.c
-	$(CC) $(CFLAGS) -c $< -o $@
+	$(call say,CC,$@)$(CC) $(CFLAGS) -c $< -o $@
 
 $(call obj,handlers) $(call obj,server) $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/unit/handlers/*.c tests/unit/server/*.c tests/stress/server/*.c)): \
     | $(GENERATED)/operations.h
@@ -131,10 +136,10 @@ $(call lib,handlers): $(GENERATED)/contract.o
 
 #: make                build/sluice
 $(BUILD)/sluice: $(OUT)/sluice
-	cp -f $< $@
+	@cp -f $< $@
 
 $(OUT)/sluice: $(OUT)/server/main.o $(call libs,server)
-	$(CC) $(LDFLAGS) -o $@ $(OUT)/server/main.o -Wl,--whole-archive $(call lib,server) -Wl,--no-whole-archive \
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@ $(OUT)/server/main.o -Wl,--whole-archive $(call lib,server) -Wl,--no-whole-archive \
 	    -Wl,--start-group $(filter-out $(call lib,server),$(call libs,server)) -Wl,--end-group $(LIBS)
 
 # ---- unit tests: one program a room, linked with that room and its arrows ---
@@ -148,7 +153,7 @@ unit_jobs = $(if $(filter asan,$(FLAVOUR)),1,2)
 define unit_rules
 $(OUT)/unit/$(1): $(patsubst %.c,$(OUT)/%.o,$(call unit_src,$(1))) $(SUPPORT_OBJ) $(call libs,$(1)) $(foreach r,$(testdeps_$(1)),$(call lib,$(r)))
 	@mkdir -p $$(@D)
-	$(CC) $(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS) -lcriterion
+	$$(call say,LINK,$$@)$(CC) $(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS) -lcriterion
 .PHONY: unit-$(1)
 unit-$(1): $(OUT)/unit/$(1)
 	ASAN_OPTIONS=abort_on_error=1 $$< -j$(unit_jobs)
@@ -163,7 +168,7 @@ unit: $(foreach r,$(UNIT_ROOMS),unit-$(r))
 define fuzz_rules
 $(OUT)/fuzz/$(2): $(OUT)/tests/fuzz/$(1)/$(2).o $(call libs,$(1))
 	@mkdir -p $$(@D)
-	$(CC) $(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS)
+	$$(call say,LINK,$$@)$(CC) $(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS)
 FUZZ_PROGRAMS += $(OUT)/fuzz/$(2)
 endef
 $(foreach r,$(ROOMS),$(foreach f,$(wildcard tests/fuzz/$(r)/fuzz_*.c),$(eval $(call fuzz_rules,$(r),$(basename $(notdir $(f)))))))
@@ -173,7 +178,7 @@ stress_support_server := $(OUT)/tests/support/http_client.o
 define stress_rules
 $(OUT)/stress/$(2): $(OUT)/tests/stress/$(1)/$(2).o $(stress_support_$(1)) $(call libs,$(1)) $(foreach r,$(testdeps_$(1)),$(call lib,$(r)))
 	@mkdir -p $$(@D)
-	$(CC) $(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS)
+	$$(call say,LINK,$$@)$(CC) $(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS)
 STRESS_PROGRAMS += $(OUT)/stress/$(2)
 endef
 $(foreach r,$(ROOMS),$(foreach f,$(wildcard tests/stress/$(r)/stress_*.c),$(eval $(call stress_rules,$(r),$(basename $(notdir $(f)))))))
@@ -202,8 +207,7 @@ run: packages-build
 .PHONY: test e2e
 test: packages-test
 	@$(MAKE) --no-print-directory -j2 all unit-programs tools-programs
-	@$(MAKE) --no-print-directory unit
-	@$(MAKE) --no-print-directory e2e
+	@$(MAKE) --no-print-directory unit e2e
 
 e2e: all tools-programs
 	SLUICE=$(BUILD)/sluice TOOLS=$(OUT)/tools tests/e2e/run.sh
@@ -217,8 +221,7 @@ stress-programs: $(STRESS_PROGRAMS)
 .PHONY: asan
 asan: packages-test
 	@$(MAKE) --no-print-directory -j2 FLAVOUR=asan BUILD=$(BUILD)/asan-run all unit-programs tools-programs
-	@$(MAKE) --no-print-directory FLAVOUR=asan BUILD=$(BUILD)/asan-run unit
-	@$(MAKE) --no-print-directory FLAVOUR=asan BUILD=$(BUILD)/asan-run e2e
+	@$(MAKE) --no-print-directory FLAVOUR=asan BUILD=$(BUILD)/asan-run unit e2e
 
 #: make tsan           stress programs under TSan
 .PHONY: tsan
@@ -288,7 +291,7 @@ tool_libs := $(call lib,base) $(foreach r,$(filter-out base server,$(ROOMS)),$(c
 define tool_rules
 $(OUT)/$(1)/$(2): $(OUT)/tests/$(1)/$(2).o $(SUPPORT_OBJ) $(tool_libs)
 	@mkdir -p $$(@D)
-	$(CC) $(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS)
+	$$(call say,LINK,$$@)$(CC) $(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS)
 $(1)_PROGRAMS += $(OUT)/$(1)/$(2)
 endef
 $(foreach k,crash bench tools,$(foreach f,$(wildcard tests/$(k)/*.c),$(eval $(call tool_rules,$(k),$(basename $(notdir $(f)))))))
