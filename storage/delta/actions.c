@@ -198,7 +198,7 @@ static size_t file_pack(struct packing *packing, const struct delta_file *file)
     pack_pair_texts(packing, values, file->partition_values, file->partition_values_count);
     pack_pair_texts(packing, tags, file->tags, file->tags_count);
     if (copy != NULL) {
-        *copy = *file;
+        *copy = delta_file_fields(file); /* the counter of a shared one is not ours to read */
         copy->path = path;
         copy->stats = stats;
         copy->clustering_provider = provider;

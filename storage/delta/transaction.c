@@ -75,7 +75,7 @@ const char *delta_transaction_id(const struct delta_transaction *transaction)
 
 void delta_transaction_add(struct delta_transaction *transaction, const struct delta_file *file)
 {
-    struct delta_file added = *file;
+    struct delta_file added = delta_file_fields(file);
     added.removed = false;
     added.deleted_ms = 0;
     assert(added.size >= 0);

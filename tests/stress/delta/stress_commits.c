@@ -91,7 +91,7 @@ static struct delta_transaction *plan(const struct delta_state *state, struct pr
     if (rewrites) {
         const struct delta_file *victim =
             delta_state_file_at(state, (step * 7 + process->number) % state->files_count);
-        struct delta_file copy = *victim;
+        struct delta_file copy = delta_file_fields(victim);
         char renamed[256];
         (void)snprintf(renamed, sizeof renamed, "%s%c", victim->path,
                        suffixes[writer_number]); /* cut is a failure below */
