@@ -80,7 +80,7 @@ static void read_quoted(struct reading *reading, struct value *value)
 
 static bool ends_plain(uint8_t c)
 {
-    return c == ',' || c == '\n' || c == '\r' || c == '"' || c == 0;
+    return c == ',' || c == '\n' || c == '\r' || c == '"';
 }
 
 static void read_value(struct reading *reading, struct value *value)
