@@ -20,11 +20,18 @@ struct reading {
 struct value {
     struct span text;
     bool quoted;
-    bool broken;
+    bool refused;  /* has a character that no value may have; its record goes on */
+    bool broken;   /* its record ends where the line does */
     bool unclosed; /* the sample ended inside quotes */
     bool last;     /* of its record */
     bool at_end;   /* of the sample, without a line end */
 };
+
+static bool is_line_end(const struct reading *reading)
+{
+    return *reading->p == '\n' ||
+           (*reading->p == '\r' && reading->p + 1 < reading->end && reading->p[1] == '\n');
+}
 
 /* Behind a value: a comma, a line end, the sample's end; anything else breaks the record. */
 static void pass_end(struct reading *reading, struct value *value)
@@ -39,12 +46,8 @@ static void pass_end(struct reading *reading, struct value *value)
         return;
     }
     value->last = true;
-    if (*reading->p == '\r' && reading->p + 1 < reading->end && reading->p[1] == '\n') {
-        reading->p += 2;
-        return;
-    }
-    if (*reading->p == '\n') {
-        reading->p++;
+    if (is_line_end(reading)) {
+        reading->p += *reading->p == '\r' ? 2 : 1;
         return;
     }
     value->broken = true;
@@ -78,20 +81,19 @@ static void read_quoted(struct reading *reading, struct value *value)
     pass_end(reading, value);
 }
 
-static bool ends_plain(uint8_t c)
-{
-    return c == ',' || c == '\n' || c == '\r' || c == '"';
-}
-
+/* Ends where the decoder ends it: a value that is refused still takes its place. */
 static void read_value(struct reading *reading, struct value *value)
 {
     *value = (struct value){0};
     if (reading->p < reading->end && *reading->p == '"') {
         read_quoted(reading, value);
+        value->refused = value->text.size > 0 && memchr(value->text.data, 0, value->text.size);
         return;
     }
     const uint8_t *start = reading->p;
-    while (reading->p < reading->end && !ends_plain(*reading->p)) {
+    while (reading->p < reading->end && *reading->p != ',' && *reading->p != '"' &&
+           !is_line_end(reading)) {
+        value->refused |= *reading->p == 0 || *reading->p == '\r';
         reading->p++;
     }
     value->text = span_of(start, (size_t)(reading->p - start));
@@ -100,15 +102,8 @@ static void read_value(struct reading *reading, struct value *value)
 
 static void skip_blank_lines(struct reading *reading)
 {
-    while (reading->p < reading->end) {
-        size_t left = (size_t)(reading->end - reading->p);
-        if (*reading->p == '\n') {
-            reading->p++;
-        } else if (*reading->p == '\r' && left > 1 && reading->p[1] == '\n') {
-            reading->p += 2;
-        } else {
-            return;
-        }
+    while (reading->p < reading->end && is_line_end(reading)) {
+        reading->p += *reading->p == '\r' ? 2 : 1;
     }
 }
 
@@ -139,7 +134,7 @@ static enum err_code read_header(struct infer *infer, struct reading *reading, s
     do {
         read_value(reading, &value);
         size_t bad = 0;
-        if (value.broken || value.unclosed || !text_is_utf8(value.text, &bad)) {
+        if (value.refused || value.broken || value.unclosed || !text_is_utf8(value.text, &bad)) {
             return err_set(err, ERR_INVALID,
                            "the first line must be a header of field names in UTF-8, separated by "
                            "commas");
@@ -170,9 +165,8 @@ static void read_record(struct infer *infer, struct reading *reading, struct rec
     do {
         size_t bad = 0;
         read_value(reading, &value);
-        record->broken |=
-            value.broken || value.unclosed || !text_is_utf8(value.text, &bad) ||
-            (value.text.size > 0 && memchr(value.text.data, 0, value.text.size) != NULL);
+        record->broken |= value.refused || value.broken || value.unclosed ||
+                          !text_is_utf8(value.text, &bad);
         if (record->count < infer->columns_count) {
             record->nulls[record->count] = value.text.size == 0 && !value.quoted;
             buffer_append_span(&record->bytes, value.text);

@@ -266,15 +266,16 @@ Test(infer, json_has_kinds_and_what_no_column_holds_is_told)
 }
 
 /* The decoder goes on behind the quotes of a record it refuses; so must whoever predicts it. */
-Test(infer, a_record_with_a_null_byte_ends_where_the_decoder_ends_it)
+Test(infer, a_record_with_a_forbidden_character_ends_where_the_decoder_ends_it)
 {
-    static const char sample[] = "id,note\n1,ok\n2\0,\"of two\nlines\"\n3,ok\n";
+    static const char sample[] =
+        "id,note\n1,ok\n2\0,\"of two\nlines\"\n3\r3,\"of two\nlines\"\n\r\n4,ok\r\n";
     CLEANUP(json_free)
     struct json *answer = NULL;
     struct err err = {0};
     cr_assert(infer_body(span_of(sample, sizeof sample - 1), INFER_CSV, &answer, &err) == ERR_OK);
     expect_text(json_get(answer, "sample"),
-                "{'records':2,'malformed':1,'cut_off':false,'more':false}", "sample");
+                "{'records':2,'malformed':2,'cut_off':false,'more':false}", "sample");
 }
 
 Test(infer, names_that_a_table_cannot_have_are_renamed_and_told)
