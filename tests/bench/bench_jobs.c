@@ -37,6 +37,7 @@ enum {
     LOOKUP_THREADS = 4,
     LOOKUP_INTERVAL_US = 20000, /* of one thread: 200 a second together */
     BATCH_THREADS = 2,
+    SLOWEST = 8,
     BATCH_INTERVAL_US = SECOND_US, /* of one thread: two a second together */
     BATCH_ROWS = 100,
     THREADS = LOOKUP_THREADS + BATCH_THREADS,
@@ -283,6 +284,30 @@ static struct figures sum_up(const struct worker workers[THREADS], bool posts, b
     struct figures figures = figures_of(values, count);
     mem_free(values);
     return figures;
+}
+
+/* The slowest batches and when they were due: to be looked for in the server's log. */
+static void report_slowest(const struct worker workers[THREADS])
+{
+    struct sample slowest[SLOWEST] = {0};
+    for (int i = LOOKUP_THREADS; i < THREADS; i++) {
+        for (size_t k = 0; k < workers[i].count; k++) {
+            struct sample sample = workers[i].samples[k];
+            for (int at = 0; at < SLOWEST; at++) {
+                if (sample.took_us > slowest[at].took_us) {
+                    struct sample next = slowest[at];
+                    slowest[at] = sample;
+                    sample = next;
+                }
+            }
+        }
+    }
+    for (int at = 0; at < SLOWEST && slowest[at].took_us > 0; at++) {
+        char when[TEXT_TIMESTAMP_BYTES] = "";
+        (void)text_format_timestamp(slowest[at].planned_us, when); /* length is not wanted */
+        (void)printf("{\"what\":\"slow batch\",\"planned\":\"%s\",\"took_us\":%" PRId64 "}\n", when,
+                     slowest[at].took_us); /* result */
+    }
 }
 
 struct phase {
@@ -592,7 +617,9 @@ int main(int argc, char **argv)
     measure(clock_monotonic_us() + 2 * SECOND_US, workers); /* warms up; forgotten */
     int64_t commits = metric(&client, "sluice_catalog_commits");
     measure(clock_monotonic_us() + idle_seconds * SECOND_US, workers);
+    http_client_close(&client); /* the server may have closed it as idle */
     struct phase idle = report_phase("idle", workers, false);
+    report_slowest(workers);
     int64_t idle_commits = metric(&client, "sluice_catalog_commits") - commits;
 
     struct lying_server *destination = start_destination();
@@ -607,9 +634,10 @@ int main(int argc, char **argv)
                      2 * (int64_t)MARK_SECONDS * SECOND_US;
     commits = metric(&client, "sluice_catalog_commits");
     measure(clock_monotonic_us() + (end_us - now_us), workers);
-    http_client_close(&client); /* the server has closed it as idle */
+    http_client_close(&client); /* likewise */
     struct phase loaded = report_phase("loaded", workers, false);
     struct phase marks = report_phase("marks", workers, true);
+    report_slowest(workers);
     report_ratios("loaded/idle", &idle, &loaded);
     report_ratios("marks/idle", &idle, &marks);
     int64_t loaded_commits = metric(&client, "sluice_catalog_commits") - commits;

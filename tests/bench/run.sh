@@ -62,6 +62,7 @@ bench_jobs()
     echo "   server: $(sed -n 's/^VmHWM:[^0-9]*//p' "/proc/$server/status") at most, processor $(awk '{ print ($14 + $15) / 100 }' "/proc/$server/stat") s"
     kill -TERM "$server"
     wait "$server" || code=$?
+    [ -z "${BENCH_LOG:-}" ] || cp "$work/jobs.log" "$BENCH_LOG"
     server=""
     [ "$code" -eq 0 ] || { echo "bench_jobs: something went wrong, see above" >&2; exit 1; }
 }
