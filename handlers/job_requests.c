@@ -15,6 +15,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+enum { JOBS_AT_ONCE = 1000 }; /* read in one go, when all are looked at */
+
 /* ---- who may see what ---- */
 
 static bool is_caller(const struct exchange *exchange, const struct id *principal)
@@ -109,9 +111,19 @@ const char *job_request_principal(struct services *services, struct exchange *ex
 
 /* ---- the world of a definition ---- */
 
+/* That job `job_id` starts when job `awaited` has ended. */
+struct job_wait {
+    int64_t awaited;
+    int64_t job_id;
+};
+
 struct asker {
     struct services *services;
     const struct exchange *exchange;
+    bool knows_waits; /* of all jobs: read once, and only when asked for */
+    struct job_wait *waits;
+    size_t waits_count;
+    size_t waits_capacity;
 };
 
 static enum err_code table_exists(void *arg, const char *table, bool *exists_out, struct err *err)
@@ -200,41 +212,86 @@ static enum err_code allows(void *arg, const char *principal, const char *action
     return ERR_OK;
 }
 
-typedef int64_t *jobs_of_fn(const struct job_definition *definition, size_t *count_out);
-
-static enum err_code ask_jobs(const struct asker *asker, int64_t job_id, jobs_of_fn *jobs_of,
-                              int64_t **job_ids_out, size_t *count_out, struct err *err)
+static enum err_code jobs_run_by(void *arg, int64_t job_id, int64_t **job_ids_out,
+                                 size_t *count_out, struct err *err)
 {
-    struct arena arena;
+    const struct asker *asker = arg;
     struct job job;
+    CLEANUP(arena_deinit) struct arena arena;
     CLEANUP(job_definition_release) const struct job_definition *definition = NULL;
     arena_init(&arena, 2 * JOB_DEFINITION_BYTES_MAX);
     enum err_code code = job_get(asker->services->catalog, job_id, &arena, &job, err);
     if (code == ERR_OK) {
         code = job_definition_read(span_of_text(job.definition), &definition, err);
     }
-    arena_deinit(&arena);
     if (code == ERR_NOT_FOUND) {
-        err_clear(err); /* deleted meanwhile: it runs and starts nothing */
+        err_clear(err); /* deleted meanwhile: it runs nothing */
         *job_ids_out = NULL;
         *count_out = 0;
         return ERR_OK;
     }
     TRY(code);
-    *job_ids_out = jobs_of(definition, count_out);
+    *job_ids_out = job_definition_jobs_run(definition, count_out);
     return ERR_OK;
 }
 
-static enum err_code jobs_run_by(void *arg, int64_t job_id, int64_t **job_ids_out,
-                                 size_t *count_out, struct err *err)
+/* Few jobs await others: their text tells without being parsed. */
+static enum err_code add_waits(struct asker *asker, const struct job *job, struct err *err)
 {
-    return ask_jobs(arg, job_id, job_definition_jobs_run, job_ids_out, count_out, err);
+    CLEANUP(job_definition_release) const struct job_definition *definition = NULL;
+    if (strstr(job->definition, "\"job_finished\"") == NULL) {
+        return ERR_OK;
+    }
+    TRY(job_definition_read(span_of_text(job->definition), &definition, err));
+    size_t count = 0;
+    CLEANUP(mem_cleanup) int64_t *awaited = job_definition_jobs_awaited(definition, &count);
+    if (asker->waits_count + count > asker->waits_capacity) {
+        asker->waits_capacity = 2 * (asker->waits_count + count);
+        asker->waits = mem_resize(asker->waits, asker->waits_capacity, sizeof *asker->waits);
+    }
+    for (size_t i = 0; i < count; i++) {
+        asker->waits[asker->waits_count++] =
+            (struct job_wait){.awaited = awaited[i], .job_id = job->job_id};
+    }
+    return ERR_OK;
 }
 
-static enum err_code jobs_awaited_by(void *arg, int64_t job_id, int64_t **job_ids_out,
-                                     size_t *count_out, struct err *err)
+static enum err_code read_waits(struct asker *asker, struct err *err)
 {
-    return ask_jobs(arg, job_id, job_definition_jobs_awaited, job_ids_out, count_out, err);
+    const struct job_filter every = {0};
+    int64_t after = 0;
+    do {
+        CLEANUP(arena_deinit) struct arena arena;
+        struct job *jobs = NULL;
+        size_t count = 0;
+        arena_init(&arena, 16 * JOB_DEFINITION_BYTES_MAX);
+        TRY(job_list(asker->services->catalog, &every, after, JOBS_AT_ONCE, &arena, &jobs, &count,
+                     &after, err));
+        for (size_t i = 0; i < count; i++) {
+            TRY(add_waits(asker, &jobs[i], err));
+        }
+    } while (after != 0);
+    asker->knows_waits = true;
+    return ERR_OK;
+}
+
+static enum err_code jobs_awaiting(void *arg, int64_t job_id, int64_t **job_ids_out,
+                                   size_t *count_out, struct err *err)
+{
+    struct asker *asker = arg;
+    if (!asker->knows_waits) {
+        TRY(read_waits(asker, err));
+    }
+    size_t count = 0;
+    int64_t *job_ids = mem_zeroed(asker->waits_count + 1, sizeof *job_ids);
+    for (size_t i = 0; i < asker->waits_count; i++) {
+        if (asker->waits[i].awaited == job_id) {
+            job_ids[count++] = asker->waits[i].job_id;
+        }
+    }
+    *job_ids_out = job_ids;
+    *count_out = count;
+    return ERR_OK;
 }
 
 /* ---- problems ---- */
@@ -274,7 +331,7 @@ enum err_code job_request_check(struct services *services, struct exchange *exch
         .principal_exists = principal_exists,
         .allows = allows,
         .jobs_run_by = jobs_run_by,
-        .jobs_awaited_by = jobs_awaited_by,
+        .jobs_awaiting = jobs_awaiting,
     };
     const struct job_parse_options options = {.one_off = one_off, .world = &world};
     CLEANUP(definition_problems_deinit) struct definition_problems problems = {0};
@@ -285,6 +342,7 @@ enum err_code job_request_check(struct services *services, struct exchange *exch
                                    "the definition breaks rules; `errors` names each place", "",
                                    &problems); /* the answer is in place */
     }
+    mem_free(asker.waits);
     return code;
 }
 

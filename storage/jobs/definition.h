@@ -233,9 +233,10 @@ struct job_world {
     /* The jobs that the stored job runs (run_job, also inside for_each); mem_free. */
     enum err_code (*jobs_run_by)(void *arg, int64_t job_id, int64_t **job_ids_out,
                                  size_t *count_out, struct err *err);
-    /* The jobs whose ends start the stored job (job_finished triggers); mem_free. */
-    enum err_code (*jobs_awaited_by)(void *arg, int64_t job_id, int64_t **job_ids_out,
-                                     size_t *count_out, struct err *err);
+    /* The stored jobs that start when job `job_id` (may be 0) has ended (job_finished
+     * triggers); mem_free. */
+    enum err_code (*jobs_awaiting)(void *arg, int64_t job_id, int64_t **job_ids_out,
+                                   size_t *count_out, struct err *err);
 };
 
 struct job_parse_options {

@@ -7,6 +7,7 @@
 #include "storage/base/buffer.h"
 #include "storage/base/mem.h"
 #include "storage/jobs/definition_problem.h"
+#include "storage/jobs/definition_starts.h"
 #include "storage/jobs/template.h"
 
 #include <assert.h>
@@ -14,10 +15,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-enum {
-    POINTER_BYTES_MAX = 64 << 10,
-    JOBS_WALKED_MAX = 10000, /* jobs looked at for a cycle of run_job tasks */
-};
+enum { POINTER_BYTES_MAX = 64 << 10 };
 
 struct checker {
     const struct job_definition *definition;
@@ -331,49 +329,6 @@ static enum err_code check_tables(struct checker *checker, const struct job_task
 
 /* ---- jobs ---- */
 
-struct job_walk {
-    int64_t ids[JOBS_WALKED_MAX];
-    size_t count;
-};
-
-static void walk_add(struct job_walk *walk, int64_t id)
-{
-    for (size_t i = 0; i < walk->count; i++) {
-        if (walk->ids[i] == id) {
-            return;
-        }
-    }
-    if (walk->count < JOBS_WALKED_MAX) {
-        walk->ids[walk->count++] = id;
-    }
-}
-
-/* jobs_run_by or jobs_awaited_by. */
-typedef enum err_code jobs_next_fn(void *arg, int64_t job_id, int64_t **job_ids_out,
-                                   size_t *count_out, struct err *err);
-
-/* Does `job_id`, directly or through others, run, or wait for, the job that is being defined? */
-static enum err_code leads_back(const struct job_world *world, jobs_next_fn *jobs_next,
-                                int64_t job_id, bool *back_out, struct err *err)
-{
-    CLEANUP(mem_cleanup) struct job_walk *walk = mem_zeroed(1, sizeof *walk);
-    walk_add(walk, job_id);
-    for (size_t i = 0; i < walk->count; i++) {
-        if (walk->ids[i] == world->job_id) {
-            *back_out = true;
-            return ERR_OK;
-        }
-        CLEANUP(mem_cleanup) int64_t *next = NULL;
-        size_t count = 0;
-        TRY(jobs_next(world->arg, walk->ids[i], &next, &count, err));
-        for (size_t j = 0; j < count; j++) {
-            walk_add(walk, next[j]);
-        }
-    }
-    *back_out = false;
-    return ERR_OK;
-}
-
 static enum err_code check_job_exists(struct checker *checker, int64_t job_id, bool *exists_out,
                                       struct err *err)
 {
@@ -399,12 +354,14 @@ static enum err_code check_run_job(struct checker *checker, const struct job_tas
     bool back = false;
     TRY(check_allowed(checker, "job.run", NULL, &allowed, err));
     TRY(check_job_exists(checker, task->job_id, &exists, err));
-    if (exists && checker->world->job_id != 0) {
-        TRY(leads_back(checker->world, checker->world->jobs_run_by, task->job_id, &back, err));
+    if (exists) {
+        TRY(definition_leads_to(checker->definition, checker->world, task->job_id,
+                                checker->world->job_id, &back, err));
     }
     if (back) {
         tell(checker, "cycle",
-             "job %" PRId64 " runs this job, itself or through others, so neither would end",
+             "job %" PRId64 " starts this job, itself or through others (run_job tasks and "
+             "job_finished triggers), so they would start each other without end",
              task->job_id);
     }
     leave(checker, size);
@@ -470,13 +427,14 @@ static enum err_code check_job_finished(struct checker *checker, int64_t job_id,
     (void)enter(checker, "job_id");
     TRY(check_allowed(checker, "job.read", NULL, &known, err));
     TRY(check_job_exists(checker, job_id, &known, err));
-    if (known && world->job_id != 0) {
-        TRY(leads_back(world, world->jobs_awaited_by, job_id, &back, err));
+    if (known) {
+        TRY(definition_leads_to(checker->definition, world, world->job_id, job_id, &back, err));
     }
     if (back) {
         tell(checker, "cycle",
-             "the end of this job starts job %" PRId64 ", itself or through others, so they would "
-             "start each other without end; a job that goes on for ever is `continuous`",
+             "this job starts job %" PRId64 ", itself or through others (run_job tasks and "
+             "job_finished triggers), so they would start each other without end; a job that goes "
+             "on for ever is `continuous`",
              job_id);
     }
     leave(checker, size);

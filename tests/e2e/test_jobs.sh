@@ -109,6 +109,14 @@ test_jobs_do_not_run_each_other_in_circles()
     jq -e '[.errors[].code] | any(. == "cycle")' "$BODY" >/dev/null || fail "a circle passed"
     send PUT "/v1/jobs/$first" "{\"name\":\"first\",\"tasks\":[{\"task_key\":\"call\",\"type\":\"run_job\",\"run_job\":{\"job_id\":$first}}]}" -H 'If-Match: *'
     expect_status 422
+    # a circle of both kinds: one runs the other, whose end starts it
+    send PATCH "/v1/jobs/$second" "{\"triggers\":[{\"job_finished\":{\"job_id\":$first}}]}" -H 'If-Match: *'
+    expect_status 422
+    fault /tasks/0/run_job/job_id cycle
+    make_job "{\"name\":\"third\",\"tasks\":[{\"task_key\":\"wait\",\"type\":\"condition\",\"condition\":{\"op\":\"EQUAL_TO\",\"left\":\"1\",\"right\":\"1\"}}],\"triggers\":[{\"job_finished\":{\"job_id\":$second}}]}"
+    send PUT "/v1/jobs/$first" "{\"name\":\"first\",\"tasks\":[{\"task_key\":\"call\",\"type\":\"run_job\",\"run_job\":{\"job_id\":$JOB}}],\"triggers\":[{\"job_finished\":{\"job_id\":$JOB}}]}" -H 'If-Match: *'
+    expect_status 422
+    fault /tasks/0/run_job/job_id cycle
     stop_server
 }
 

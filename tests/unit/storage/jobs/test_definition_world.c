@@ -63,6 +63,18 @@ static enum err_code jobs_run_by(void *arg, int64_t job_id, int64_t **job_ids_ou
     return ERR_OK;
 }
 
+/* 2 starts when 1 has ended. */
+static enum err_code jobs_awaiting(void *arg, int64_t job_id, int64_t **job_ids_out,
+                                   size_t *count_out, struct err *err)
+{
+    (void)arg;
+    (void)err;
+    *job_ids_out = mem_zeroed(1, sizeof **job_ids_out);
+    *count_out = job_id == 1;
+    (*job_ids_out)[0] = 2;
+    return ERR_OK;
+}
+
 static struct job_world world_of(const char *creator, int64_t job_id)
 {
     return (struct job_world){.job_id = job_id,
@@ -74,7 +86,7 @@ static struct job_world world_of(const char *creator, int64_t job_id)
                               .principal_exists = is_known,
                               .allows = allows,
                               .jobs_run_by = jobs_run_by,
-                              .jobs_awaited_by = jobs_run_by};
+                              .jobs_awaiting = jobs_awaiting};
 }
 
 #define CHECK(table)                                                                               \
@@ -143,6 +155,11 @@ static const struct {
     {"boss", 1, CHECK("t"), ",'triggers':[{'job_finished':{'job_id':2}}]",
      "/triggers/0/job_finished/job_id", "cycle"},
     {"boss", 2, CHECK("t"), ",'triggers':[{'job_finished':{'job_id':1}}]", NULL, NULL},
+    /* both ways mixed: 2 starts when 1 has ended, and leads to 1 again */
+    {"boss", 4, RUN("1"), "", "/tasks/0/run_job/job_id", "cycle"},
+    /* what was stored of the job itself counts no more */
+    {"boss", 2, RUN("1"), ",'triggers':[{'job_finished':{'job_id':3}}]", NULL, NULL},
+    {"boss", 3, CHECK("t"), ",'triggers':[{'job_finished':{'job_id':2}}]", NULL, NULL},
     {"boss", 0, CHECK("t"), ",'triggers':[{'job_finished':{'job_id':7}}]",
      "/triggers/0/job_finished/job_id", "unknown_job"},
     {"boss", 0, CHECK("t"), ",'triggers':[{'table_update':{'tables':['t','x']}}]",
@@ -193,4 +210,18 @@ Test(definition_world, an_error_of_the_outside_is_no_problem_of_the_definition)
     struct err err = {0};
     cr_expect_eq(job_definition_parse(json, &options, &problems, &job, &err), ERR_IO);
     cr_expect_null(job);
+}
+
+/* A new job, too, can close a circle: both of its ends are told. */
+Test(definition_world, a_circle_of_both_kinds_is_told_at_both_ends)
+{
+    const struct job_world world = world_of("boss", 0);
+    const struct job_parse_options options = {.world = &world};
+    CLEANUP(definition_problems_deinit) struct definition_problems problems = {0};
+    kit_problems("{'name':'j','tasks':[" RUN("1") "],'triggers':[{'job_finished':{'job_id':4}}]}",
+                 &options, &problems);
+    cr_assert_eq(problems.count, 2);
+    cr_expect_str_eq(problems.items[0].pointer, "/tasks/0/run_job/job_id");
+    cr_expect_str_eq(problems.items[1].pointer, "/triggers/0/job_finished/job_id");
+    cr_expect_str_eq(problems.items[1].code, "cycle");
 }
