@@ -7,7 +7,7 @@
 #include "storage/base/fault.h"
 #include "storage/base/mem.h"
 #include "storage/catalog/catalog.h"
-#include "storage/catalog/secrets.h"
+#include "workers/lent_secret.h"
 #include "workers/runner_private.h"
 
 #include <assert.h>
@@ -212,30 +212,10 @@ enum err_code task_pin(struct task_attempt *attempt, const char *name, struct js
     return ERR_OK;
 }
 
-/* The definition was let use secrets because its author may; that can have been taken back. */
-static enum err_code check_author(struct catalog *catalog, const struct id *author,
-                                  const char *secret, struct err *err)
-{
-    CLEANUP(access_release) struct access_identity identity = {0};
-    TRY(access_find(catalog, author->text, &identity, err));
-    if (!access_allows(identity.principal, "secret.list", NULL)) {
-        return err_set(err, ERR_FORBIDDEN,
-                       "{{secrets.%s}}: '%s', who wrote the job, may not use secrets any more; "
-                       "somebody who may takes the job over by storing it again",
-                       secret, identity.principal->name);
-    }
-    return ERR_OK;
-}
-
 static enum err_code open_secret(void *arg, struct span name, struct buffer *text, struct err *err)
 {
     struct task_attempt *attempt = arg;
-    struct catalog *catalog = attempt->services->catalog;
-    char secret[DEFINITION_KEY_BYTES_MAX + 1] = "";
-    assert(name.size < sizeof secret);
-    memcpy(secret, name.data, name.size);
-    TRY(check_author(catalog, &attempt->run->author, secret, err));
-    return catalog_secret_open(catalog, secret, text, err);
+    return lent_secret_open(attempt->services->catalog, &attempt->run->author, name, text, err);
 }
 
 enum err_code task_open_secrets(struct task_attempt *attempt, const char *text,

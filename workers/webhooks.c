@@ -19,11 +19,12 @@
 #include "storage/base/secret.h"
 #include "storage/base/text.h"
 #include "storage/catalog/deliveries.h"
-#include "storage/catalog/secrets.h"
+#include "storage/catalog/runs.h"
 #include "storage/jobs/template.h"
 #include "storage/remote/client.h"
 #include "storage/remote/signature.h"
 #include "storage/remote/url.h"
+#include "workers/lent_secret.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -36,6 +37,7 @@ enum {
     ARENA_BYTES = 2 * DUE_PAGE * (DELIVERY_BODY_BYTES_MAX + DELIVERY_URL_BYTES_MAX + 1024),
     ANSWER_BYTES_MAX = 64 << 10,
     SECRETS_BYTES_MAX = SIGNATURE_SECRETS_MAX * 128,
+    RUN_ARENA_BYTES = 8 << 20, /* one run */
 };
 
 /* What one thread sends. */
@@ -132,16 +134,28 @@ static void give_back(struct sender *sender)
 
 /* ---- signing ---- */
 
-/* A template_secret_fn over the catalog. */
+/* Whose secrets sign what the run tells. */
+struct lender {
+    struct catalog *catalog;
+    struct id author;
+};
+
+/* The run is kept as long as its deliveries are. */
+static enum err_code find_lender(struct catalog *catalog, int64_t run_id, struct lender *lender,
+                                 struct err *err)
+{
+    CLEANUP(arena_deinit) struct arena arena;
+    struct job_run run;
+    arena_init(&arena, RUN_ARENA_BYTES);
+    TRY(run_get(catalog, run_id, &arena, &run, err));
+    *lender = (struct lender){.catalog = catalog, .author = run.author};
+    return ERR_OK;
+}
+
 static enum err_code open_secret(void *arg, struct span name, struct buffer *text, struct err *err)
 {
-    char copy[CATALOG_SECRET_NAME_BYTES_MAX + 1];
-    if (!catalog_secret_name_is_valid(name)) {
-        return err_set(err, ERR_INVALID, "a reference to a secret names none");
-    }
-    memcpy(copy, name.data, name.size);
-    copy[name.size] = '\0';
-    return catalog_secret_open(arg, copy, text, err);
+    const struct lender *lender = arg;
+    return lent_secret_open(lender->catalog, &lender->author, name, text, err);
 }
 
 /* "whsec_new whsec_old": while they are rotated a secret holds several, spaces between. */
@@ -178,12 +192,14 @@ static enum err_code sign(struct webhooks *webhooks, const struct delivery *deli
         return ERR_OK;
     }
     struct signature_secret secrets[SIGNATURE_SECRETS_MAX];
+    struct lender lender;
     struct buffer text;
     size_t count = 0;
+    TRY(find_lender(webhooks->options.catalog, delivery->run_id, &lender, err));
     buffer_init(&text, SECRETS_BYTES_MAX);
     (void)buffer_reserve(&text, SECRETS_BYTES_MAX); /* at once: growing leaves copies behind */
-    enum err_code code = template_open_secrets(span_of_text(delivery->secret), "", open_secret,
-                                               webhooks->options.catalog, &text, err);
+    enum err_code code =
+        template_open_secrets(span_of_text(delivery->secret), "", open_secret, &lender, &text, err);
     if (code == ERR_OK) {
         code = parse_secrets(buffer_span(&text), secrets, &count, err);
     }

@@ -12,6 +12,7 @@
 #include "storage/catalog/catalog.h"
 #include "storage/catalog/deliveries.h"
 #include "storage/catalog/runs.h"
+#include "storage/catalog/access.h"
 #include "storage/catalog/secrets.h"
 #include "storage/remote/client.h"
 #include "storage/remote/signature.h"
@@ -40,6 +41,7 @@ static struct {
     struct lying_server *server;
     struct webhooks *webhooks;
     struct arena arena;
+    struct id author; /* of the run's definition */
     int64_t run_id;
     int64_t now_us;
 } stage;
@@ -91,10 +93,14 @@ static void make_run(void)
 {
     struct err err = {0};
     bool made = false;
+    const struct access_assignment engineer = {.role = "engineer"};
+    cr_assert_eq(principal_create(stage.catalog, "author", PRINCIPAL_SERVICE, &engineer, 1,
+                                  &stage.author, &err),
+                 ERR_OK, "%s", err.msg);
     const struct run_new run = {
         .name = "one-off",
         .definition = "{}",
-        .principal = id_new_ordered(),
+        .principal = stage.author,
         .run_as = id_new_ordered(),
         .trigger = RUN_TRIGGER_ONE_OFF,
         .trigger_time_us = clock_wall_us(),
@@ -359,6 +365,24 @@ Test(webhooks, say_which_secret_is_missing)
     set_clock(delivery.due_us);
     webhooks_wake(stage.webhooks);
     cr_expect_eq(await(&id, 3).state, DELIVERY_DELIVERED);
+}
+
+Test(webhooks, are_lent_a_secret_only_while_the_author_may_use_it)
+{
+    start("/hook 204 verify=whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+    struct err err = {0};
+    const struct access_assignment analyst = {.role = "analyst"};
+    const struct access_assignment engineer = {.role = "engineer"};
+    cr_assert_eq(principal_update(stage.catalog, &stage.author, false, &analyst, 1, &err), ERR_OK);
+    struct id id = add("/hook");
+    struct delivery delivery = await(&id, 1);
+    cr_expect_eq(delivery.state, DELIVERY_PENDING);
+    cr_expect(strstr(delivery.error, "'author', who wrote the job") != NULL, "%s", delivery.error);
+    cr_expect_eq(lying_server_connections(stage.server), 0);
+    cr_assert_eq(principal_update(stage.catalog, &stage.author, false, &engineer, 1, &err), ERR_OK);
+    set_clock(delivery.due_us);
+    webhooks_wake(stage.webhooks);
+    cr_expect_eq(await(&id, 2).state, DELIVERY_DELIVERED);
 }
 
 Test(webhooks, are_signed_with_old_and_new_while_secrets_are_rotated)
