@@ -4,6 +4,8 @@
  */
 #include "storage/jobs/definition_rules.h"
 
+#include "storage/base/field_name.h"
+
 #include <string.h>
 #include <strings.h>
 
@@ -20,6 +22,44 @@ enum {
 };
 
 enum { SECRET_TEXT = RULE_TEMPLATE | RULE_SECRET };
+
+/* ---- where secrets go ---- */
+
+static bool holds_secret(const struct json *given)
+{
+    const char *name = NULL;
+    const struct json *value = NULL;
+    bool holds = json_get(given, "auth") != NULL; /* none goes without */
+    for (size_t at = 0; json_member(json_get(given, "headers"), &at, &name, &value);) {
+        const char *text = json_text(value);
+        holds = holds || (text != NULL && strstr(text, "secrets.") != NULL);
+    }
+    return holds;
+}
+
+/* Does a reference stand where the server is named, or could what it brings reach that far? */
+static bool is_host_open(const char *url)
+{
+    const char *host = strstr(url, "://");
+    const char *reference = strstr(url, "{{");
+    return reference != NULL && (host == NULL || reference < host + 3 + strcspn(host + 3, "/?#\\"));
+}
+
+/* Whoever starts a run gives its values; where a secret goes is not for him to say. */
+static void check_host(struct normalizer *normalizer, const struct json *given, const char *member)
+{
+    const char *url = json_text(json_get(given, member));
+    if (url != NULL && !normalizer->expanded && is_host_open(url)) {
+        normalizer_tell(normalizer, member, "not_allowed",
+                        "a request with a secret goes to a server that the definition names: write "
+                        "scheme, host and port out, references may stand from the path on");
+    }
+}
+
+static void check_token_url(struct normalizer *normalizer, const struct json *given)
+{
+    check_host(normalizer, given, "token_url");
+}
 
 /* ---- calls over HTTP ---- */
 
@@ -42,6 +82,7 @@ static const struct object_rule client_credentials_rule = {
                  .flags = RULE_REQUIRED | SECRET_TEXT | RULE_NEEDS_SECRET, .minimum = 1,
                  .maximum = CREDENTIAL_BYTES_MAX},
                 {"scope", RULE_STRING, .flags = RULE_TEMPLATE, .maximum = CREDENTIAL_BYTES_MAX}),
+    .check = check_token_url,
 };
 static const struct object_rule auth_rule = {
     .fields = (const struct field_rule[]){RULE_END},
@@ -59,29 +100,21 @@ static const struct object_rule auth_rule = {
 static const struct field_rule header_item = {"", RULE_STRING, .flags = SECRET_TEXT,
                                               .maximum = HEADER_BYTES_MAX};
 
-/* spec: RFC 9110 5.6.2 token */
-static bool is_header_name(const char *name)
-{
-    static const char others[] = "!#$%&'*+-.^_`|~";
-    for (const char *byte = name; *byte != '\0'; byte++) {
-        bool word = (*byte >= 'a' && *byte <= 'z') || (*byte >= 'A' && *byte <= 'Z') ||
-                    (*byte >= '0' && *byte <= '9');
-        if (!word && strchr(others, *byte) == NULL) {
-            return false;
-        }
-    }
-    return name[0] != '\0' && strlen(name) <= 128;
-}
-
 static void check_headers(struct normalizer *normalizer, const struct json *given)
 {
     const char *name = NULL;
     const struct json *value = NULL;
     for (size_t at = 0; json_member(json_get(given, "headers"), &at, &name, &value);) {
         const char *text = json_text(value);
-        if (!is_header_name(name)) {
+        if (!field_name_is_valid(name)) {
             normalizer_tell(normalizer, "headers", "format", "'%.64s' is no name of a header",
                             name);
+        } else if (field_name_is_reserved(name)) {
+            normalizer_tell(normalizer, "headers", "not_allowed",
+                            "the header '%.64s' cannot be chosen: leave it out", name);
+        } else if (json_get(given, "auth") != NULL && strcasecmp(name, "authorization") == 0) {
+            normalizer_tell(normalizer, "headers", "not_allowed",
+                            "there are both the header Authorization and auth: leave one out");
         } else if (text != NULL && strpbrk(text, "\r\n") != NULL) {
             normalizer_tell(normalizer, "headers", "format",
                             "the value of '%.64s' must not hold a line break", name);
@@ -91,6 +124,14 @@ static void check_headers(struct normalizer *normalizer, const struct json *give
                             "a definition is shown to those who may read jobs: write "
                             "{{secrets.NAME}} into Authorization, or use auth");
         }
+    }
+}
+
+static void check_request(struct normalizer *normalizer, const struct json *given)
+{
+    check_headers(normalizer, given);
+    if (holds_secret(given)) {
+        check_host(normalizer, given, "url");
     }
 }
 
@@ -159,7 +200,7 @@ static const struct object_rule http_source_rule = {
                 {"requests_per_second", RULE_NUMBER, .maximum = 1000},
                 {"timeout_seconds", RULE_INTEGER, .minimum = 1, .maximum = HTTP_TIMEOUT_SECONDS_MAX,
                  .fallback = "60"}),
-    .check = check_headers,
+    .check = check_request,
 };
 
 static void need_table_or_path(struct normalizer *normalizer, const struct json *given)
@@ -201,7 +242,7 @@ static const struct object_rule file_destination_rule = {
                  .maximum = PATH_BYTES_MAX}),
 };
 static const struct object_rule http_destination_rule = {RULE_FIELDS(URL, HEADERS, AUTH),
-                                                         .check = check_headers};
+                                                         .check = check_request};
 const struct object_rule definition_destination_rule = {
     .fields = (const struct field_rule[]){RULE_END},
     .selector = "type",
@@ -229,5 +270,5 @@ const struct object_rule definition_http_request_rule = {
         HEADERS, AUTH, {"body", RULE_ANY, .flags = RULE_TEMPLATE},
         {"expect_status", RULE_ARRAY, .items = &status_item, .maximum = STATUSES_MAX},
         {"values", RULE_MAP, .flags = RULE_KEY, .items = &value_item, .maximum = VALUES_MAX}),
-    .check = check_headers,
+    .check = check_request,
 };

@@ -5,6 +5,7 @@
 #include "storage/remote/client.h"
 
 #include "storage/base/clock.h"
+#include "storage/base/field_name.h"
 #include "storage/base/mem.h"
 #include "storage/base/metrics.h"
 #include "storage/base/secret.h"
@@ -93,13 +94,6 @@ static bool is_one_of(const char *text, const char *const *list, size_t count)
     return false;
 }
 
-static bool is_token(const char *text)
-{
-    static const char others[] = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
-                                 "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    return text[0] != '\0' && text[strspn(text, others)] == '\0';
-}
-
 /* Nothing that could end the header: no control character but the tab. */
 static bool is_value(const char *text)
 {
@@ -114,22 +108,13 @@ static bool is_value(const char *text)
 static enum err_code check_header(const struct remote_request *request,
                                   const struct remote_header *header, struct err *err)
 {
-    static const char *const ours[] = {"Host",
-                                       "Content-Length",
-                                       "Transfer-Encoding",
-                                       "Connection",
-                                       "Expect",
-                                       "Accept-Encoding",
-                                       "Upgrade",
-                                       "TE",
-                                       "Trailer",
-                                       "Keep-Alive",
-                                       "Proxy-Authorization"};
     size_t name_size = strlen(header->name);
-    if (!is_token(header->name) || name_size > 256) {
-        return err_set(err, ERR_INVALID, "a header's name has letters, digits and '-' only");
+    if (!field_name_is_valid(header->name)) {
+        return err_set(err, ERR_INVALID,
+                       "a header's name has letters, digits and '-' only, %d at most",
+                       FIELD_NAME_BYTES_MAX);
     }
-    if (is_one_of(header->name, ours, COUNT(ours))) {
+    if (field_name_is_reserved(header->name)) {
         return err_set(err, ERR_INVALID, "the header %s cannot be chosen: leave it out",
                        header->name);
     }

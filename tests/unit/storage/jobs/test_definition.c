@@ -304,6 +304,21 @@ Test(definition, each_error_of_a_task_is_found)
         {HTTP("'headers':{'Authorization':'Bearer abc'}"), "/tasks/0/ingest/source/headers",
          "secret_needed"},
         {HTTP("'headers':{'a b':'c'}"), "/tasks/0/ingest/source/headers", "format"},
+        {HTTP("'headers':{'content-length':'3'}"), "/tasks/0/ingest/source/headers", "not_allowed"},
+        {HTTP("'headers':{'Authorization':'{{secrets.s}}'},'auth':{'type':'bearer','token':"
+              "'{{secrets.s}}'}"),
+         "/tasks/0/ingest/source/headers", "not_allowed"},
+        /* who starts a run must not choose where a secret goes */
+        {INGEST("{'type':'http','url':'https://{{job.id}}/','headers':{'X':'{{secrets.s}}'}}"),
+         "/tasks/0/ingest/source/url", "not_allowed"},
+        {INGEST("{'type':'http','url':'https://x{{job.id}}','headers':{'X':'{{secrets.s}}'}}"),
+         "/tasks/0/ingest/source/url", "not_allowed"},
+        {INGEST("{'type':'http','url':'{{job.id}}','auth':{'type':'bearer','token':"
+                "'{{secrets.s}}'}}"),
+         "/tasks/0/ingest/source/url", "not_allowed"},
+        {HTTP("'auth':{'type':'oauth2_client_credentials','token_url':'https://x:{{job.id}}/',"
+              "'client_id':'i','client_secret':'{{secrets.s}}'}"),
+         "/tasks/0/ingest/source/auth/token_url", "not_allowed"},
         {HTTP("'headers':{'a':'c\\r\\nd: e'}"), "/tasks/0/ingest/source/headers", "format"},
         {HTTP("'records':'data'"), "/tasks/0/ingest/source/records", "format"},
         {HTTP("'records':'/a~2'"), "/tasks/0/ingest/source/records", "format"},
