@@ -5,9 +5,13 @@
 
 #include "handlers/problem.h"
 #include "storage/base/mem.h"
+#include "storage/base/roots.h"
 #include "storage/base/text.h"
 #include "storage/catalog/access.h"
 #include "storage/catalog/secrets.h"
+#include "storage/columns/expectation.h"
+#include "storage/snapshot/export.h"
+#include "storage/snapshot/snapshot.h"
 #include "storage/snapshot/table.h"
 #include "storage/snapshot/tables.h"
 
@@ -15,7 +19,10 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { JOBS_AT_ONCE = 1000 }; /* read in one go, when all are looked at */
+enum {
+    JOBS_AT_ONCE = 1000, /* read in one go, when all are looked at */
+    PART_ARENA_BYTES = 4 << 20,
+};
 
 /* ---- who may see what ---- */
 
@@ -137,6 +144,42 @@ static enum err_code table_exists(void *arg, const char *table, bool *exists_out
         return ERR_OK;
     }
     return code;
+}
+
+static enum err_code expectations_fit(enum expectations_use use, const struct json *part,
+                                      const struct schema *schema, struct err *err)
+{
+    CLEANUP(expectations_free) struct expectations *list = NULL;
+    CLEANUP(bound_expectations_free) struct bound_expectations *bound = NULL;
+    TRY(expectations_parse(json_get(part, "expectations"), use, &list, err));
+    return expectations_bind(list, schema, &bound, err);
+}
+
+static enum err_code part_fits(void *arg, enum job_task_type type, const char *name,
+                               const struct json *part, struct err *err)
+{
+    const struct asker *asker = arg;
+    CLEANUP(table_release) struct table *table = NULL;
+    CLEANUP(snapshot_release) const struct snapshot *snapshot = NULL;
+    CLEANUP(arena_deinit) struct arena arena;
+    struct export_spec spec;
+    arena_init(&arena, PART_ARENA_BYTES);
+    TRY(tables_find(asker->services->tables, name, &table, err));
+    snapshot = table_snapshot(table);
+    if (json_get(part, "expectations") != NULL) {
+        return expectations_fit(type == JOB_TASK_INGEST ? EXPECTATIONS_OF_ROWS
+                                                        : EXPECTATIONS_OF_TABLE,
+                                part, snapshot->schema, err);
+    }
+    return export_spec_parse(part, NULL, snapshot->schema, &arena, &spec, err);
+}
+
+static enum err_code path_fits(void *arg, const char *path, bool writes, struct err *err)
+{
+    const struct asker *asker = arg;
+    struct root_place place;
+    return roots_resolve(writes ? asker->services->export_roots : asker->services->source_roots,
+                         path, &place, err);
 }
 
 /* A job that the caller may not see does not exist for its definitions either. */
@@ -325,6 +368,8 @@ enum err_code job_request_check(struct services *services, struct exchange *exch
         .job_id = job_id,
         .creator = exchange->principal->name,
         .table_exists = table_exists,
+        .part_fits = part_fits,
+        .path_fits = path_fits,
         .job_exists = ask_job_exists,
         .secret_exists = secret_exists,
         .pool_exists = pool_exists,

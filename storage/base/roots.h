@@ -66,6 +66,19 @@ bool roots_is_empty(const struct roots *roots);
 enum err_code roots_check_apart(const struct roots *roots, const char *folder,
                                 struct err *err) MUST_USE;
 
+/* A path taken apart: its root and what follows. */
+struct root_place {
+    const char *root;                       /* absolute, without '/' at its end */
+    char relative[ROOT_PATH_BYTES_MAX + 1]; /* parts joined by one '/'; "" = the root itself */
+};
+
+/*
+ * Where a path or pattern lies, by its text alone: nothing need be there.
+ * Errors:  ERR_FORBIDDEN outside of every root; ERR_INVALID no path.
+ */
+enum err_code roots_resolve(const struct roots *roots, const char *path,
+                            struct root_place *place_out, struct err *err) MUST_USE;
+
 /* ---- reading ---- */
 
 struct root_file {
@@ -170,14 +183,6 @@ void root_output_close(struct root_output **output);
 
 /* 1 to ROOT_PATH_BYTES_MAX bytes of UTF-8 without control characters? Errors: ERR_INVALID. */
 enum err_code root_check_text(const char *path, struct err *err) MUST_USE;
-
-/* A path taken apart: its root and what follows. */
-struct root_place {
-    const char *root;                       /* absolute, without '/' at its end */
-    char relative[ROOT_PATH_BYTES_MAX + 1]; /* parts joined by one '/'; "" = the root itself */
-};
-enum err_code roots_resolve(const struct roots *roots, const char *path,
-                            struct root_place *place_out, struct err *err) MUST_USE;
 
 /* Open the root folder itself (O_PATH). */
 enum err_code root_open_top(const struct root_place *place, int *fd_out, struct err *err) MUST_USE;

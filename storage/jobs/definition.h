@@ -222,6 +222,15 @@ struct job_world {
     int64_t job_id;      /* whose definition this is; 0 = not stored yet, or a one-off run */
     const char *creator; /* principal's name */
     enum err_code (*table_exists)(void *arg, const char *table, bool *exists_out, struct err *err);
+    /*
+     * Does this part of a task's body ("expectations", "columns", "filters") fit the columns
+     * that the table has now? ERR_INVALID: no; the message is "/pointer: sentence", from the
+     * part's root ("expectations": from the array).
+     */
+    enum err_code (*part_fits)(void *arg, enum job_task_type type, const char *table,
+                               const struct json *part, struct err *err);
+    /* May a job read (write: `writes`) below this path? ERR_FORBIDDEN, ERR_INVALID: no, and why. */
+    enum err_code (*path_fits)(void *arg, const char *path, bool writes, struct err *err);
     enum err_code (*job_exists)(void *arg, int64_t job_id, bool *exists_out, struct err *err);
     enum err_code (*secret_exists)(void *arg, const char *name, bool *exists_out, struct err *err);
     enum err_code (*pool_exists)(void *arg, const char *name, bool *exists_out, struct err *err);

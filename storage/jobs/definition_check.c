@@ -231,8 +231,9 @@ static enum err_code check_allowed(struct checker *checker, const char *action, 
     return ERR_OK;
 }
 
+/* known_out: it is there, and may be looked at. NULL = not wanted. */
 static enum err_code check_table_name(struct checker *checker, const char *table,
-                                      const char *action, struct err *err)
+                                      const char *action, bool *known_out, struct err *err)
 {
     bool allowed = false;
     bool exists = true;
@@ -242,6 +243,9 @@ static enum err_code check_table_name(struct checker *checker, const char *table
     }
     if (!exists) {
         tell(checker, "unknown_table", "there is no table '%s'; make it first", table);
+    }
+    if (known_out != NULL) {
+        *known_out = allowed && exists;
     }
     return ERR_OK;
 }
@@ -267,8 +271,9 @@ static enum err_code check_table_template(struct checker *checker, const char *a
     return ERR_OK;
 }
 
+/* known_out as above; a table named by a template is not known. */
 static enum err_code check_table(struct checker *checker, const struct json *object,
-                                 const char *action, struct err *err)
+                                 const char *action, bool *known_out, struct err *err)
 {
     const char *table = json_text(json_get(object, "table"));
     if (table == NULL) {
@@ -278,11 +283,142 @@ static enum err_code check_table(struct checker *checker, const struct json *obj
     if (strstr(table, "{{") != NULL) {
         TRY(check_table_template(checker, action, err));
     } else {
-        TRY(check_table_name(checker, table, action, err));
+        TRY(check_table_name(checker, table, action, known_out, err));
     }
     leave(checker, size);
     return ERR_OK;
 }
+
+/* ---- the columns of a table ---- */
+
+static enum err_code note_reference(void *arg, const char *pointer,
+                                    const struct template_reference *reference, struct err *err)
+{
+    (void)pointer;
+    (void)reference;
+    (void)err;
+    *(bool *)arg = true;
+    return ERR_OK;
+}
+
+static void note_broken(void *arg, const char *pointer, const char *message)
+{
+    (void)pointer;
+    (void)message;
+    *(bool *)arg = true; /* told already */
+}
+
+/*
+ * Ask about one part alone, so that each is told, where it stands in the definition.
+ *
+ *   wrapped  what the answer's pointer begins with: the way to what the checker is at
+ */
+static enum err_code check_part(struct checker *checker, const struct job_task *task,
+                                const struct json *part, const char *wrapped, struct err *err)
+{
+    bool open = false;
+    TRY(template_list(part, note_reference, note_broken, &open, err));
+    if (open) {
+        return ERR_OK; /* is known in the run only */
+    }
+    const char *table = json_text(json_get(task->body, "table"));
+    enum err_code code =
+        checker->world->part_fits(checker->world->arg, task->type, table, part, err);
+    if (code != ERR_INVALID) {
+        return code;
+    }
+    const char *end = strstr(err->msg, ": ");
+    size_t skip = strlen(wrapped);
+    bool points = end != NULL && strncmp(err->msg, wrapped, skip) == 0;
+    size_t size = checker->pointer.size;
+    if (points) {
+        buffer_append(&checker->pointer, err->msg + skip, (size_t)(end - err->msg) - skip);
+    }
+    tell(checker, "column", "%s", points ? end + 2 : err->msg);
+    leave(checker, size);
+    err_clear(err);
+    return ERR_OK;
+}
+
+/* What a part is read with, of the body that it is from. */
+static struct json *begin_part(const struct job_task *task)
+{
+    static const char *const members[] = {"format", "compression"};
+    struct json *part = json_new_object();
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
+        const struct json *member = json_get(task->body, members[i]);
+        if (member != NULL) {
+            json_set(part, members[i], json_duplicate(member));
+        }
+    }
+    return part;
+}
+
+static enum err_code check_items(struct checker *checker, const struct job_task *task,
+                                 const char *member, const char *wrapped, struct err *err)
+{
+    const struct json *list = json_get(task->body, member);
+    for (size_t i = 0; i < json_count(list); i++) {
+        size_t size = enter_item(checker, member, i);
+        CLEANUP(json_free) struct json *part = begin_part(task);
+        struct json *alone = json_new_array();
+        json_append(alone, json_duplicate(json_at(list, i)));
+        json_set(part, member, alone);
+        TRY(check_part(checker, task, part, wrapped, err));
+        leave(checker, size);
+    }
+    return ERR_OK;
+}
+
+/* What the task says of a table that is known by name. */
+static enum err_code check_columns(struct checker *checker, const struct job_task *task,
+                                   struct err *err)
+{
+    TRY(check_items(checker, task, "expectations", "/0", err));
+    TRY(check_items(checker, task, "filters", "/filters/0", err));
+    const struct json *columns = json_get(task->body, "columns");
+    if (columns == NULL) {
+        return ERR_OK;
+    }
+    CLEANUP(json_free) struct json *part = begin_part(task);
+    json_set(part, "columns", json_duplicate(columns));
+    return check_part(checker, task, part, "", err);
+}
+
+/* ---- paths ---- */
+
+static enum err_code check_path(struct checker *checker, const char *path, bool writes,
+                                struct err *err)
+{
+    if (path == NULL || strstr(path, "{{") != NULL) {
+        return ERR_OK; /* none, or known in the run only */
+    }
+    enum err_code code = checker->world->path_fits(checker->world->arg, path, writes, err);
+    if (code != ERR_FORBIDDEN && code != ERR_INVALID) {
+        return code;
+    }
+    size_t size = enter(checker, "path");
+    tell(checker, "path", "%s", err->msg);
+    leave(checker, size);
+    err_clear(err);
+    return ERR_OK;
+}
+
+static enum err_code check_paths(struct checker *checker, const struct job_task *task,
+                                 struct err *err)
+{
+    size_t size = enter(checker, "source");
+    TRY(check_path(checker, json_text(json_get(json_get(task->body, "source"), "path")), false,
+                   err));
+    leave(checker, size);
+    size = enter(checker, "destination");
+    TRY(check_path(checker, json_text(json_get(json_get(task->body, "destination"), "path")), true,
+                   err));
+    leave(checker, size);
+    return ERR_OK;
+}
+
+/* ---- what tasks do to tables ---- */
 
 static const char *table_action(enum job_task_type type)
 {
@@ -312,16 +448,20 @@ static enum err_code check_tables(struct checker *checker, const struct job_task
     if (action == NULL) {
         return ERR_OK;
     }
-    TRY(check_table(checker, task->body, action, err));
+    bool known = false;
+    TRY(check_table(checker, task->body, action, &known, err));
+    if (known) {
+        TRY(check_columns(checker, task, err));
+    }
     size_t size = enter(checker, "source");
-    TRY(check_table(checker, json_get(task->body, "source"), "rows.read", err));
+    TRY(check_table(checker, json_get(task->body, "source"), "rows.read", NULL, err));
     leave(checker, size);
     const struct json *expectations = json_get(task->body, "expectations");
     for (size_t i = 0; i < json_count(expectations); i++) {
         size = enter_item(checker, "expectations", i);
         (void)enter(checker, "references"); /* of a foreign key */
         TRY(check_table(checker, json_get(json_at(expectations, i), "references"), "rows.read",
-                        err));
+                        NULL, err));
         leave(checker, size);
     }
     return ERR_OK;
@@ -407,6 +547,7 @@ static enum err_code check_task(struct checker *checker, size_t index, const str
     TRY(check_references(checker, index, task, has_input, err));
     if (checker->world != NULL) {
         TRY(check_tables(checker, task, err));
+        TRY(check_paths(checker, task, err));
         TRY(check_run_job(checker, task, err));
     }
     if (task->each != NULL && task->each->body != NULL) {
@@ -447,11 +588,16 @@ static enum err_code check_trigger(struct checker *checker,
     if (trigger->type == JOB_TRIGGER_JOB_FINISHED && trigger->job_id != 0) {
         TRY(check_job_finished(checker, trigger->job_id, err));
     }
+    if (trigger->type == JOB_TRIGGER_FILE_ARRIVAL) {
+        size_t size = enter(checker, "file_arrival");
+        TRY(check_path(checker, trigger->path, false, err));
+        leave(checker, size);
+    }
     for (size_t i = 0; i < trigger->tables_count; i++) {
         if (trigger->tables[i][0] != '\0') {
             size_t size = enter(checker, "table_update");
             (void)enter_item(checker, "tables", i);
-            TRY(check_table_name(checker, trigger->tables[i], "table.read", err));
+            TRY(check_table_name(checker, trigger->tables[i], "table.read", NULL, err));
             leave(checker, size);
         }
     }

@@ -5,7 +5,7 @@
  *   unknown_member missing type range length count format choice duplicate
  *   unknown_type unknown_task unknown_parameter unknown_pool cycle not_allowed
  *   expectation template secret_not_allowed secret_needed
- *   unknown_table unknown_job unknown_secret unknown_principal forbidden
+ *   unknown_table column path unknown_job unknown_secret unknown_principal forbidden
  */
 #pragma once
 

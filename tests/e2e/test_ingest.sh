@@ -44,7 +44,7 @@ test_bad_records_are_kept_and_too_many_fail()
     ingest_file members a
     expect .result '"SUCCESS"'
     value '[.received,.accepted,.rejected]' '[502,500,2]'
-    ingest_file members ../a
+    late ingest '{"table":"members","source":{"type":"file","path":"{{job.parameters.place}}"}}' ../a
     expect .result '"FAILED"'
     expect '.tasks[0].attempts[0].error.code' '"forbidden"'
     ln -s /etc/passwd "$WORK/drop/link"

@@ -97,6 +97,40 @@ test_a_definition_is_refused_with_every_fault()
     stop_server
 }
 
+# What would fail in every run is told at once: columns, patterns, bounds, paths, headers.
+test_a_definition_is_held_against_tables_and_folders()
+{
+    mkdir "$WORK/drop" "$WORK/out"
+    start_server --source-roots "$WORK/drop" --export-roots "$WORK/out"
+    create mine '{"schema":{"fields":[{"name":"id","type":"string","nullable":false},{"name":"day","type":"date"}]},"key":["id"]}'
+    send POST /v1/jobs "{\"name\":\"bad\",\"triggers\":[{\"file_arrival\":{\"path\":\"/etc\"}}],\"tasks\":[
+        {\"task_key\":\"a\",\"type\":\"check\",\"check\":{\"table\":\"mine\",\"expectations\":[
+            {\"name\":\"1\",\"type\":\"not_null\",\"column\":\"id\",\"action\":\"fail\"},
+            {\"name\":\"2\",\"type\":\"not_null\",\"column\":\"zip\",\"action\":\"fail\"},
+            {\"name\":\"3\",\"type\":\"pattern\",\"column\":\"id\",\"pattern\":\"[a-\",\"action\":\"fail\"},
+            {\"name\":\"4\",\"type\":\"range\",\"column\":\"day\",\"minimum\":\"soon\",\"action\":\"fail\"}]}},
+        {\"task_key\":\"b\",\"type\":\"ingest\",\"ingest\":{\"table\":\"mine\",\"source\":{\"type\":\"file\",\"path\":\"../up\"},
+            \"expectations\":[{\"name\":\"5\",\"type\":\"not_null\",\"column\":\"zip\",\"action\":\"drop\"}]}},
+        {\"task_key\":\"c\",\"type\":\"export\",\"export\":{\"table\":\"mine\",\"columns\":[\"id\",\"zip\"],
+            \"filters\":[{\"column\":\"id\",\"operator\":\"eq\",\"value\":\"x\"},{\"column\":\"day\",\"operator\":\"lt\",\"value\":\"soon\"},{\"column\":\"zip\",\"operator\":\"is_null\"}],
+            \"destination\":{\"type\":\"file\",\"path\":\"$WORK/drop/x\"}}},
+        {\"task_key\":\"d\",\"type\":\"http_request\",\"http_request\":{\"url\":\"https://example.org/\",\"headers\":{\"Host\":\"other\"}}}]}"
+    expect_status 422
+    fault /triggers/0/file_arrival/path path
+    fault /tasks/0/check/expectations/1/column column
+    fault /tasks/0/check/expectations/2/pattern column
+    fault /tasks/0/check/expectations/3/minimum column
+    fault /tasks/1/ingest/source/path path
+    fault /tasks/1/ingest/expectations/0/column column
+    fault /tasks/2/export/columns/1 column
+    fault /tasks/2/export/filters/1/value column
+    fault /tasks/2/export/filters/2/column column
+    fault /tasks/2/export/destination/path path
+    fault /tasks/3/http_request/headers not_allowed
+    expect '.errors | length' 11
+    stop_server
+}
+
 test_jobs_do_not_run_each_other_in_circles()
 {
     start_server

@@ -19,6 +19,36 @@ static enum err_code table_exists(void *arg, const char *table, bool *exists_out
     return ERR_OK;
 }
 
+/* Tables have the column c alone. */
+static enum err_code part_fits(void *arg, enum job_task_type type, const char *table,
+                               const struct json *part, struct err *err)
+{
+    (void)arg;
+    (void)type;
+    (void)table;
+    const struct json *expectation = json_at(json_get(part, "expectations"), 0);
+    const struct json *filter = json_at(json_get(part, "filters"), 0);
+    const struct json *item = expectation != NULL ? expectation : filter;
+    const char *column = item != NULL ? json_text(json_get(item, "column"))
+                                      : json_text(json_at(json_get(part, "columns"), 0));
+    if (column == NULL || strcmp(column, "c") == 0) {
+        return ERR_OK;
+    }
+    return err_set(err, ERR_INVALID, "%s: the table has no such column",
+                   expectation != NULL ? "/0/column"
+                   : filter != NULL    ? "/filters/0/column"
+                                       : "/columns/0");
+}
+
+/* Only below /drop may be read, only below /out be written. */
+static enum err_code path_fits(void *arg, const char *path, bool writes, struct err *err)
+{
+    (void)arg;
+    return strncmp(path, writes ? "/out" : "/drop", writes ? 4 : 5) == 0
+               ? ERR_OK
+               : err_set(err, ERR_FORBIDDEN, "not there");
+}
+
 static enum err_code job_exists(void *arg, int64_t job_id, bool *exists_out, struct err *err)
 {
     (void)arg;
@@ -80,6 +110,8 @@ static struct job_world world_of(const char *creator, int64_t job_id)
     return (struct job_world){.job_id = job_id,
                               .creator = creator,
                               .table_exists = table_exists,
+                              .part_fits = part_fits,
+                              .path_fits = path_fits,
                               .job_exists = job_exists,
                               .secret_exists = is_known,
                               .pool_exists = is_known,
@@ -92,6 +124,11 @@ static struct job_world world_of(const char *creator, int64_t job_id)
 #define CHECK(table)                                                                               \
     "{'task_key':'a','type':'check','check':{'table':'" table                                      \
     "','expectations':[{'name':'n','action':'fail','type':'unique','column':'c'}]}}"
+#define EXPORT(more)                                                                               \
+    "{'task_key':'a','type':'export','export':{'table':'t',"                                       \
+    "'destination':{'type':'file','path':'/out/p'}," more "}}"
+#define INGEST(source)                                                                             \
+    "{'task_key':'a','type':'ingest','ingest':{'table':'t','source':{" source "}}}"
 #define RUN(job) "{'task_key':'a','type':'run_job','run_job':{'job_id':" job "}}"
 
 static const struct {
@@ -142,6 +179,31 @@ static const struct {
      "{'task_key':'a','type':'for_each','for_each':{'inputs':[],'task':{'task_key':'b',"
      "'type':'optimize','optimize':{'table':'x'}}}}",
      "", "/tasks/0/for_each/task/optimize/table", "unknown_table"},
+    /* each column is looked for, where it can be known */
+    {"boss", 0,
+     "{'task_key':'a','type':'check','check':{'table':'t','expectations':[{'type':'unique',"
+     "'action':'fail','column':'c'},{'type':'not_null','action':'fail','column':'x'}]}}",
+     "", "/tasks/0/check/expectations/1/column", "column"},
+    {"boss", 0, EXPORT("'columns':['x']"), "", "/tasks/0/export/columns/0", "column"},
+    {"boss", 0,
+     EXPORT("'filters':[{'column':'c','operator':'is_null'},{'column':'x','operator':'is_null'}]"),
+     "", "/tasks/0/export/filters/1/column", "column"},
+    {"boss", 0, EXPORT("'columns':['{{job.id}}']"), "", NULL, NULL},
+    {"clerk", 0, EXPORT("'columns':['x']"), ",'run_as':{'principal':'boss'}",
+     "/tasks/0/export/columns/0", "column"},
+    /* paths, of all that read and write files */
+    {"boss", 0, INGEST("'type':'file','path':'/drop/*.csv'"), "", NULL, NULL},
+    {"boss", 0, INGEST("'type':'file','path':'{{job.id}}'"), "", NULL, NULL},
+    {"boss", 0, INGEST("'type':'file','path':'/etc/passwd'"), "", "/tasks/0/ingest/source/path",
+     "path"},
+    {"boss", 0, INGEST("'type':'table','path':'/out/t'"), "", "/tasks/0/ingest/source/path",
+     "path"},
+    {"boss", 0,
+     "{'task_key':'a','type':'export','export':{'table':'t',"
+     "'destination':{'type':'file','path':'/drop/p'}}}",
+     "", "/tasks/0/export/destination/path", "path"},
+    {"boss", 0, CHECK("t"), ",'triggers':[{'file_arrival':{'path':'/out'}}]",
+     "/triggers/0/file_arrival/path", "path"},
     {"boss", 0, RUN("4"), "", NULL, NULL},
     {"boss", 0, RUN("5"), "", "/tasks/0/run_job/job_id", "unknown_job"},
     {"nobody", 0, RUN("4"), "", "/tasks/0/run_job/job_id", "forbidden"},
