@@ -206,6 +206,14 @@ static enum err_code make_attempt(struct active_run *run, size_t index, struct t
         return err_set(err, ERR_UNSUPPORTED, "this server cannot run %s tasks",
                        job_task_type_name(task->type));
     }
+    size_t pool = 0;
+    if (!job_pools_find(&run->runner->pools, task->pool, &pool)) {
+        /* a bulkhead that is gone: whom it kept apart must not meet in "default" unseen */
+        return err_set(err, ERR_NOT_FOUND,
+                       "there is no pool '%s' any more; name it in the setting task-pools again, "
+                       "or give the task another pool, and repair the run",
+                       task->pool);
+    }
     TRY(access_find(run_catalog(run), run->run_as.text, &attempt->identity, err));
     attempt->attempt.principal = attempt->identity.principal;
     if (attempt->identity.principal->disabled) {
@@ -254,7 +262,7 @@ static bool holds_place(struct active_run *run, size_t index)
     if (extra->ticket != NULL) {
         return task_pools_is_held(run->runner->threads, extra->ticket);
     }
-    size_t pool = 0; /* "default", when the setting lost the one that was named */
+    size_t pool = 0; /* "default", to fail there, when the setting lost the one that was named */
     (void)job_pools_find(&run->runner->pools, run_task_at(run, index)->pool, &pool);
     extra->ticket = mem_zeroed(1, sizeof *extra->ticket);
     return task_pools_reserve(run->runner->threads, pool, run->run_id, extra->ticket);

@@ -159,6 +159,16 @@ test_pools_are_named_by_the_setting()
     api GET /metrics
     grep -q '^sluice_tasks_running{pool="slow"} 0' "$BODY" || fail "the pool is not shown"
     stop_server
+    start_server # the setting lost the pool: its tasks do not slip in among the others
+    start
+    ended FAILED
+    expect '.tasks[0].error.message' '"there is no pool '"'slow'"' any more; name it in the setting task-pools again, or give the task another pool, and repair the run"'
+    stop_server
+    start_server --task-pools 'slow=1'
+    send POST "/v1/runs/$RUN/repair" '{}'
+    expect_status 202
+    ended SUCCESS
+    stop_server
 }
 
 # Killed at any moment, a run ends as one that nobody killed, and every call has one key.
