@@ -312,7 +312,7 @@ enum handler_result handle_job_backfill(struct services *services, struct exchan
     if (backfill == NULL) {
         return problem_answer(exchange, 413, "too_large", "the request needs too much memory");
     }
-    if (exchange_body_json(exchange, &body) != ERR_OK ||
+    if (job_request_body(exchange, &body) != ERR_OK ||
         job_request_find(services, exchange, &job) != ERR_OK ||
         job_definition_read(span_of_text(job.definition), &definition, &exchange->err) != ERR_OK ||
         parse_request(exchange, body, definition, backfill) != ERR_OK) {

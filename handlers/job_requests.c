@@ -4,6 +4,7 @@
 #include "handlers/job_requests.h"
 
 #include "handlers/problem.h"
+#include "storage/base/json_raw.h"
 #include "storage/base/mem.h"
 #include "storage/base/roots.h"
 #include "storage/base/text.h"
@@ -409,6 +410,22 @@ enum err_code job_request_text(struct exchange *exchange, const struct json *jso
                        what);
     }
     *text_out = copy;
+    return ERR_OK;
+}
+
+enum err_code job_request_body(struct exchange *exchange, struct json **body_out)
+{
+    CLEANUP(json_free) struct json *body = NULL;
+    struct span number;
+    TRY(exchange_body_json(exchange, &body));
+    if (json_raw_has_inexact(exchange->body, &number)) {
+        return err_set(&exchange->err, ERR_INVALID,
+                       "the number at byte %zu has more digits than JSON readers keep: write it "
+                       "as a text, in quotes, so that none is lost",
+                       (size_t)(number.data - exchange->body.data) + 1);
+    }
+    *body_out = body;
+    body = NULL;
     return ERR_OK;
 }
 

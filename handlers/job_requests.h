@@ -63,6 +63,13 @@ enum handler_result job_request_failed(struct exchange *exchange);
 enum err_code job_request_text(struct exchange *exchange, const struct json *json, size_t bytes_max,
                                const char *what, const char **text_out) MUST_USE;
 
+/*
+ * exchange_body_json, and no number of it loses a digit on the way: filters and bounds are
+ * compared with decimals.
+ * Errors:  ERR_INVALID also a number that has to be written as a text, in exchange->err.
+ */
+enum err_code job_request_body(struct exchange *exchange, struct json **body_out) MUST_USE;
+
 /* ---- idempotency ---- */
 
 /*

@@ -189,7 +189,7 @@ enum handler_result handle_job_create(struct services *services, struct exchange
     bool found = false;
     int64_t job_id = 0;
     hash_sha256(exchange->body, key.body_sha256);
-    if (exchange_body_json(exchange, &body) != ERR_OK ||
+    if (job_request_body(exchange, &body) != ERR_OK ||
         job_request_key(exchange, &key.key, &has_key) != ERR_OK) {
         return problem_err(exchange);
     }
@@ -436,7 +436,7 @@ static enum handler_result change_job(struct services *services, struct exchange
     CLEANUP(job_definition_release) const struct job_definition *definition = NULL;
     CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&services->job_definitions);
     (void)scope; /* held to the end */
-    if (exchange_body_json(exchange, &body) != ERR_OK ||
+    if (job_request_body(exchange, &body) != ERR_OK ||
         job_request_find(services, exchange, &job) != ERR_OK) {
         return problem_err(exchange);
     }

@@ -53,7 +53,7 @@ static enum err_code start_body(struct exchange *exchange, struct json **body_ou
     if (exchange->body.size == 0) {
         body = json_new_object();
     } else {
-        TRY(exchange_body_json(exchange, &body));
+        TRY(job_request_body(exchange, &body));
     }
     TRY(json_check_names(body, "", names, &exchange->err));
     *body_out = body;
@@ -167,7 +167,7 @@ enum handler_result handle_run_submit(struct services *services, struct exchange
     CLEANUP(json_free) struct json *plain = NULL;
     CLEANUP(job_definition_release) const struct job_definition *definition = NULL;
     new.principal = exchange->principal->id;
-    if (exchange_body_json(exchange, &body) != ERR_OK ||
+    if (job_request_body(exchange, &body) != ERR_OK ||
         run_parse_wait(services, exchange, &wait) != ERR_OK ||
         job_request_token(exchange, body, &new.token) != ERR_OK) {
         return problem_err(exchange);
@@ -322,7 +322,7 @@ static enum err_code repair_tasks(struct services *services, struct exchange *ex
     if (exchange->body.size == 0) {
         return ERR_OK;
     }
-    TRY(exchange_body_json(exchange, &body));
+    TRY(job_request_body(exchange, &body));
     TRY(json_check_names(body, "", names, &exchange->err));
     TRY(job_definition(services->catalog, run->job_id, run->version, &exchange->arena, &text,
                        &exchange->err));

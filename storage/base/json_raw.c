@@ -5,6 +5,8 @@
 
 #include "storage/base/json.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void skip_blanks(struct json_raw *raw)
@@ -158,6 +160,103 @@ bool json_raw_find(struct span object, const char *name, struct span *value_out)
         if (json_raw_is_name(member, name)) {
             *value_out = value;
             return true;
+        }
+    }
+    return false;
+}
+
+/* ---- numbers that a double does not hold ---- */
+
+enum {
+    EXACT_DIGITS_MAX = 17, /* that a double can tell apart */
+    PRINTED_BYTES = 40,
+    NUMBER_BYTES_MAX = 1024, /* longer ones are taken for inexact */
+};
+
+/* The digits that count, from the first that is not zero to the last. Number of them; 0 = many. */
+static size_t take_digits(struct span number, char digits[EXACT_DIGITS_MAX + 1])
+{
+    size_t count = 0;
+    size_t zeros = 0;
+    for (size_t i = 0; i < number.size && (number.data[i] | 0x20) != 'e'; i++) {
+        uint8_t byte = number.data[i];
+        if (byte == '0' && count > 0) {
+            zeros++;
+        } else if (byte >= '1' && byte <= '9') {
+            if (count + zeros >= EXACT_DIGITS_MAX) {
+                return 0;
+            }
+            memset(digits + count, '0', zeros);
+            count += zeros;
+            digits[count++] = (char)byte;
+            zeros = 0;
+        }
+    }
+    digits[count] = '\0';
+    return count;
+}
+
+static bool is_exact(struct span number)
+{
+    char digits[EXACT_DIGITS_MAX + 1] = "";
+    char printed[PRINTED_BYTES];
+    char copy[NUMBER_BYTES_MAX + 1];
+    bool is_zero = true;
+    for (size_t i = 0; i < number.size && (number.data[i] | 0x20) != 'e'; i++) {
+        is_zero = is_zero && (number.data[i] < '1' || number.data[i] > '9');
+    }
+    size_t count = take_digits(number, digits);
+    if (is_zero || number.size >= sizeof copy) {
+        return is_zero;
+    }
+    memcpy(copy, number.data, number.size);
+    copy[number.size] = '\0';
+    if (count == 0) {
+        return false;
+    }
+    (void)snprintf(printed, sizeof printed, "%.*e", (int)count - 1, strtod(copy, NULL)); /* fits */
+    size_t at = 0;
+    for (const char *byte = printed; *byte != 'e' && *byte != '\0'; byte++) {
+        if (*byte >= '0' && *byte <= '9' && (at >= count || *byte != digits[at++])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* `at` is at a digit or a sign; behind the number. */
+static size_t skip_number(struct span text, size_t at, bool *real_out)
+{
+    *real_out = false;
+    for (; at < text.size; at++) {
+        uint8_t byte = text.data[at];
+        if (byte == '.' || byte == 'e' || byte == 'E') {
+            *real_out = true;
+        } else if ((byte < '0' || byte > '9') && byte != '-' && byte != '+') {
+            break;
+        }
+    }
+    return at;
+}
+
+bool json_raw_has_inexact(struct span text, struct span *number_out)
+{
+    bool quoted = false;
+    for (size_t at = 0; at < text.size; at++) {
+        uint8_t byte = text.data[at];
+        if (byte == '"') {
+            quoted = !quoted;
+        } else if (quoted) {
+            at += byte == '\\';
+        } else if (byte == '-' || (byte >= '0' && byte <= '9')) {
+            bool real = false;
+            size_t end = skip_number(text, at, &real);
+            struct span number = span_part(text, at, end);
+            if (real && !is_exact(number)) {
+                *number_out = number;
+                return true;
+            }
+            at = end - 1;
         }
     }
     return false;

@@ -57,3 +57,12 @@ bool json_raw_is_name(struct span raw_name, const char *name);
 
 /* The value of the member `name`, however its name is escaped; false when absent or broken. */
 bool json_raw_find(struct span object, const char *name, struct span *value_out);
+
+/*
+ * Is there a number that a double does not hold to its last digit? Trailing zeros do not
+ * count. To be asked of text that json_parse has accepted, before its numbers are taken from
+ * a document.
+ *
+ *   number_out  the first such; borrowed
+ */
+bool json_raw_has_inexact(struct span text, struct span *number_out);

@@ -134,3 +134,21 @@ test_rows_on_the_command_line()
     expect_text "{\"amount\":$AMOUNT,\"count\":$LONG,\"id\":\"a\",\"n\":1}" "$WORK/rows"
     expect_text "{\"amount\":$NEAR,\"count\":1,\"id\":\"b\",\"n\":1}" "$WORK/rows"
 }
+
+test_values_of_a_job()
+{
+    seed
+    local job='{"name":"few","tasks":[{"task_key":"t","type":"check","check":{"table":"payments","expectations":[
+        {"type":"range","column":"amount","action":"fail","maximum":VALUE}]}}]}'
+    ask /v1/jobs "${job/VALUE/$NEAR}" # a number would lose its last digit
+    expect_status 400
+    expect '.detail|startswith("the number at byte 168 has more digits")' true
+    ask /v1/jobs "${job/VALUE/\"$NEAR\"}"
+    expect_status 201
+    api POST "/v1/jobs/$(jq .job_id "$BODY")/runs" -H 'Prefer: wait=10'
+    expect '.error.message|contains("is not met: 1 of 2")' true
+    ask /v1/jobs "${job/VALUE/\"$AMOUNT\"}"
+    api POST "/v1/jobs/$(jq .job_id "$BODY")/runs" -H 'Prefer: wait=10'
+    expect .result '"SUCCESS"'
+    stop_server
+}

@@ -71,6 +71,10 @@ static void walk_anything(struct span text, struct json_raw raw)
         assert(++steps <= text.size);
     }
     (void)json_raw_find(text, "a", &value); /* must come back */
+    if (json_raw_has_inexact(text, &value)) {
+        assert(value.size > 0 && value.data >= text.data);
+        assert(value.size <= text.size - (size_t)(value.data - text.data));
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -137,3 +137,28 @@ Test(json_raw, a_megabyte_of_brackets_is_walked_without_a_stack)
     cr_expect_not(json_raw_next(&raw, &name, &value));
     cr_expect_not(raw.failed);
 }
+
+Test(json_raw, finds_numbers_that_a_double_does_not_hold)
+{
+    static const struct {
+        const char *text;
+        const char *number; /* NULL: all are held */
+    } cases[] = {
+        {"{\"a\":0.1,\"b\":[1e300,-2.5,0.30000000000000004,12345678901234.56]}", NULL},
+        {"[9007199254740993,123456789012345678]", NULL}, /* integers have a type of their own */
+        {"[0.0,-0.0,0e5,0.000000000000000000000000001,100000000000000000000.0]", NULL},
+        {"[1.10000000000000000000000]", NULL},
+        {"{\"a\":\"12345678901234567.89\",\"b\":\"\\\"0.12345678901234567890\"}", NULL},
+        {"[12345678901234567.89]", "12345678901234567.89"},
+        {"{\"a\":[1, -1234567890123456.78 ]}", "-1234567890123456.78"},
+        {"[0.12345678901234567890]", "0.12345678901234567890"},
+        {"[9007199254740993.0]", "9007199254740993.0"},
+        {"[1.00000000000000000001e5]", "1.00000000000000000001e5"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct span number = {0};
+        bool found = json_raw_has_inexact(span_of_text(cases[i].text), &number);
+        cr_expect_eq(found, cases[i].number != NULL, "%s", cases[i].text);
+        cr_expect(!found || span_equal_text(number, cases[i].number), "%s", cases[i].text);
+    }
+}
