@@ -161,6 +161,17 @@ ssize_t gnutls_record_recv(gnutls_session_t session, void *bytes, size_t size)
 
 /* ---- deadlines ---- */
 
+/*
+ * What a reader does not take must not stay behind in the kernel, which would offer it to him
+ * for minutes more: closing discards it and resets the connection.
+ */
+static void reset_at_close(int fd)
+{
+    const struct linger linger = {.l_onoff = 1, .l_linger = 0};
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger,
+                     sizeof linger); /* without it, it is only slower */
+}
+
 static void close_overdue(int64_t now_us)
 {
     int highest = atomic_load(&taps.highest_fd);
@@ -172,6 +183,7 @@ static void close_overdue(int64_t now_us)
         int64_t deadline_us = atomic_load(&tap->deadline_us);
         if (deadline_us != 0 && now_us >= deadline_us) {
             tap->overdue = true;
+            reset_at_close(fd);
             (void)shutdown(fd, SHUT_RDWR); /* its thread sees the end and closes it */
             metric_add(taps.overdue, 1);
         }

@@ -221,6 +221,51 @@ test_slow_clients_are_cut_off_at_absolute_deadlines()
     stop_server
 }
 
+descriptors()
+{
+    find "/proc/$SERVER_PID/fd" -mindepth 1 | wc -l
+}
+
+resident_kib()
+{
+    sed -n 's/^VmRSS:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$SERVER_PID/status"
+}
+
+# What slowhttptest does: 500 slow heads, 200 slow bodies and 200 slow readers at once.
+test_very_many_slow_clients_harm_nobody()
+{
+    local slow before after memory tools
+    start_server --head-milliseconds 2000 --body-milliseconds 2000 --transfer-bytes-per-second 1000000
+    create t '{"schema":{"fields":[{"name":"id","type":"string","nullable":false}]},"key":["id"]}'
+    echo '{"id":"a"}' >"$WORK/one.ndjson"
+    post t "$WORK/one.ndjson"
+    before=$(descriptors)
+    memory=$(resident_kib)
+    tools=$(realpath "$TOOLS")
+    (cd "$WORK" && exec "$tools/slow_clients" "${URL##*:}" "$TOKEN" t 500 200 200 15) >"$WORK/slow" &
+    slow=$!
+    wait_for test -e "$WORK/ready" || fail "the slow clients do not get in"
+    local round
+    for round in $(seq 1 20); do
+        api GET "/v1/tables/t/rows?limit=1" --interface 127.0.0.5
+        expect_status 200
+        echo "{\"id\":\"$round\"}" >"$WORK/one.ndjson"
+        post t "$WORK/one.ndjson" --interface 127.0.0.5
+        expect_status 200
+    done
+    after=$(resident_kib)
+    [ $((after - memory)) -lt 100000 ] || fail "900 slow clients took $((after - memory)) KiB"
+    wait "$slow" || fail "slow clients are still there after 15 seconds: $(cat "$WORK/slow")"
+    as_before()
+    {
+        [ "$(descriptors)" -le $((before + 2)) ]
+    }
+    wait_for as_before || fail "$before descriptors became $(descriptors)"
+    api GET /metrics
+    grep -q '^sluice_http_overdue_connections_total [1-9]' "$BODY" || fail "nobody was overdue"
+    stop_server
+}
+
 test_one_address_cannot_take_all_connections()
 {
     start_server --connections-per-address 20
