@@ -54,8 +54,8 @@ static size_t skip_string(struct span text, size_t at)
     return at;
 }
 
-/* Offset of the first bracket over JSON_DEPTH_MAX, or of the end. */
-static size_t find_too_deep(struct span text)
+/* Offset of the first bracket that is nested deeper than `depth_max`, or of the end. */
+static size_t find_too_deep(struct span text, size_t depth_max)
 {
     size_t depth = 0;
     for (size_t at = 0; at < text.size; at++) {
@@ -63,7 +63,7 @@ static size_t find_too_deep(struct span text)
         if (c == '"') {
             at = skip_string(text, at);
         } else if (c == '[' || c == '{') {
-            if (++depth > JSON_DEPTH_MAX) {
+            if (++depth > depth_max) {
                 return at;
             }
         } else if ((c == ']' || c == '}') && depth > 0) {
@@ -176,7 +176,14 @@ static json_t *load(const void *text, size_t size, json_error_t *error)
 
 enum err_code json_parse(struct span text, struct json **root_out, struct err *err)
 {
-    size_t too_deep = find_too_deep(text);
+    return json_parse_deep(text, JSON_DEPTH_MAX, root_out, err);
+}
+
+enum err_code json_parse_deep(struct span text, size_t depth_max, struct json **root_out,
+                              struct err *err)
+{
+    assert(depth_max <= JSON_DEPTH_DEEPEST);
+    size_t too_deep = find_too_deep(text, depth_max);
     if (too_deep < text.size) {
         return refuse_at(text, too_deep + 1, "nested too deep", err);
     }

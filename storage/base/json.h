@@ -35,7 +35,10 @@ enum json_kind {
     JSON_KIND_OBJECT,
 };
 
-enum { JSON_DEPTH_MAX = 32 };
+enum {
+    JSON_DEPTH_MAX = 32,
+    JSON_DEPTH_DEEPEST = 256, /* that a caller of json_parse_deep may ask for */
+};
 
 /*
  * Parse one document. Duplicate names, depth over JSON_DEPTH_MAX, invalid UTF-8, a
@@ -50,6 +53,10 @@ enum { JSON_DEPTH_MAX = 32 };
  * Errors:  ERR_INVALID.
  */
 enum err_code json_parse(struct span text, struct json **root_out, struct err *err) MUST_USE;
+
+/* The same with another limit of depth, for documents that are nested by design. */
+enum err_code json_parse_deep(struct span text, size_t depth_max, struct json **root_out,
+                              struct err *err) MUST_USE;
 
 /* Frees a root and all below it; accepts NULL inside; nulls the pointer. For CLEANUP too. */
 void json_free(struct json **value);

@@ -181,6 +181,9 @@ static const char *expected_form(enum column_type type)
         return "number or a string with a number";
     case COLUMN_BINARY:
         return "base64 string with padding";
+    case COLUMN_STRUCT:
+    case COLUMN_ARRAY:
+    case COLUMN_MAP:
     case COLUMN_TYPE_COUNT:
         break;
     }

@@ -260,6 +260,9 @@ static void put_value(struct decoder *decoder, size_t index, const struct field 
     case COLUMN_TIMESTAMP_NTZ:
         put_timestamp(decoder, index, field->type, column->values.i64[row]);
         break;
+    case COLUMN_STRUCT:
+    case COLUMN_ARRAY:
+    case COLUMN_MAP:
     case COLUMN_TYPE_COUNT:
         assert(!"a column type");
     }

@@ -169,14 +169,98 @@ static void write_end(bool empty, struct encode_sink *sink)
 
 /* ---- from a frame --------------------------------------------------------------------- */
 
-static void write_cell(const struct frame *frame, size_t column, int64_t row,
+static void write_cell(const struct field *field, const struct column *column, int64_t row,
+                       struct encode_sink *sink);
+
+static void write_struct(const struct field *field, const struct column *column, int64_t row,
+                         struct encode_sink *sink)
+{
+    for (size_t i = 0; i < field->children_count; i++) {
+        write_name(&field->children[i], i == 0, sink);
+        write_cell(&field->children[i], &column->children[i], row, sink);
+    }
+    encode_sink_write(sink, "}", 1);
+}
+
+static void write_array(const struct field *field, const struct column *column, int64_t row,
+                        struct encode_sink *sink)
+{
+    struct column_stretch elements = column_elements(column, row);
+    encode_sink_write(sink, "[", 1);
+    for (int64_t at = elements.start; at < elements.end; at++) {
+        if (at > elements.start) {
+            encode_sink_write(sink, ",", 1);
+        }
+        write_cell(&field->children[0], &column->children[0], at, sink);
+    }
+    encode_sink_write(sink, "]", 1);
+}
+
+/* A map's key as a member's name: texts as they are, all else as the text of its JSON. */
+static void write_key(const struct field *field, const struct column *column, int64_t row,
+                      struct encode_sink *sink)
+{
+    if (field->type == COLUMN_STRING && column_is_valid(column, row)) {
+        write_string(column_bytes(column, row), sink);
+        return;
+    }
+    CLEANUP(buffer_deinit) struct buffer text;
+    buffer_init(&text, sink->buffer->size_max);
+    struct encode_sink inner = {.buffer = &text};
+    write_cell(field, column, row, &inner);
+    encode_sink_settle(&inner);
+    bool is_text = text.size > 0 && text.data[0] == '"';
+    if (is_text) { /* it has its quotes and escapes */
+        encode_sink_write(sink, text.data, text.size);
+    } else {
+        write_string(buffer_span(&text), sink);
+    }
+}
+
+static void write_map(const struct field *field, const struct column *column, int64_t row,
+                      struct encode_sink *sink)
+{
+    struct column_stretch entries = column_elements(column, row);
+    encode_sink_write(sink, "{", 1);
+    for (int64_t at = entries.start; at < entries.end; at++) {
+        if (at > entries.start) {
+            encode_sink_write(sink, ",", 1);
+        }
+        write_key(&field->children[0], &column->children[0], at, sink);
+        encode_sink_write(sink, ":", 1);
+        write_cell(&field->children[1], &column->children[1], at, sink);
+    }
+    encode_sink_write(sink, "}", 1);
+}
+
+/* Recursion is bounded by SCHEMA_DEPTH_MAX. */
+static void write_nested(const struct field *field, const struct column *column, int64_t row,
+                         struct encode_sink *sink)
+{
+    switch (column->type) {
+    case COLUMN_STRUCT:
+        write_struct(field, column, row, sink);
+        return;
+    case COLUMN_ARRAY:
+        write_array(field, column, row, sink);
+        return;
+    default:
+        assert(column->type == COLUMN_MAP);
+        write_map(field, column, row, sink);
+        return;
+    }
+}
+
+static void write_cell(const struct field *field, const struct column *column, int64_t row,
                        struct encode_sink *sink)
 {
-    if (column_is_valid(&frame->columns[column], row)) {
-        struct row_value value = encode_value_of(&frame->columns[column], row);
-        write_value(&frame->schema->fields[column], &value, sink);
-    } else {
+    if (!column_is_valid(column, row)) {
         write_null(sink);
+    } else if (column_type_is_nested(column->type)) {
+        write_nested(field, column, row, sink);
+    } else {
+        struct row_value value = encode_value_of(column, row);
+        write_value(field, &value, sink);
     }
 }
 
@@ -186,7 +270,7 @@ void encode_json_value(const struct frame *frame, size_t column, int64_t row, st
     assert(row >= 0);
     assert(row < frame->rows_count);
     struct encode_sink sink = {.buffer = text};
-    write_cell(frame, column, row, &sink);
+    write_cell(&frame->schema->fields[column], &frame->columns[column], row, &sink);
     encode_sink_settle(&sink);
 }
 
@@ -200,7 +284,7 @@ void encode_json_row(const struct frame *frame, int64_t row, const bool *columns
     for (size_t i = 0; i < frame->schema->fields_count; i++) {
         if (columns_mask == NULL || columns_mask[i]) {
             write_name(&frame->schema->fields[i], first, &sink);
-            write_cell(frame, i, row, &sink);
+            write_cell(&frame->schema->fields[i], &frame->columns[i], row, &sink);
             first = false;
         }
     }

@@ -11,6 +11,10 @@
  *         timestamp  "YYYY-MM-DDThh:mm:ssZ", six fraction digits only when one is not 0
  *         timestamp_ntz  the same without Z
  *         binary     base64 (RFC 4648, padded)
+ *         struct     object, members in schema order, every one named
+ *         array      array
+ *         map        object in the order of its entries; a key that is no text is named by the
+ *                    text of its JSON (1 by "1"), a null key by "null"
  *         null       null
  * The decoders read each of these forms back to the same value, except what only
  * foreign files hold: doubles that are not numbers, and years before 0001 or after

@@ -46,6 +46,9 @@ struct row_value encode_value_of(const struct column *column, int64_t row)
     case COLUMN_DECIMAL:
         value.decimal = column->values.i128[row];
         break;
+    case COLUMN_STRUCT:
+    case COLUMN_ARRAY:
+    case COLUMN_MAP:
     case COLUMN_TYPE_COUNT:
         assert(false && "a type of the enum");
     }
@@ -129,6 +132,9 @@ size_t encode_scalar(const struct field *field, const struct row_value *value,
         return text_format_decimal(value->decimal, field->scale, text_out);
     case COLUMN_STRING:
     case COLUMN_BINARY:
+    case COLUMN_STRUCT:
+    case COLUMN_ARRAY:
+    case COLUMN_MAP:
     case COLUMN_TYPE_COUNT:
         break;
     }

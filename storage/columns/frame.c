@@ -46,18 +46,36 @@ static bool has_bytes(const struct column *column)
     return column->type == COLUMN_STRING || column->type == COLUMN_BINARY;
 }
 
-static size_t slot_bytes(const struct column *column)
+/* Arrays and maps. */
+static bool has_elements(const struct column *column)
 {
-    return has_bytes(column) ? sizeof(uint32_t) : column_type_slot_bytes(column->type);
+    return column->type == COLUMN_ARRAY || column->type == COLUMN_MAP;
 }
 
-static void column_init(struct column *column, enum column_type type)
+static size_t slot_bytes(const struct column *column)
 {
-    *column = (struct column){.type = type};
+    return has_bytes(column) || has_elements(column) ? sizeof(uint32_t)
+                                                     : column_type_slot_bytes(column->type);
+}
+
+/* Recursion here and below is bounded by SCHEMA_DEPTH_MAX. */
+static void column_init(struct column *column, const struct field *field)
+{
+    *column = (struct column){.type = field->type, .children_count = field->children_count};
+    if (field->children_count > 0) {
+        column->children = mem_zeroed(field->children_count, sizeof *column->children);
+    }
+    for (size_t i = 0; i < field->children_count; i++) {
+        column_init(&column->children[i], &field->children[i]);
+    }
 }
 
 static void column_deinit(struct column *column)
 {
+    for (size_t i = 0; i < column->children_count; i++) {
+        column_deinit(&column->children[i]);
+    }
+    mem_free(column->children);
     mem_free(column->validity);
     mem_free(column->present);
     mem_free(column->values.slots);
@@ -95,7 +113,10 @@ void column_reserve(struct column *column, int64_t rows)
     if (column->present != NULL) {
         column->present = bits_resize(column->present, column->capacity_rows, capacity);
     }
-    column->values.slots = mem_resize(column->values.slots, (size_t)capacity, slot_bytes(column));
+    if (column->type != COLUMN_STRUCT) {
+        column->values.slots =
+            mem_resize(column->values.slots, (size_t)capacity, slot_bytes(column));
+    }
     column->capacity_rows = capacity;
     if (has_bytes(column) && column->bytes == NULL) {
         column_reserve_bytes(column, 1); /* so that column_bytes never counts from NULL */
@@ -117,10 +138,26 @@ void column_reserve_bytes(struct column *column, size_t size)
     column->bytes_capacity = capacity;
 }
 
+/* Where the next value of an array or map ends: the rows its children have by now. */
+static uint32_t elements_end(const struct column *column)
+{
+    return (uint32_t)column->children[0].rows_count;
+}
+
 static void set_zero_slot(struct column *column, int64_t row)
 {
     if (has_bytes(column)) {
         column->values.ends[row] = (uint32_t)column->bytes_size;
+        return;
+    }
+    if (has_elements(column)) {
+        column->values.ends[row] = elements_end(column);
+        return;
+    }
+    if (column->type == COLUMN_STRUCT) {
+        for (size_t i = 0; i < column->children_count; i++) {
+            column_append_null(&column->children[i]);
+        }
         return;
     }
     size_t size = slot_bytes(column);
@@ -138,6 +175,18 @@ static void append_without_value(struct column *column, bool present)
     }
     column->nulls_count++;
     column->rows_count = row + 1;
+}
+
+void column_append_nested(struct column *column)
+{
+    int64_t row = column_append_slot(column);
+    if (has_elements(column)) {
+        column->values.ends[row] = elements_end(column);
+    }
+    for (size_t i = 0; i < column->children_count; i++) {
+        assert(column->children[i].rows_count ==
+               (has_elements(column) ? column->children[0].rows_count : column->rows_count));
+    }
 }
 
 void column_append_null(struct column *column)
@@ -178,10 +227,24 @@ void column_append_absent(struct column *column)
     append_without_value(column, false);
 }
 
+/* The parts of nested values beyond `rows_count`, also of one that was not ended. */
+static void truncate_children(struct column *column, int64_t rows_count)
+{
+    int64_t rows = rows_count;
+    if (has_elements(column)) {
+        rows = rows_count > 0 ? column->values.ends[rows_count - 1] : 0;
+    }
+    for (size_t i = 0; i < column->children_count; i++) {
+        struct column *child = &column->children[i];
+        column_truncate(child, rows < child->rows_count ? rows : child->rows_count);
+    }
+}
+
 void column_truncate(struct column *column, int64_t rows_count)
 {
     assert(rows_count >= 0);
     assert(rows_count <= column->rows_count);
+    truncate_children(column, rows_count);
     for (int64_t row = rows_count; row < column->rows_count; row++) {
         column->nulls_count -= !column_is_valid(column, row);
     }
@@ -206,7 +269,7 @@ struct frame *frame_new(const struct schema *schema)
     frame->schema = schema_acquire(schema);
     frame->columns = mem_zeroed(schema->fields_count, sizeof *frame->columns);
     for (size_t i = 0; i < schema->fields_count; i++) {
-        column_init(&frame->columns[i], schema->fields[i].type);
+        column_init(&frame->columns[i], &schema->fields[i]);
     }
     return frame;
 }
@@ -323,9 +386,28 @@ void frame_undo_row(struct frame *frame)
 
 /* ---- copying rows -------------------------------------------------------------- */
 
+static void append_nested_from(struct column *target, const struct column *source, int64_t row)
+{
+    struct column_stretch rows = {.start = row, .end = row + 1};
+    if (has_elements(source)) {
+        rows = column_elements(source, row);
+    }
+    for (size_t i = 0; i < target->children_count; i++) {
+        for (int64_t at = rows.start; at < rows.end; at++) {
+            if (i < source->children_count) {
+                column_append_from(&target->children[i], &source->children[i], at);
+            } else {
+                column_append_null(&target->children[i]);
+            }
+        }
+    }
+    column_append_nested(target);
+}
+
 void column_append_from(struct column *target, const struct column *source, int64_t row)
 {
     assert(target->type == source->type);
+    assert(target->children_count >= source->children_count);
     assert(row >= 0);
     assert(row < source->rows_count);
     if (!column_is_present(source, row)) {
@@ -334,6 +416,8 @@ void column_append_from(struct column *target, const struct column *source, int6
         column_append_null(target);
     } else if (has_bytes(source)) {
         column_append_bytes(target, column_bytes(source, row));
+    } else if (source->children_count > 0) {
+        append_nested_from(target, source, row);
     } else {
         size_t size = slot_bytes(source);
         int64_t slot = column_append_slot(target);
@@ -428,6 +512,9 @@ static void gather_slots(struct column *target, const struct column *source, con
         break;
     case COLUMN_STRING:
     case COLUMN_BINARY:
+    case COLUMN_STRUCT:
+    case COLUMN_ARRAY:
+    case COLUMN_MAP:
     case COLUMN_TYPE_COUNT:
         assert(false && "a column of slots");
     }
@@ -456,16 +543,53 @@ static void gather_validity(struct column *target, const struct column *source, 
     }
 }
 
+static void append_children(struct column *target, const struct column *source, const int64_t *rows,
+                            int64_t count);
+
+/* The elements of the chosen rows, all at once. */
+static void gather_elements(struct column *target, const struct column *source, const int64_t *rows,
+                            int64_t count)
+{
+    int64_t total = 0;
+    for (int64_t i = 0; i < count; i++) {
+        struct column_stretch elements = column_elements(source, rows[i]);
+        total += elements.end - elements.start;
+    }
+    CLEANUP(mem_cleanup) int64_t *chosen = mem_alloc((size_t)(total + 1) * sizeof *chosen);
+    int64_t at = 0;
+    for (int64_t i = 0; i < count; i++) {
+        struct column_stretch elements = column_elements(source, rows[i]);
+        for (int64_t row = elements.start; row < elements.end; row++) {
+            chosen[at++] = row;
+        }
+        target->values.ends[target->rows_count + i] = elements_end(target) + (uint32_t)at;
+    }
+    append_children(target, source, chosen, total);
+}
+
+static void gather_nested(struct column *target, const struct column *source, const int64_t *rows,
+                          int64_t count)
+{
+    if (has_elements(source)) {
+        gather_elements(target, source, rows, count);
+    } else {
+        append_children(target, source, rows, count);
+    }
+}
+
 static void column_append_rows(struct column *target, const struct column *source,
                                const int64_t *rows, int64_t count)
 {
     assert(target->type == source->type);
+    assert(target->children_count >= source->children_count);
     column_reserve(target, count);
     if (source->present != NULL) {
         start_present(target);
     }
     if (has_bytes(source)) {
         gather_bytes(target, source, rows, count);
+    } else if (source->children_count > 0) {
+        gather_nested(target, source, rows, count);
     } else {
         gather_slots(target, source, rows, count);
     }
@@ -483,6 +607,18 @@ static void column_append_nulls(struct column *column, int64_t count)
     column_reserve(column, count);
     for (int64_t i = 0; i < count; i++) {
         column_append_null(column);
+    }
+}
+
+static void append_children(struct column *target, const struct column *source, const int64_t *rows,
+                            int64_t count)
+{
+    for (size_t i = 0; i < target->children_count; i++) {
+        if (i < source->children_count) {
+            column_append_rows(&target->children[i], &source->children[i], rows, count);
+        } else {
+            column_append_nulls(&target->children[i], count);
+        }
     }
 }
 
@@ -517,8 +653,12 @@ static size_t column_memory_bytes(const struct column *column)
 {
     size_t bits = (size_t)column->capacity_rows / 8;
     size_t bit_arrays = column->present == NULL ? 1 : 2;
-    return bits * bit_arrays + (size_t)column->capacity_rows * slot_bytes(column) +
-           column->bytes_capacity;
+    size_t total = bits * bit_arrays + (size_t)column->capacity_rows * slot_bytes(column) +
+                   column->bytes_capacity + column->children_count * sizeof *column->children;
+    for (size_t i = 0; i < column->children_count; i++) {
+        total += column_memory_bytes(&column->children[i]);
+    }
+    return total;
 }
 
 size_t frame_memory_bytes(const struct frame *frame)
@@ -533,18 +673,46 @@ size_t frame_memory_bytes(const struct frame *frame)
     return total;
 }
 
-int64_t frame_value_bytes(const struct frame *frame)
+static int64_t column_value_bytes(const struct column *column)
 {
-    int64_t bytes = 0;
-    for (size_t i = 0; i < frame->schema->fields_count; i++) {
-        const struct column *column = &frame->columns[i];
-        bytes += column->rows_count * (int64_t)slot_bytes(column) + (int64_t)column->bytes_size;
+    int64_t bytes = column->rows_count * (int64_t)slot_bytes(column) + (int64_t)column->bytes_size;
+    for (size_t i = 0; i < column->children_count; i++) {
+        bytes += column_value_bytes(&column->children[i]);
     }
     return bytes;
 }
 
+int64_t frame_value_bytes(const struct frame *frame)
+{
+    int64_t bytes = 0;
+    for (size_t i = 0; i < frame->schema->fields_count; i++) {
+        bytes += column_value_bytes(&frame->columns[i]);
+    }
+    return bytes;
+}
+
+static void column_check(const struct column *column);
+
+static void children_check(const struct column *column)
+{
+    int64_t rows = column->rows_count;
+    if (has_elements(column)) {
+        rows = rows > 0 ? column->values.ends[rows - 1] : 0;
+    }
+    for (size_t i = 0; i < column->children_count; i++) {
+        const struct column *child = &column->children[i];
+        assert(child->rows_count == rows);
+        assert(child->present == NULL);
+        for (int64_t row = 0; column->type == COLUMN_STRUCT && row < rows; row++) {
+            assert(column_is_valid(column, row) || !column_is_valid(child, row));
+        }
+        column_check(child);
+    }
+}
+
 static void column_check(const struct column *column)
 {
+    children_check(column);
     assert(column->rows_count <= column->capacity_rows);
     assert(column->capacity_rows % ROWS_STEP == 0);
     int64_t nulls = 0;
@@ -553,7 +721,7 @@ static void column_check(const struct column *column)
         bool valid = column_is_valid(column, row);
         nulls += !valid;
         assert(!valid || column_is_present(column, row));
-        if (has_bytes(column)) {
+        if (has_bytes(column) || has_elements(column)) {
             assert(column->values.ends[row] >= end);
             assert(valid || column->values.ends[row] == end);
             end = column->values.ends[row];

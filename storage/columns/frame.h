@@ -4,6 +4,10 @@
  *
  * Shape:  every column has rows_count slots; a null has a zero slot (or an empty
  *         string). Validity is one bit a row, least significant first, 1 = value.
+ *         Nested columns hold columns, as Apache Arrow lays them out: a struct one of each
+ *         field, with as many rows as itself, null where it is null; an array the elements of
+ *         all its rows back to back, and a map keys and values alike, `ends` saying where those
+ *         of a row end. A null array or map has no elements.
  */
 #pragma once
 
@@ -27,6 +31,7 @@ enum { FRAME_OPERATION_COUNT = FRAME_DELETE + 1 };
 enum {
     FRAME_ROWS_MAX = INT32_MAX,   /* of one frame */
     COLUMN_BYTES_MAX = INT32_MAX, /* contents of one string or binary column of one frame */
+    /* FRAME_ROWS_MAX bounds the elements of one array column, too */
 };
 
 const char *frame_operation_name(enum frame_operation operation);
@@ -38,7 +43,8 @@ struct column {
     int64_t rows_count;
     int64_t nulls_count;
     uint8_t *validity; /* bits; capacity_rows / 8 bytes; zero from rows_count on */
-    uint8_t *present; /* bits like validity, NULL = all present; absent (patch only) is also null */
+    uint8_t *present;  /* bits like validity, NULL = all present; absent (patch only) is also null;
+                          never of a child */
     union {
         void *slots;
         int32_t *i32;   /* integer, date, byte, short */
@@ -46,12 +52,15 @@ struct column {
         double *f64;    /* double, float */
         uint8_t *u8;    /* boolean */
         __int128 *i128; /* decimal */
-        uint32_t *ends; /* string, binary: end offset of each value in bytes */
-    } values;
-    uint8_t *bytes; /* string, binary contents, values back to back */
+        uint32_t *ends; /* string, binary: end offset of each value in bytes; array, map: row of
+                           the children at which each value ends */
+    } values;           /* of a struct NULL */
+    uint8_t *bytes;     /* string, binary contents, values back to back */
     size_t bytes_size;
     size_t bytes_capacity;
-    int64_t capacity_rows; /* a multiple of 64 */
+    int64_t capacity_rows;   /* a multiple of 64 */
+    struct column *children; /* nested types: one a child of the field; else NULL */
+    size_t children_count;
 };
 
 static inline bool column_is_valid(const struct column *column, int64_t row)
@@ -69,6 +78,16 @@ static inline struct span column_bytes(const struct column *column, int64_t row)
 {
     uint32_t start = row > 0 ? column->values.ends[row - 1] : 0;
     return (struct span){.data = column->bytes + start, .size = column->values.ends[row] - start};
+}
+
+/* The rows of its children that an array or map has: start … end - 1; none for null. */
+struct column_stretch {
+    int64_t start, end;
+};
+static inline struct column_stretch column_elements(const struct column *column, int64_t row)
+{
+    return (struct column_stretch){.start = row > 0 ? column->values.ends[row - 1] : 0,
+                                   .end = column->values.ends[row]};
 }
 
 /* Records of one batch (or rows of one file); owned by whoever made it. */
@@ -159,8 +178,15 @@ static inline void column_append_bytes(struct column *column, struct span bytes)
     column->values.ends[row] = (uint32_t)column->bytes_size;
 }
 
+/*
+ * A nested value, after its parts: one append to each child of a struct; any number, the
+ * same to each child, of an array or map. A null appends to no child itself.
+ */
+void column_append_nested(struct column *column);
+
 void column_append_null(struct column *column);
-void column_truncate(struct column *column, int64_t rows_count); /* undo a half-built row */
+/* Undo a half-built row, parts of a nested value too. */
+void column_truncate(struct column *column, int64_t rows_count);
 
 /* `line` 0 stands for "no line": rows that come from a file. */
 void frame_end_row(struct frame *frame, enum frame_operation operation, int64_t line);
@@ -175,7 +201,10 @@ static inline enum frame_operation frame_operation_at(const struct frame *frame,
     return frame->operations == NULL ? FRAME_UPSERT : (enum frame_operation)frame->operations[row];
 }
 
-/* Copy value `row` of `source` (same type) to the end of `target`. */
+/*
+ * Copy value `row` of `source` (same type) to the end of `target`. Fields of a struct
+ * that only the target has, behind those of the source, become null.
+ */
 void column_append_from(struct column *target, const struct column *source, int64_t row);
 /* Copy a whole row; columns are matched by field id, missing ones become null. */
 void frame_append_row(struct frame *target, const struct frame *source, int64_t row);
@@ -203,7 +232,7 @@ void frame_check(const struct frame *frame);
  * columns by field id, operations, lines; zstd level 1 when it pays. Decode is
  * the trust boundary: every length, count, type, bit and UTF-8 obeyed or
  * ERR_CORRUPT. Fields the frame does not know (added since) decode as null.
- * Layout: frame_codec.c.
+ * Requires: a flat schema (asserted). Layout: frame_codec.c.
  */
 enum {
     FRAME_PLAIN_BYTES_MAX = 1 << 30, /* of an encoded frame before compression */

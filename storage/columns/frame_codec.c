@@ -55,6 +55,16 @@ static bool has_bytes(enum column_type type)
     return type == COLUMN_STRING || type == COLUMN_BINARY;
 }
 
+static bool is_flat(const struct schema *schema)
+{
+    for (size_t i = 0; i < schema->fields_count; i++) {
+        if (column_type_is_nested(schema->fields[i].type)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static size_t bits_bytes(int64_t rows)
 {
     return ((size_t)rows + 7) / 8;
@@ -92,6 +102,9 @@ static void encode_values(const struct column *column, struct buffer *body)
         buffer_append(body, column->values.slots,
                       (size_t)rows * column_type_slot_bytes(column->type));
         break;
+    case COLUMN_STRUCT:
+    case COLUMN_ARRAY:
+    case COLUMN_MAP:
     case COLUMN_TYPE_COUNT:
         assert(false && "a type of the enum");
     }
@@ -122,6 +135,7 @@ static void encode_column(const struct field *field, const struct column *column
 
 static void encode_body(const struct frame *frame, struct buffer *body)
 {
+    assert(is_flat(frame->schema));
     for (size_t i = 0; i < frame->schema->fields_count; i++) {
         encode_column(&frame->schema->fields[i], &frame->columns[i], body);
     }

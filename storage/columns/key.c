@@ -83,6 +83,9 @@ static void append_value(const struct column *column, int64_t row, struct buffer
     case COLUMN_DOUBLE:
     case COLUMN_FLOAT:
     case COLUMN_BINARY:
+    case COLUMN_STRUCT:
+    case COLUMN_ARRAY:
+    case COLUMN_MAP:
     case COLUMN_TYPE_COUNT:
         break;
     }

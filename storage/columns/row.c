@@ -95,6 +95,9 @@ static uint8_t *put_content(uint8_t *out, const struct column *column, int64_t r
         memcpy(out, &value, size);
         return out + size;
     }
+    case COLUMN_STRUCT:
+    case COLUMN_ARRAY:
+    case COLUMN_MAP:
     case COLUMN_TYPE_COUNT:
         break;
     }
@@ -227,6 +230,9 @@ static void read_content(struct cursor *cursor, struct row_value *value)
     case COLUMN_DECIMAL:
         read_decimal(cursor, value);
         return;
+    case COLUMN_STRUCT:
+    case COLUMN_ARRAY:
+    case COLUMN_MAP:
     case COLUMN_TYPE_COUNT:
         break;
     }
@@ -307,6 +313,9 @@ void row_value_append(struct column *column, const struct row_value *value)
     case COLUMN_DECIMAL:
         column_append_i128(column, value->decimal);
         return;
+    case COLUMN_STRUCT:
+    case COLUMN_ARRAY:
+    case COLUMN_MAP:
     case COLUMN_TYPE_COUNT:
         break;
     }

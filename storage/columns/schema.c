@@ -32,6 +32,9 @@ static const struct {
     [COLUMN_SHORT] = {"short", sizeof(int32_t)},
     [COLUMN_FLOAT] = {"float", sizeof(double)},
     [COLUMN_TIMESTAMP_NTZ] = {"timestamp_ntz", sizeof(int64_t)},
+    [COLUMN_STRUCT] = {"struct", 0},
+    [COLUMN_ARRAY] = {"array", 0},
+    [COLUMN_MAP] = {"map", 0},
 };
 
 size_t column_type_slot_bytes(enum column_type type)
@@ -106,10 +109,10 @@ int schema_field_index_by_id(const struct schema *schema, int32_t id)
     return id - 1;
 }
 
-int schema_find_ignoring_case(const struct schema *schema, size_t count, struct span name)
+int schema_find_ignoring_case(const struct field *fields, size_t count, struct span name)
 {
     for (size_t i = 0; i < count; i++) {
-        const char *other = schema->fields[i].name;
+        const char *other = fields[i].name;
         if (strlen(other) == name.size &&
             strncasecmp(other, (const char *)name.data, name.size) == 0) {
             return (int)i;
@@ -222,6 +225,18 @@ bool schema_parse_decimal_type(struct span text, int *precision_out, int *scale_
     return true;
 }
 
+enum err_code schema_check_flat(const struct schema *schema, struct err *err)
+{
+    for (size_t i = 0; i < schema->fields_count; i++) {
+        const struct field *field = &schema->fields[i];
+        if (column_type_is_nested(field->type)) {
+            return err_set(err, ERR_UNSUPPORTED, "field '%.128s' is a nested %s", field->name,
+                           column_type_name(field->type));
+        }
+    }
+    return ERR_OK;
+}
+
 char *schema_copy_text(struct span text)
 {
     char *copy = mem_alloc(text.size + 1);
@@ -234,16 +249,22 @@ char *schema_copy_text(struct span text)
 
 /* ---- life ------------------------------------------------------------------------- */
 
+struct field *schema_fields_new(size_t count)
+{
+    struct field *fields = mem_zeroed(count, sizeof *fields);
+    for (size_t i = 0; i < count; i++) {
+        fields[i].nullable = true;
+        fields[i].max_length = -1;
+    }
+    return fields;
+}
+
 struct schema *schema_new(size_t fields_count)
 {
     struct schema *schema = mem_zeroed(1, sizeof *schema);
     schema->version = 1;
     schema->fields_count = fields_count;
-    schema->fields = mem_zeroed(fields_count, sizeof *schema->fields);
-    for (size_t i = 0; i < fields_count; i++) {
-        schema->fields[i].nullable = true;
-        schema->fields[i].max_length = -1;
-    }
+    schema->fields = schema_fields_new(fields_count);
     schema->merge = TABLE_APPEND;
     schema->references = 1;
     return schema;
@@ -258,25 +279,38 @@ static struct span json_name_of(const char *name)
     return buffer_span(&text); /* field_deinit frees the buffer's memory */
 }
 
-void schema_seal(struct schema *schema)
+/* Recursion is bounded by SCHEMA_DEPTH_MAX. */
+static void seal_fields(struct field *fields, size_t count)
 {
-    assert(schema->fields_count >= 1);
-    assert(schema->fields_count <= SCHEMA_FIELDS_MAX);
-    for (size_t i = 0; i < schema->fields_count; i++) {
-        struct field *field = &schema->fields[i];
+    for (size_t i = 0; i < count; i++) {
+        struct field *field = &fields[i];
         assert(field->name != NULL);
+        assert(column_type_is_nested(field->type) == (field->children_count > 0));
         field->id = (int32_t)i + 1;
         field->json_name = json_name_of(field->name);
         if (field->enum_count > 0) {
             order_enum(field);
         }
+        seal_fields(field->children, field->children_count);
     }
+}
+
+void schema_seal(struct schema *schema)
+{
+    assert(schema->fields_count >= 1);
+    assert(schema->fields_count <= SCHEMA_FIELDS_MAX);
+    seal_fields(schema->fields, schema->fields_count);
     schema->next_field_id = (int32_t)schema->fields_count + 1;
     schema->name_index = name_index_new(schema);
 }
 
+/* Recursion is bounded by SCHEMA_DEPTH_MAX. */
 static void field_deinit(struct field *field)
 {
+    for (size_t i = 0; i < field->children_count; i++) {
+        field_deinit(&field->children[i]);
+    }
+    mem_free(field->children);
     mem_free(field->name);
     field_pattern_free(&field->pattern);
     mem_free(field->pattern_text);

@@ -27,11 +27,13 @@ enum {
     SCHEMA_PARTITION_BYTES_MAX = 256,  /* of a text that a table is partitioned by */
     SCHEMA_STRING_BYTES_MAX = 1 << 20, /* of one value, when max_length does not say less */
     SCHEMA_DECIMAL_PRECISION_MAX = 38,
+    SCHEMA_DEPTH_MAX = 32,    /* of nested types within each other */
+    SCHEMA_NODES_MAX = 20000, /* fields of one schema, nested ones counted */
 };
 
 /*
- * Delta's primitive type names. The API offers the first nine; the rest occur
- * in tables that other engines wrote.
+ * Delta's type names. The API offers the first nine; the rest occur in tables
+ * and files that other engines wrote.
  */
 enum column_type {
     COLUMN_STRING,
@@ -47,10 +49,19 @@ enum column_type {
     COLUMN_SHORT,         /* int32_t storage */
     COLUMN_FLOAT,         /* double storage, float values */
     COLUMN_TIMESTAMP_NTZ, /* int64_t microseconds without zone */
+    COLUMN_STRUCT,        /* nested: one value of each of the field's children */
+    COLUMN_ARRAY,         /* nested: any number of the only child, the element */
+    COLUMN_MAP, /* nested: entries of the first child, the key, and the second, the value */
     COLUMN_TYPE_COUNT,
 };
 
-/* Bytes of one value slot in a column; 0 for string and binary. */
+/* Has a field of this type children? */
+static inline bool column_type_is_nested(enum column_type type)
+{
+    return type >= COLUMN_STRUCT;
+}
+
+/* Bytes of one value slot in a column; 0 for string, binary and nested types. */
 size_t column_type_slot_bytes(enum column_type type);
 const char *column_type_name(enum column_type type); /* "decimal" without precision */
 
@@ -72,13 +83,14 @@ const char *field_format_name(enum field_format format);
 struct field_pattern; /* compiled expression, match-limited; storage/columns/pattern.c */
 
 struct field {
-    char *name; /* unique ignoring case; set once, like everything here */
+    char *name; /* unique ignoring case among its siblings; set once, like everything here */
     enum column_type type;
     int precision; /* decimal only */
     int scale;     /* decimal only */
     bool nullable;
     bool phi;
-    int32_t id;         /* stable across schema versions, from 1; frames and row images carry it */
+    int32_t id;         /* stable across schema versions, from 1; frames and row images carry it;
+                           of a child: its place in the parent, from 1 */
     int64_t max_length; /* code points (string) or bytes (binary), -1 = none */
     enum field_format format;
     struct field_pattern *pattern; /* NULL = none */
@@ -88,10 +100,13 @@ struct field {
     bool has_minimum, has_maximum;     /* numeric types; compared exactly */
     char *minimum_text, *maximum_text; /* as given (JSON number or date text) */
     __int128 minimum,
-        maximum;           /* in the column's unit; for double: bits of the double in the low 64 */
-    char *description;     /* NULL = none */
-    struct span json_name; /* "\"name\":" as the JSON encoders print it */
-    uint32_t *enum_order;  /* private to field_enum_holds */
+        maximum;            /* in the column's unit; for double: bits of the double in the low 64 */
+    char *description;      /* NULL = none */
+    struct span json_name;  /* "\"name\":" as the JSON encoders print it */
+    uint32_t *enum_order;   /* private to field_enum_holds */
+    struct field *children; /* struct: its fields; array: "element"; map: "key", "value"; else NULL.
+                               `nullable` of an element or a map's value says whether it may be */
+    size_t children_count;
 };
 
 /* Is `text` one of the field's enum values? Binary search. The field must have an enum. */
@@ -208,3 +223,17 @@ void schema_write_delta(const struct schema *schema, struct buffer *text);
  */
 enum err_code schema_parse_delta(struct span schema_string, const struct json *partition_columns,
                                  struct schema **schema_out, struct err *err) MUST_USE;
+
+/*
+ * The same with nested fields (struct, array, map), for whoever reads frames and
+ * prints them. Row images, the journal's frames, keys and the Parquet writer take
+ * flat schemas only: schema_check_flat before.
+ * Errors:  ERR_UNSUPPORTED also for more than SCHEMA_DEPTH_MAX nested types in each other, and
+ *          more than SCHEMA_NODES_MAX fields in all.
+ */
+enum err_code schema_parse_delta_nested(struct span schema_string,
+                                        const struct json *partition_columns,
+                                        struct schema **schema_out, struct err *err) MUST_USE;
+
+/* Errors:  ERR_UNSUPPORTED names the first field whose type is nested. */
+enum err_code schema_check_flat(const struct schema *schema, struct err *err) MUST_USE;

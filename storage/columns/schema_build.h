@@ -12,6 +12,9 @@
 /* Zeroed fields, merge append, one reference; schema_release frees it half-filled too. */
 struct schema *schema_new(size_t fields_count);
 
+/* The same for fields alone, children of another. */
+struct field *schema_fields_new(size_t count);
+
 /* Give ids by position, build the name index and the encoders' texts, check. */
 void schema_seal(struct schema *schema);
 
@@ -44,7 +47,7 @@ static inline struct span schema_shown(struct span text)
 /* NUL-terminated copy on the heap. */
 char *schema_copy_text(struct span text);
 
-/* "decimal(10,3)" or the plain type name. */
+/* "decimal(10,3)" or the plain type name, of a nested type without what is in it. */
 enum { SCHEMA_TYPE_TEXT_BYTES = 24 };
 void schema_type_text(const struct field *field, char text_out[SCHEMA_TYPE_TEXT_BYTES]);
 
@@ -52,7 +55,7 @@ void schema_type_text(const struct field *field, char text_out[SCHEMA_TYPE_TEXT_
 bool schema_parse_decimal_type(struct span text, int *precision_out, int *scale_out);
 
 /* Index of a field by name ignoring ASCII case among the first `count`, or -1. */
-int schema_find_ignoring_case(const struct schema *schema, size_t count, struct span name);
+int schema_find_ignoring_case(const struct field *fields, size_t count, struct span name);
 
 /* -1, 0, 1 as bound `a` is below, equal to or above `b`, both of a field of `type`. */
 int schema_bound_compare(enum column_type type, __int128 a, __int128 b);

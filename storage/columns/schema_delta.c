@@ -11,15 +11,46 @@
 
 static const char comment_name[] = "comment"; /* where Spark keeps a column's description */
 
+static void write_fields(const struct field *fields, size_t count, struct buffer *text);
+
+/* Recursion is bounded by SCHEMA_DEPTH_MAX. */
+static void write_type(const struct field *field, struct buffer *text)
+{
+    const struct field *children = field->children;
+    switch (field->type) {
+    case COLUMN_STRUCT:
+        write_fields(children, field->children_count, text);
+        return;
+    case COLUMN_ARRAY:
+        buffer_append_text(text, "{\"type\":\"array\",\"elementType\":");
+        write_type(&children[0], text);
+        buffer_append_format(text, ",\"containsNull\":%s}",
+                             children[0].nullable ? "true" : "false");
+        return;
+    case COLUMN_MAP:
+        buffer_append_text(text, "{\"type\":\"map\",\"keyType\":");
+        write_type(&children[0], text);
+        buffer_append_text(text, ",\"valueType\":");
+        write_type(&children[1], text);
+        buffer_append_format(text, ",\"valueContainsNull\":%s}",
+                             children[1].nullable ? "true" : "false");
+        return;
+    default: {
+        char type[SCHEMA_TYPE_TEXT_BYTES];
+        schema_type_text(field, type);
+        buffer_append_format(text, "\"%s\"", type);
+        return;
+    }
+    }
+}
+
 static void write_field(const struct field *field, struct buffer *text)
 {
-    char type[SCHEMA_TYPE_TEXT_BYTES];
-    schema_type_text(field, type);
     buffer_append_text(text, "{\"name\":");
     json_write_string(text, span_of_text(field->name));
-    buffer_append_text(text, ",\"type\":\"");
-    buffer_append_text(text, type);
-    buffer_append_text(text, field->nullable ? "\",\"nullable\":true" : "\",\"nullable\":false");
+    buffer_append_text(text, ",\"type\":");
+    write_type(field, text);
+    buffer_append_text(text, field->nullable ? ",\"nullable\":true" : ",\"nullable\":false");
     /* spec: delta PROTOCOL.md#struct-field — metadata is always there, empty or not */
     buffer_append_text(text, ",\"metadata\":{");
     if (field->description != NULL) {
@@ -30,21 +61,39 @@ static void write_field(const struct field *field, struct buffer *text)
     buffer_append_text(text, "}}");
 }
 
-void schema_write_delta(const struct schema *schema, struct buffer *text)
+static void write_fields(const struct field *fields, size_t count, struct buffer *text)
 {
     buffer_append_text(text, "{\"type\":\"struct\",\"fields\":[");
-    for (size_t i = 0; i < schema->fields_count; i++) {
+    for (size_t i = 0; i < count; i++) {
         if (i > 0) {
             buffer_append_byte(text, ',');
         }
-        write_field(&schema->fields[i], text);
+        write_field(&fields[i], text);
     }
     buffer_append_text(text, "]}");
 }
 
+void schema_write_delta(const struct schema *schema, struct buffer *text)
+{
+    write_fields(schema->fields, schema->fields_count, text);
+}
+
 /* ---- reading ------------------------------------------------------------------------- */
 
-static enum err_code read_name(const struct json *value, const struct schema *schema, size_t index,
+enum {
+    /* a struct takes three brackets of JSON: its own, that of its fields, that of the field;
+       and the innermost field has one, its metadata, which may hold more of anybody */
+    SCHEMA_STRING_DEPTH_MAX = 3 * (SCHEMA_DEPTH_MAX + 1) + JSON_DEPTH_MAX,
+};
+
+/* What is left of the limits while fields are read. */
+struct reading {
+    bool nested; /* are nested types accepted? */
+    size_t nodes_left;
+    int depth; /* of the nested types around the field */
+};
+
+static enum err_code read_name(const struct json *value, const struct field *siblings, size_t index,
                                struct field *field, struct err *err)
 {
     const char *name = json_text(value);
@@ -54,29 +103,20 @@ static enum err_code read_name(const struct json *value, const struct schema *sc
                        "of 1 to %d bytes",
                        index, SCHEMA_FOREIGN_NAME_BYTES_MAX);
     }
-    if (schema_find_ignoring_case(schema, index, span_of_text(name)) >= 0) {
+    if (schema_find_ignoring_case(siblings, index, span_of_text(name)) >= 0) {
         return err_set(err, ERR_CORRUPT, "schemaString: field '%.128s' occurs twice", name);
     }
     field->name = mem_copy_text(name);
     return ERR_OK;
 }
 
-static enum err_code read_type(const struct json *value, struct field *field, struct err *err)
+static enum err_code read_flat_type(struct span text, struct field *field, struct err *err)
 {
-    struct span text = {0};
-    if (json_kind(value) == JSON_KIND_OBJECT) {
-        const char *kind = json_text(json_get(value, "type"));
-        return err_set(err, ERR_UNSUPPORTED, "schemaString: field '%.128s' is a nested %.16s",
-                       field->name, kind == NULL ? "type" : kind);
-    }
-    if (!json_as_string(value, &text)) {
-        return err_set(err, ERR_CORRUPT, "schemaString: field '%.128s' has no type", field->name);
-    }
     if (schema_parse_decimal_type(text, &field->precision, &field->scale)) {
         field->type = COLUMN_DECIMAL;
         return ERR_OK;
     }
-    for (enum column_type type = COLUMN_STRING; type < COLUMN_TYPE_COUNT; type++) {
+    for (enum column_type type = COLUMN_STRING; !column_type_is_nested(type); type++) {
         if (type != COLUMN_DECIMAL && span_equal_text(text, column_type_name(type))) {
             field->type = type;
             return ERR_OK;
@@ -87,25 +127,139 @@ static enum err_code read_type(const struct json *value, struct field *field, st
                    field->name, (int)shown, (const char *)text.data);
 }
 
-static enum err_code read_field(const struct json *value, size_t index, struct schema *schema,
-                                struct err *err)
+static enum err_code read_type(const struct json *value, struct field *field,
+                               struct reading *reading, struct err *err);
+
+static enum err_code read_fields(const struct json *fields, struct field *children, size_t count,
+                                 struct reading *reading, struct err *err);
+
+/* A child that has no name of its own: element, key, value. */
+static enum err_code read_part(const struct json *value, const char *name, struct field *part,
+                               struct reading *reading, struct err *err)
 {
-    struct field *field = &schema->fields[index];
-    TRY(read_name(json_get(value, "name"), schema, index, field, err));
-    TRY(read_type(json_get(value, "type"), field, err));
-    if (!json_as_boolean(json_get(value, "nullable"), &field->nullable)) {
-        return err_set(err, ERR_CORRUPT, "schemaString: field '%.128s' does not say nullable",
+    part->name = mem_copy_text(name);
+    return read_type(value, part, reading, err);
+}
+
+static enum err_code read_array(const struct json *value, struct field *field,
+                                struct reading *reading, struct err *err)
+{
+    field->type = COLUMN_ARRAY;
+    field->children = schema_fields_new(1);
+    field->children_count = 1;
+    if (!json_as_boolean(json_get(value, "containsNull"), &field->children[0].nullable)) {
+        return err_set(err, ERR_CORRUPT, "schemaString: array '%.128s' does not say containsNull",
                        field->name);
     }
-    const char *comment = json_text(json_get(json_get(value, "metadata"), comment_name));
-    if (comment != NULL) {
-        field->description = mem_copy_text(comment);
+    return read_part(json_get(value, "elementType"), "element", &field->children[0], reading, err);
+}
+
+static enum err_code read_map(const struct json *value, struct field *field,
+                              struct reading *reading, struct err *err)
+{
+    field->type = COLUMN_MAP;
+    field->children = schema_fields_new(2);
+    field->children_count = 2;
+    field->children[0].nullable = false;
+    if (!json_as_boolean(json_get(value, "valueContainsNull"), &field->children[1].nullable)) {
+        return err_set(err, ERR_CORRUPT,
+                       "schemaString: map '%.128s' does not say valueContainsNull", field->name);
+    }
+    TRY(read_part(json_get(value, "keyType"), "key", &field->children[0], reading, err));
+    return read_part(json_get(value, "valueType"), "value", &field->children[1], reading, err);
+}
+
+static enum err_code read_struct(const struct json *value, struct field *field,
+                                 struct reading *reading, struct err *err)
+{
+    const struct json *fields = json_get(value, "fields");
+    size_t count = json_count(fields);
+    if (json_kind(fields) != JSON_KIND_ARRAY) {
+        return err_set(err, ERR_CORRUPT, "schemaString: struct '%.128s' has no fields",
+                       field->name);
+    }
+    if (count == 0 || count > SCHEMA_FIELDS_MAX) {
+        return err_set(err, ERR_UNSUPPORTED,
+                       "schemaString: struct '%.128s' has %zu fields; 1 to %d are supported",
+                       field->name, count, SCHEMA_FIELDS_MAX);
+    }
+    field->type = COLUMN_STRUCT;
+    field->children = schema_fields_new(count);
+    field->children_count = count;
+    return read_fields(fields, field->children, count, reading, err);
+}
+
+static enum err_code read_nested_type(const struct json *value, struct field *field,
+                                      struct reading *reading, struct err *err)
+{
+    const char *kind = json_text(json_get(value, "type"));
+    kind = kind == NULL ? "type" : kind;
+    if (!reading->nested) {
+        return err_set(err, ERR_UNSUPPORTED, "schemaString: field '%.128s' is a nested %.16s",
+                       field->name, kind);
+    }
+    if (reading->depth > SCHEMA_DEPTH_MAX) {
+        return err_set(err, ERR_UNSUPPORTED,
+                       "schemaString: field '%.128s' is nested deeper than %d", field->name,
+                       SCHEMA_DEPTH_MAX);
+    }
+    if (strcmp(kind, "struct") == 0) {
+        return read_struct(value, field, reading, err);
+    }
+    if (strcmp(kind, "array") == 0) {
+        return read_array(value, field, reading, err);
+    }
+    if (strcmp(kind, "map") == 0) {
+        return read_map(value, field, reading, err);
+    }
+    return err_set(err, ERR_UNSUPPORTED, "schemaString: field '%.128s' is a nested '%.16s'",
+                   field->name, kind);
+}
+
+/* Recursion is bounded by SCHEMA_DEPTH_MAX. */
+static enum err_code read_type(const struct json *value, struct field *field,
+                               struct reading *reading, struct err *err)
+{
+    if (reading->nodes_left == 0) {
+        return err_set(err, ERR_UNSUPPORTED, "schemaString has more than %d fields in all",
+                       SCHEMA_NODES_MAX);
+    }
+    reading->nodes_left--;
+    struct span text = {0};
+    if (json_kind(value) == JSON_KIND_OBJECT) {
+        reading->depth++;
+        TRY(read_nested_type(value, field, reading, err));
+        reading->depth--;
+        return ERR_OK;
+    }
+    if (!json_as_string(value, &text)) {
+        return err_set(err, ERR_CORRUPT, "schemaString: field '%.128s' has no type", field->name);
+    }
+    return read_flat_type(text, field, err);
+}
+
+static enum err_code read_fields(const struct json *fields, struct field *children, size_t count,
+                                 struct reading *reading, struct err *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct json *value = json_at(fields, i);
+        struct field *field = &children[i];
+        TRY(read_name(json_get(value, "name"), children, i, field, err));
+        TRY(read_type(json_get(value, "type"), field, reading, err));
+        if (!json_as_boolean(json_get(value, "nullable"), &field->nullable)) {
+            return err_set(err, ERR_CORRUPT, "schemaString: field '%.128s' does not say nullable",
+                           field->name);
+        }
+        const char *comment = json_text(json_get(json_get(value, "metadata"), comment_name));
+        if (comment != NULL) {
+            field->description = mem_copy_text(comment);
+        }
     }
     return ERR_OK;
 }
 
-static enum err_code read_fields(const struct json *root, struct schema **schema_out,
-                                 struct err *err)
+static enum err_code read_root(const struct json *root, bool nested, struct schema **schema_out,
+                               struct err *err)
 {
     const struct json *fields = json_get(root, "fields");
     size_t count = json_count(fields);
@@ -118,9 +272,8 @@ static enum err_code read_fields(const struct json *root, struct schema **schema
                        count, SCHEMA_FIELDS_MAX);
     }
     CLEANUP(schema_release) struct schema *schema = schema_new(count);
-    for (size_t i = 0; i < count; i++) {
-        TRY(read_field(json_at(fields, i), i, schema, err));
-    }
+    struct reading reading = {.nested = nested, .nodes_left = SCHEMA_NODES_MAX};
+    TRY(read_fields(fields, schema->fields, count, &reading, err));
     schema_seal(schema);
     *schema_out = schema;
     schema = NULL;
@@ -145,24 +298,40 @@ static enum err_code read_partitions(const struct json *columns, struct schema *
         if (index < 0) {
             return err_set(err, ERR_CORRUPT, "partition column %zu is not in schemaString", i);
         }
+        if (column_type_is_nested(schema->fields[index].type)) {
+            return err_set(err, ERR_CORRUPT, "partition column %zu is nested", i);
+        }
         schema->partition[i] = (size_t)index;
     }
     schema->partition_count = count;
     return ERR_OK;
 }
 
-enum err_code schema_parse_delta(struct span schema_string, const struct json *partition_columns,
-                                 struct schema **schema_out, struct err *err)
+static enum err_code parse(struct span schema_string, const struct json *partition_columns,
+                           bool nested, struct schema **schema_out, struct err *err)
 {
     CLEANUP(json_free) struct json *root = NULL;
-    if (json_parse(schema_string, &root, err) != ERR_OK) {
+    if (json_parse_deep(schema_string, SCHEMA_STRING_DEPTH_MAX, &root, err) != ERR_OK) {
         err->code = ERR_CORRUPT; /* it was read from a log, no client wrote it to us */
         return err_wrap(err, "schemaString");
     }
     CLEANUP(schema_release) struct schema *schema = NULL;
-    TRY(read_fields(root, &schema, err));
+    TRY(read_root(root, nested, &schema, err));
     TRY(read_partitions(partition_columns, schema, err));
     *schema_out = schema;
     schema = NULL;
     return ERR_OK;
+}
+
+enum err_code schema_parse_delta(struct span schema_string, const struct json *partition_columns,
+                                 struct schema **schema_out, struct err *err)
+{
+    return parse(schema_string, partition_columns, false, schema_out, err);
+}
+
+enum err_code schema_parse_delta_nested(struct span schema_string,
+                                        const struct json *partition_columns,
+                                        struct schema **schema_out, struct err *err)
+{
+    return parse(schema_string, partition_columns, true, schema_out, err);
 }

@@ -113,7 +113,7 @@ static enum err_code check_fields(const struct schema *current, const struct sch
         if (schema_field_index(current, name) >= 0) {
             continue;
         }
-        if (schema_find_ignoring_case(current, current->fields_count, name) >= 0) {
+        if (schema_find_ignoring_case(current->fields, current->fields_count, name) >= 0) {
             return refuse(err, now, "a field of this name in other case exists");
         }
         if (!now->nullable) {

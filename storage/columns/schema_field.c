@@ -365,7 +365,7 @@ enum err_code schema_parse_field(const struct json *value, size_t index, struct 
             return err_wrap(err, "/schema/fields/%zu/%s", index, field_members[i].name);
         }
     }
-    if (schema_find_ignoring_case(schema, index, span_of_text(field->name)) >= 0) {
+    if (schema_find_ignoring_case(schema->fields, index, span_of_text(field->name)) >= 0) {
         return err_set(err, ERR_INVALID,
                        "/schema/fields/%zu/name: '%s' occurs twice; names differ in more than case",
                        index, field->name);

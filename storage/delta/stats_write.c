@@ -198,6 +198,9 @@ static bool write_bound(const struct field *field, const struct parquet_bound *b
         return is_max ? write_text_max(bound, text) : write_text_min(bound, text);
     case COLUMN_BOOLEAN:
     case COLUMN_BINARY:
+    case COLUMN_STRUCT:
+    case COLUMN_ARRAY:
+    case COLUMN_MAP:
     case COLUMN_TYPE_COUNT:
         return false; /* spec: delta PROTOCOL.md#per-file-statistics — no min and max for these */
     }

@@ -210,6 +210,9 @@ void delta_partition_value_format(const struct column *column, const struct fiel
         buffer_append(text, digits,
                       text_format_decimal(column->values.i128[row], field->scale, digits));
         break;
+    case COLUMN_STRUCT:
+    case COLUMN_ARRAY:
+    case COLUMN_MAP:
     case COLUMN_TYPE_COUNT:
         assert(false);
     }
@@ -261,6 +264,9 @@ static void append_value(struct column *column, const struct delta_bound *value)
     case COLUMN_DECIMAL:
         column_append_i128(column, value->i128);
         break;
+    case COLUMN_STRUCT:
+    case COLUMN_ARRAY:
+    case COLUMN_MAP:
     case COLUMN_TYPE_COUNT:
         assert(false);
     }

@@ -160,6 +160,9 @@ static bool plan_of(const struct metadata_element *element, const struct leaf_me
     case COLUMN_INTEGER:
     case COLUMN_LONG:
         return plan_integer(element, meaning, field, plan);
+    case COLUMN_STRUCT:
+    case COLUMN_ARRAY:
+    case COLUMN_MAP:
     case COLUMN_TYPE_COUNT:
         break;
     }

@@ -183,6 +183,9 @@ static enum parquet_converted converted_of(enum column_type type)
     case COLUMN_FLOAT:
     case COLUMN_BOOLEAN:
     case COLUMN_BINARY:
+    case COLUMN_STRUCT:
+    case COLUMN_ARRAY:
+    case COLUMN_MAP:
     case COLUMN_TYPE_COUNT:
         break;
     }

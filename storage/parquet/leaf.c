@@ -63,6 +63,9 @@ struct leaf_type leaf_type_of(enum column_type type, int precision)
         return (struct leaf_type){.kind = LEAF_BOOLEAN, .physical = PARQUET_TYPE_BOOLEAN};
     case COLUMN_DECIMAL:
         return decimal_type(precision);
+    case COLUMN_STRUCT:
+    case COLUMN_ARRAY:
+    case COLUMN_MAP:
     case COLUMN_TYPE_COUNT:
         break;
     }

@@ -95,6 +95,9 @@ bool row_value_of(const struct frame *frame, size_t column, int64_t row,
     case COLUMN_DECIMAL:
         value.decimal = source->values.i128[row];
         break;
+    case COLUMN_STRUCT:
+    case COLUMN_ARRAY:
+    case COLUMN_MAP:
     case COLUMN_TYPE_COUNT:
         assert(!"a type of a column");
     }

@@ -88,6 +88,9 @@ static bool parse_scalar(const struct field *field, struct span text, struct row
         return text_parse_decimal(text, field->precision, field->scale, &value->decimal);
     case COLUMN_STRING:
     case COLUMN_BINARY:
+    case COLUMN_STRUCT:
+    case COLUMN_ARRAY:
+    case COLUMN_MAP:
     case COLUMN_TYPE_COUNT:
         break;
     }

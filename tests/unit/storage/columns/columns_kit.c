@@ -183,6 +183,9 @@ static void append_random_value(const struct field *field, struct column *column
     case COLUMN_DECIMAL:
         column_append_i128(column, random_decimal(state, field->precision));
         break;
+    case COLUMN_STRUCT:
+    case COLUMN_ARRAY:
+    case COLUMN_MAP:
     case COLUMN_TYPE_COUNT:
         cr_assert_fail("a type of the enum");
     }

@@ -118,6 +118,9 @@ static void append_value(struct column *column, const struct field *field, uint6
         column_append_i128(column, (value & 1) != 0 ? -wide : wide);
         break;
     }
+    case COLUMN_STRUCT:
+    case COLUMN_ARRAY:
+    case COLUMN_MAP:
     case COLUMN_TYPE_COUNT:
         assert(false && "a type");
         break;

@@ -1,0 +1,318 @@
+/*
+ * Nested fields and columns: schemas of struct, array and map, rows copied and
+ * undone, and their JSON.
+ */
+#include "storage/columns/encode_json.h"
+#include "storage/columns/frame.h"
+
+#include "tests/unit/storage/columns/columns_kit.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+TestSuite(nested, .timeout = 60);
+
+enum { TEXT_BYTES_MAX = 16 << 20 };
+
+#define STRUCT_OF(fields) "{\"type\":\"struct\",\"fields\":[" fields "]}"
+#define FIELD_OF(name, type)                                                                       \
+    "{\"name\":\"" name "\",\"type\":" type ",\"nullable\":true,\"metadata\":{}}"
+#define ARRAY_OF(type) "{\"type\":\"array\",\"elementType\":" type ",\"containsNull\":true}"
+#define MAP_OF(key, value)                                                                         \
+    "{\"type\":\"map\",\"keyType\":" key ",\"valueType\":" value ",\"valueContainsNull\":false}"
+
+static const char wide[] = STRUCT_OF(FIELD_OF("id", "\"long\"") "," FIELD_OF(
+    "person",
+    STRUCT_OF(FIELD_OF("name", "\"string\"") "," FIELD_OF(
+        "tags",
+        MAP_OF(
+            "\"integer\"",
+            ARRAY_OF(
+                "\"decimal(10,2)\""))))) "," FIELD_OF("visits",
+                                                      ARRAY_OF(STRUCT_OF(
+                                                          FIELD_OF("at", "\"timestamp\"") "," FIELD_OF(
+                                                              "notes", ARRAY_OF("\"string\""))))));
+
+static struct schema *parse(const char *text)
+{
+    struct schema *schema = NULL;
+    struct err err = {0};
+    cr_assert_eq(schema_parse_delta_nested(span_of_text(text), NULL, &schema, &err), ERR_OK, "%s",
+                 err.msg);
+    return schema;
+}
+
+Test(nested, schema_reads_back_what_it_writes)
+{
+    CLEANUP(schema_release) struct schema *schema = parse(wide);
+    CLEANUP(buffer_deinit) struct buffer text;
+    buffer_init(&text, TEXT_BYTES_MAX);
+    schema_write_delta(schema, &text);
+    buffer_append_byte(&text, 0);
+    cr_expect_str_eq((const char *)text.data, wide);
+    struct err err = {0};
+    cr_expect_eq(schema_check_flat(schema, &err), ERR_UNSUPPORTED);
+    cr_expect_str_eq(err.msg, "field 'person' is a nested struct");
+    cr_expect_eq(schema->fields[1].children[1].children[0].type, COLUMN_INTEGER);
+    cr_expect_not(schema->fields[1].children[1].children[0].nullable);
+    cr_expect_not(schema->fields[1].children[1].children[1].nullable);
+    cr_expect_eq(schema->fields[1].children[1].id, 2);
+}
+
+Test(nested, schemas_that_are_refused)
+{
+    static const struct {
+        const char *text;
+        enum err_code code;
+        const char *message;
+    } cases[] = {
+        {STRUCT_OF(FIELD_OF("x", "{\"type\":\"struct\",\"fields\":[]}")), ERR_UNSUPPORTED,
+         "struct 'x' has 0 fields"},
+        {STRUCT_OF(FIELD_OF("x", "{\"type\":\"struct\"}")), ERR_CORRUPT, "has no fields"},
+        {STRUCT_OF(FIELD_OF("x", "{\"type\":\"array\",\"elementType\":\"long\"}")), ERR_CORRUPT,
+         "does not say containsNull"},
+        {STRUCT_OF(FIELD_OF("x", "{\"type\":\"array\",\"containsNull\":true}")), ERR_CORRUPT,
+         "field 'element' has no type"},
+        {STRUCT_OF(FIELD_OF("x", "{\"type\":\"map\",\"keyType\":\"long\",\"valueType\":\"long\"}")),
+         ERR_CORRUPT, "does not say valueContainsNull"},
+        {STRUCT_OF(FIELD_OF("x", "{\"type\":\"heap\"}")), ERR_UNSUPPORTED, "a nested 'heap'"},
+        {STRUCT_OF(FIELD_OF("x", "\"struct\"")), ERR_UNSUPPORTED, "has the type 'struct'"},
+        {STRUCT_OF(
+             FIELD_OF("x", STRUCT_OF(FIELD_OF("a", "\"long\"") "," FIELD_OF("A", "\"long\"")))),
+         ERR_CORRUPT, "field 'A' occurs twice"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct schema *schema = NULL;
+        struct err err = {0};
+        cr_expect_eq(schema_parse_delta_nested(span_of_text(cases[i].text), NULL, &schema, &err),
+                     cases[i].code, "%s: %s", cases[i].text, err.msg);
+        cr_expect_not_null(strstr(err.msg, cases[i].message), "%s", err.msg);
+    }
+}
+
+/* A struct around a struct …, `depth` of them. */
+static enum err_code parse_deep(int depth, struct err *err)
+{
+    struct buffer text;
+    buffer_init(&text, TEXT_BYTES_MAX);
+    for (int i = 0; i <= depth; i++) {
+        buffer_append_text(&text, "{\"type\":\"struct\",\"fields\":[{\"name\":\"a\",\"type\":");
+    }
+    buffer_append_text(&text, "\"long\"");
+    for (int i = 0; i <= depth; i++) {
+        buffer_append_text(&text, ",\"nullable\":true,\"metadata\":{}}]}");
+    }
+    struct schema *schema = NULL;
+    enum err_code code = schema_parse_delta_nested(buffer_span(&text), NULL, &schema, err);
+    schema_release(&schema);
+    buffer_deinit(&text);
+    return code;
+}
+
+Test(nested, depth_is_limited)
+{
+    struct err err = {0};
+    cr_expect_eq(parse_deep(SCHEMA_DEPTH_MAX, &err), ERR_OK, "%s", err.msg);
+    cr_expect_neq(parse_deep(SCHEMA_DEPTH_MAX + 1, &err), ERR_OK);
+    cr_expect_not_null(strstr(err.msg, "deep"), "%s", err.msg);
+}
+
+/* ---- columns ---- */
+
+static void append_random(struct column *column, const struct field *field, uint64_t *state)
+{
+    if (kit_random(state) % 4 == 0) {
+        column_append_null(column);
+        return;
+    }
+    uint64_t elements = kit_random(state) % 4;
+    char text[32];
+    switch (field->type) {
+    case COLUMN_LONG:
+    case COLUMN_TIMESTAMP:
+        column_append_i64(column, (int64_t)(kit_random(state) >> 20));
+        return;
+    case COLUMN_INTEGER:
+        column_append_i32(column, (int32_t)(kit_random(state) >> 40));
+        return;
+    case COLUMN_DECIMAL:
+        column_append_i128(column, (int64_t)(kit_random(state) >> 44));
+        return;
+    case COLUMN_STRING:
+        (void)snprintf(text, sizeof text, "%x", (unsigned)kit_random(state) >> (elements * 8));
+        column_append_bytes(column, span_of_text(text));
+        return;
+    case COLUMN_STRUCT:
+        elements = 1;
+        break;
+    default:
+        break;
+    }
+    for (uint64_t i = 0; i < elements; i++) {
+        for (size_t child = 0; child < field->children_count; child++) {
+            append_random(&column->children[child], &field->children[child], state);
+        }
+    }
+    column_append_nested(column);
+}
+
+static struct frame *random_rows(const struct schema *schema, int64_t rows, uint64_t seed)
+{
+    struct frame *frame = frame_new(schema);
+    uint64_t state = seed * 0x9e3779b97f4a7c15U + 1;
+    for (int64_t row = 0; row < rows; row++) {
+        for (size_t i = 0; i < schema->fields_count; i++) {
+            append_random(&frame->columns[i], &schema->fields[i], &state);
+        }
+        frame_end_row(frame, FRAME_UPSERT, 0);
+    }
+    frame_check(frame);
+    return frame;
+}
+
+static void expect_row(const struct frame *a, int64_t row_a, const struct frame *b, int64_t row_b)
+{
+    CLEANUP(buffer_deinit) struct buffer text_a;
+    CLEANUP(buffer_deinit) struct buffer text_b;
+    buffer_init(&text_a, TEXT_BYTES_MAX);
+    buffer_init(&text_b, TEXT_BYTES_MAX);
+    encode_json_row(a, row_a, NULL, &text_a);
+    encode_json_row(b, row_b, NULL, &text_b);
+    cr_expect(span_equal(buffer_span(&text_a), buffer_span(&text_b)), "%.*s\n%.*s",
+              SPAN_PRINT(buffer_span(&text_a)), SPAN_PRINT(buffer_span(&text_b)));
+}
+
+Test(nested, rows_are_copied_one_by_one_and_gathered)
+{
+    CLEANUP(schema_release) struct schema *schema = parse(wide);
+    for (uint64_t seed = 1; seed <= 30; seed++) {
+        CLEANUP(frame_free) struct frame *source = random_rows(schema, 150, seed);
+        CLEANUP(frame_free) struct frame *target = random_rows(schema, 3, seed + 100);
+        int64_t rows[100];
+        uint64_t state = seed;
+        for (size_t i = 0; i < 100; i++) {
+            rows[i] = (int64_t)(kit_random(&state) % 150);
+        }
+        frame_append_rows(target, source, rows, 100);
+        frame_check(target);
+        frame_append_row(target, source, 7);
+        frame_check(target);
+        for (size_t i = 0; i < 100; i++) {
+            expect_row(target, 3 + (int64_t)i, source, rows[i]);
+        }
+        expect_row(target, 103, source, 7);
+        cr_expect_gt(frame_memory_bytes(target), (size_t)frame_value_bytes(target));
+    }
+}
+
+Test(nested, undo_drops_parts_of_a_value_that_was_not_ended)
+{
+    CLEANUP(schema_release) struct schema *schema = parse(wide);
+    for (uint64_t seed = 1; seed <= 30; seed++) {
+        CLEANUP(frame_free) struct frame *kept = random_rows(schema, 20, seed);
+        CLEANUP(frame_free) struct frame *frame = random_rows(schema, 20, seed);
+        struct column *visits = &frame->columns[2];
+        column_append_i64(&visits->children[0].children[0], 5);
+        column_append_bytes(&visits->children[0].children[1].children[0], span_of_text("half"));
+        if (seed % 2 == 0) {
+            column_append_nested(&visits->children[0].children[1]);
+            column_append_nested(&visits->children[0]);
+        }
+        column_append_bytes(&frame->columns[1].children[0], span_of_text("half"));
+        frame_undo_row(frame);
+        frame_check(frame);
+        for (int64_t row = 0; row < 20; row++) {
+            expect_row(frame, row, kept, row);
+        }
+        frame_append_row(frame, kept, 4);
+        frame_check(frame);
+        expect_row(frame, 20, kept, 4);
+    }
+}
+
+/* A struct that got one more field since: what was written before is null there. */
+Test(nested, fields_added_to_a_struct_are_null)
+{
+    CLEANUP(schema_release)
+    struct schema *before =
+        parse(STRUCT_OF(FIELD_OF("s", ARRAY_OF(STRUCT_OF(FIELD_OF("a", "\"long\""))))));
+    CLEANUP(schema_release)
+    struct schema *after = parse(STRUCT_OF(FIELD_OF(
+        "s", ARRAY_OF(STRUCT_OF(FIELD_OF("a", "\"long\"") "," FIELD_OF("b", "\"string\""))))));
+    CLEANUP(frame_free) struct frame *source = random_rows(before, 50, 9);
+    CLEANUP(frame_free) struct frame *target = frame_new(after);
+    const int64_t rows[] = {0, 3, 3, 49};
+    frame_append_rows(target, source, rows, 4);
+    frame_append_row(target, source, 11);
+    frame_check(target);
+    cr_expect_eq(target->columns[0].children[0].children[1].nulls_count,
+                 target->columns[0].children[0].rows_count);
+}
+
+Test(nested, json_of_nested_values)
+{
+    CLEANUP(schema_release)
+    struct schema *schema = parse(STRUCT_OF(
+        FIELD_OF("s", STRUCT_OF(FIELD_OF("a", "\"binary\"") "," FIELD_OF("b", "\"timestamp\""))) "," FIELD_OF(
+            "l",
+            ARRAY_OF(ARRAY_OF(
+                "\"decimal(38,3)\""))) "," FIELD_OF("m",
+                                                    MAP_OF(
+                                                        "\"long\"",
+                                                        "\"double\"")) "," FIELD_OF("d",
+                                                                                    MAP_OF(
+                                                                                        "\"date\"",
+                                                                                        "\"string"
+                                                                                        "\"")) "," FIELD_OF("k",
+                                                                                                            MAP_OF(
+                                                                                                                STRUCT_OF(FIELD_OF(
+                                                                                                                    "x",
+                                                                                                                    "\"string\"")),
+                                                                                                                "\"boolean\""))));
+    CLEANUP(frame_free) struct frame *frame = frame_new(schema);
+    struct column *columns = frame->columns;
+    column_append_bytes(&columns[0].children[0], span_of_text("\x01\xff"));
+    column_append_i64(&columns[0].children[1], 1);
+    column_append_nested(&columns[0]);
+    column_append_i128(&columns[1].children[0].children[0], 12500);
+    column_append_null(&columns[1].children[0].children[0]);
+    column_append_nested(&columns[1].children[0]);
+    column_append_null(&columns[1].children[0]);
+    column_append_nested(&columns[1].children[0]);
+    column_append_nested(&columns[1]);
+    for (int64_t key = 1; key <= 2; key++) {
+        column_append_i64(&columns[2].children[0], key);
+        column_append_f64(&columns[2].children[1], 0.5);
+    }
+    column_append_nested(&columns[2]);
+    column_append_i32(&columns[3].children[0], 1);
+    column_append_bytes(&columns[3].children[1], span_of_text("a\"b"));
+    column_append_nested(&columns[3]);
+    column_append_bytes(&columns[4].children[0].children[0], span_of_text("y"));
+    column_append_nested(&columns[4].children[0]);
+    column_append_u8(&columns[4].children[1], 1);
+    column_append_nested(&columns[4]);
+    frame_end_row(frame, FRAME_UPSERT, 0);
+    column_append_null(&columns[0].children[0]);
+    column_append_null(&columns[0].children[1]);
+    column_append_nested(&columns[0]);
+    for (size_t i = 1; i < 5; i++) {
+        if (i % 2 == 0) {
+            column_append_nested(&columns[i]);
+        } else {
+            column_append_null(&columns[i]);
+        }
+    }
+    frame_end_row(frame, FRAME_UPSERT, 0);
+    frame_check(frame);
+    CLEANUP(buffer_deinit) struct buffer text;
+    buffer_init(&text, TEXT_BYTES_MAX);
+    encode_ndjson_rows(frame, 0, 2, NULL, &text);
+    buffer_append_byte(&text, 0);
+    cr_expect_str_eq((const char *)text.data,
+                     "{\"s\":{\"a\":\"Af8=\",\"b\":\"1970-01-01T00:00:00.000001Z\"},"
+                     "\"l\":[[12.500,null],null,[]],\"m\":{\"1\":0.5,\"2\":0.5},"
+                     "\"d\":{\"1970-01-02\":\"a\\\"b\"},\"k\":{\"{\\\"x\\\":\\\"y\\\"}\":true}}\n"
+                     "{\"s\":{\"a\":null,\"b\":null},\"l\":null,\"m\":{},\"d\":null,\"k\":{}}\n");
+}
