@@ -5,6 +5,7 @@
 #include "storage/parquet/convert.h"
 
 #include "storage/base/text.h"
+#include "storage/parquet/odd_text.h"
 #include "storage/parquet/tree.h"
 
 #include <assert.h>
@@ -17,6 +18,7 @@ enum {
     CALENDAR_SWITCH_DAYS = -141427, /* 1582-10-15 */
     INTEGER_DIGITS = 10,
     LONG_DIGITS = 19,
+    UNSIGNED_LONG_DIGITS = 20,
     MICROS_PER_MILLI = 1000,
     NANOS_PER_MICRO = 1000,
 };
@@ -42,7 +44,7 @@ static enum err_code refuse(const struct metadata_element *element, const struct
     return err_set(err, ERR_UNSUPPORTED,
                    "column '%.*s' is %s%s%s in the file and cannot be read as %s",
                    SPAN_PRINT(element->name), parquet_type_name(element->type),
-                   meaning->odd != NULL ? " " : "", meaning->odd != NULL ? meaning->odd : "",
+                   meaning->odd != LEAF_NOT_ODD ? " " : "", leaf_oddity_name(meaning->odd),
                    column_type_name(field->type));
 }
 
@@ -51,8 +53,11 @@ static bool plan_decimal(const struct metadata_element *element, const struct le
 {
     int precision = meaning->precision;
     int scale = meaning->scale;
-    if (meaning->kind == PARQUET_INTEGER && !meaning->is_unsigned) {
-        precision = meaning->bits <= 32 ? INTEGER_DIGITS : LONG_DIGITS;
+    bool is_unsigned = meaning->kind == PARQUET_INTEGER && meaning->is_unsigned;
+    if (meaning->kind == PARQUET_INTEGER && meaning->odd == LEAF_NOT_ODD) {
+        precision = meaning->bits <= 32 ? INTEGER_DIGITS
+                    : is_unsigned       ? UNSIGNED_LONG_DIGITS
+                                        : LONG_DIGITS;
         scale = 0;
     } else if (meaning->kind != PARQUET_DECIMAL) {
         return false;
@@ -61,9 +66,13 @@ static bool plan_decimal(const struct metadata_element *element, const struct le
     if (scale_up < 0 || field->precision - field->scale < precision - scale) {
         return false;
     }
-    plan->kind = element->type == PARQUET_TYPE_INT32   ? CONVERT_I32_TO_I128
-                 : element->type == PARQUET_TYPE_INT64 ? CONVERT_I64_TO_I128
-                                                       : CONVERT_BYTES_TO_I128;
+    if (element->type == PARQUET_TYPE_INT32) {
+        plan->kind = is_unsigned ? CONVERT_U32_TO_I128 : CONVERT_I32_TO_I128;
+    } else if (element->type == PARQUET_TYPE_INT64) {
+        plan->kind = is_unsigned ? CONVERT_U64_TO_I128 : CONVERT_I64_TO_I128;
+    } else {
+        plan->kind = CONVERT_BYTES_TO_I128;
+    }
     plan->scale_by = convert_power_of_ten(scale_up);
     plan->limit = convert_power_of_ten(field->precision);
     return true;
@@ -91,7 +100,7 @@ static bool plan_timestamp(const struct metadata_element *element,
 static bool plan_integer(const struct metadata_element *element, const struct leaf_meaning *meaning,
                          const struct field *field, struct convert_plan *plan)
 {
-    if (meaning->kind != PARQUET_INTEGER || meaning->odd != NULL) {
+    if (meaning->kind != PARQUET_INTEGER || meaning->odd != LEAF_NOT_ODD) {
         return false;
     }
     bool is_i32 = element->type == PARQUET_TYPE_INT32;
@@ -116,11 +125,26 @@ static bool plan_integer(const struct metadata_element *element, const struct le
     }
 }
 
+/* What has a text that says it exactly. */
+static bool plan_odd_text(const struct metadata_element *element,
+                          const struct leaf_meaning *meaning, struct convert_plan *plan)
+{
+    plan->kind = meaning->odd == LEAF_TIME       ? CONVERT_TIME_TO_TEXT
+                 : meaning->odd == LEAF_INTERVAL ? CONVERT_INTERVAL_TO_TEXT
+                                                 : CONVERT_UUID_TO_TEXT;
+    plan->unit = meaning->unit;
+    plan->is_i64 = element->type == PARQUET_TYPE_INT64;
+    return meaning->odd != LEAF_FLOAT16;
+}
+
 static bool plan_bytes(const struct metadata_element *element, const struct leaf_meaning *meaning,
                        const struct field *field, struct convert_plan *plan)
 {
+    if (meaning->odd != LEAF_NOT_ODD && field->type == COLUMN_STRING) {
+        return plan_odd_text(element, meaning, plan);
+    }
     plan->kind = CONVERT_BYTES;
-    if (meaning->odd != NULL) {
+    if (meaning->odd != LEAF_NOT_ODD && meaning->odd != LEAF_UUID) {
         return false;
     }
     /* old writers leave text without annotation */
@@ -136,14 +160,14 @@ static bool plan_of(const struct metadata_element *element, const struct leaf_me
     case COLUMN_BINARY:
         return plan_bytes(element, meaning, field, plan);
     case COLUMN_DOUBLE:
-        if (meaning->kind != PARQUET_REAL) {
+        if (meaning->kind == PARQUET_INTEGER) {
             return plan_integer(element, meaning, field, plan);
         }
-        plan->kind = CONVERT_COPY;
-        return true;
+        plan->kind = meaning->odd == LEAF_FLOAT16 ? CONVERT_FLOAT16 : CONVERT_COPY;
+        return meaning->odd == LEAF_FLOAT16 || meaning->kind == PARQUET_REAL;
     case COLUMN_FLOAT:
-        plan->kind = CONVERT_COPY;
-        return element->type == PARQUET_TYPE_FLOAT;
+        plan->kind = meaning->odd == LEAF_FLOAT16 ? CONVERT_FLOAT16 : CONVERT_COPY;
+        return meaning->odd == LEAF_FLOAT16 || element->type == PARQUET_TYPE_FLOAT;
     case COLUMN_BOOLEAN:
         plan->kind = CONVERT_COPY;
         return meaning->kind == PARQUET_BOOLEAN;
@@ -231,6 +255,10 @@ static bool to_decimals(const struct convert_plan *plan, const void *values, siz
             value = ((const int32_t *)values)[i];
         } else if (plan->kind == CONVERT_I64_TO_I128) {
             value = ((const int64_t *)values)[i];
+        } else if (plan->kind == CONVERT_U32_TO_I128) {
+            value = ((const uint32_t *)values)[i];
+        } else if (plan->kind == CONVERT_U64_TO_I128) {
+            value = ((const uint64_t *)values)[i];
         } else {
             ok &= convert_decimal_bytes(((const struct span *)values)[i], &value);
         }
@@ -271,9 +299,47 @@ static bool check_i32(const struct convert_plan *plan, const int32_t *values, si
     return ok;
 }
 
+static void to_reals(const struct span *halves, size_t count, double *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        out[i] = odd_float16(halves[i].data);
+    }
+}
+
+/* False for a time that is none of a day. `out` has room for ODD_TEXT_BYTES_MAX. */
+static bool put_text(const struct convert_plan *plan, const void *values, size_t i, char *out,
+                     size_t *size_out)
+{
+    if (plan->kind == CONVERT_TIME_TO_TEXT) {
+        int64_t time = plan->is_i64 ? ((const int64_t *)values)[i] : ((const int32_t *)values)[i];
+        return odd_time_text(time, plan->unit, out, size_out);
+    }
+    const uint8_t *bytes = ((const struct span *)values)[i].data;
+    *size_out = plan->kind == CONVERT_INTERVAL_TO_TEXT ? odd_interval_text(bytes, out)
+                                                       : odd_uuid_text(bytes, out);
+    return true;
+}
+
+/* Room is taken once, because the spans point into it. */
+static bool to_texts(const struct convert_plan *plan, const void *values, size_t count,
+                     struct buffer *texts, struct span *out)
+{
+    buffer_reset(texts);
+    uint8_t *at = buffer_reserve(texts, (count + 1) * ODD_TEXT_BYTES_MAX);
+    for (size_t i = 0; i < count; i++) {
+        size_t size = 0;
+        if (!put_text(plan, values, i, (char *)at, &size)) {
+            return false;
+        }
+        out[i] = span_of(at, size);
+        at += size;
+    }
+    return true;
+}
+
 /* Convert the batch's values to slots of the target; `*dense_out` is where they are. */
 static bool convert_values(const struct convert_plan *plan, const struct batch *batch,
-                           uint8_t *scratch, const uint8_t **dense_out)
+                           uint8_t *scratch, struct buffer *texts, const uint8_t **dense_out)
 {
     const void *values = batch->values;
     size_t count = batch->values_count;
@@ -305,23 +371,32 @@ static bool convert_values(const struct convert_plan *plan, const struct batch *
     case CONVERT_I32_TO_I128:
     case CONVERT_I64_TO_I128:
     case CONVERT_BYTES_TO_I128:
+    case CONVERT_U32_TO_I128:
+    case CONVERT_U64_TO_I128:
         return to_decimals(plan, values, count, (void *)scratch);
     case CONVERT_I64_TIMES:
     case CONVERT_I64_DIVIDED:
         return to_microseconds(plan, values, count, (void *)scratch);
     case CONVERT_DATE_TO_NTZ:
         return to_dates(i32, count, (void *)scratch);
+    case CONVERT_FLOAT16:
+        to_reals(values, count, (void *)scratch);
+        return true;
+    case CONVERT_TIME_TO_TEXT:
+    case CONVERT_INTERVAL_TO_TEXT:
+    case CONVERT_UUID_TO_TEXT:
+        return to_texts(plan, values, count, texts, (void *)scratch);
     }
     return false;
 }
 
 bool convert_one(const struct convert_plan *plan, const struct batch *batch, uint8_t *slot_out)
 {
-    assert(plan->kind != CONVERT_BYTES);
+    assert(!convert_gives_bytes(plan));
     assert(batch->values_count == 1);
     const uint8_t *dense = NULL;
     alignas(16) uint8_t scratch[sizeof(__int128)];
-    if (!convert_values(plan, batch, scratch, &dense)) {
+    if (!convert_values(plan, batch, scratch, NULL, &dense)) { /* no plan with slots makes texts */
         return false;
     }
     memcpy(slot_out, dense, plan->slot_bytes);
@@ -510,6 +585,29 @@ static enum err_code append_bytes(struct column *column, int64_t bytes_max,
     return ERR_OK;
 }
 
+enum err_code convert_batch(const struct convert_plan *plan, const struct batch *batch,
+                            uint8_t *scratch, struct buffer *texts, const uint8_t **dense_out,
+                            struct err *err)
+{
+    if (!convert_values(plan, batch, scratch, texts, dense_out)) {
+        if (plan->kind == CONVERT_I64_DIVIDED) { /* dividing never leaves the range */
+            return err_set(err, ERR_UNSUPPORTED,
+                           "a timestamp has nanoseconds, which would be lost; write it in "
+                           "microseconds");
+        }
+        return err_set(err, ERR_CORRUPT, "a value is out of range for %s",
+                       plan->kind == CONVERT_TIME_TO_TEXT ? "a time of day"
+                                                          : column_type_name(plan->type));
+    }
+    if (plan->check_calendar && !calendar_holds(plan, *dense_out, batch->values_count)) {
+        return err_set(
+            err, ERR_UNSUPPORTED,
+            "a %s of the legacy hybrid calendar is before its switch to the Gregorian one",
+            column_type_name(plan->type));
+    }
+    return ERR_OK;
+}
+
 enum err_code convert_append(const struct convert_plan *plan, struct batch *batch, bool optional,
                              const uint16_t *chosen, size_t chosen_count, struct column *column,
                              struct err *err)
@@ -518,24 +616,12 @@ enum err_code convert_append(const struct convert_plan *plan, struct batch *batc
     uint16_t values[BATCH_ENTRIES_MAX];
     _Static_assert((int)BATCH_ENTRIES_MAX < (int)NO_VALUE, "an index of a batch is never NO_VALUE");
     const uint8_t *dense = NULL;
-    if (!convert_values(plan, batch, scratch, &dense)) {
-        if (plan->kind == CONVERT_I64_DIVIDED) { /* dividing never leaves the range */
-            return err_set(err, ERR_UNSUPPORTED,
-                           "a timestamp has nanoseconds, which would be lost; write it in "
-                           "microseconds");
-        }
-        return err_set(err, ERR_CORRUPT, "a value is out of range for %s",
-                       column_type_name(plan->type));
-    }
-    if (plan->check_calendar && !calendar_holds(plan, dense, batch->values_count)) {
-        return err_set(
-            err, ERR_UNSUPPORTED,
-            "a %s of the legacy hybrid calendar is before its switch to the Gregorian one",
-            column_type_name(plan->type));
-    }
+    CLEANUP(buffer_deinit) struct buffer texts;
+    buffer_init(&texts, SIZE_MAX);
+    TRY(convert_batch(plan, batch, scratch, &texts, &dense, err));
     struct picks picks = pick(batch, optional, chosen, chosen_count, values);
     column_reserve(column, (int64_t)picks.count);
-    if (plan->kind == CONVERT_BYTES) {
+    if (convert_gives_bytes(plan)) {
         const void *spans = dense;
         TRY(append_bytes(column, plan->bytes_max, spans, &picks, err));
     } else {
@@ -553,6 +639,12 @@ void convert_append_nulls(struct column *column, int64_t count)
         return;
     }
     column_reserve(column, count);
+    if (column_type_is_nested(column->type)) {
+        for (int64_t i = 0; i < count; i++) {
+            column_append_null(column);
+        }
+        return;
+    }
     int64_t row = column->rows_count;
     size_t size = column_type_slot_bytes(column->type);
     if (size > 0) {

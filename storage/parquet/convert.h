@@ -25,7 +25,13 @@ enum convert_kind {
     CONVERT_I64_TIMES,   /* milliseconds to µs */
     CONVERT_I64_DIVIDED, /* nanoseconds to µs, towards the past */
     CONVERT_DATE_TO_NTZ,
+    CONVERT_U32_TO_I128, /* × scale_by, as those above */
+    CONVERT_U64_TO_I128,
+    CONVERT_FLOAT16,
     CONVERT_BYTES, /* string, binary */
+    CONVERT_TIME_TO_TEXT,
+    CONVERT_INTERVAL_TO_TEXT,
+    CONVERT_UUID_TO_TEXT,
 };
 
 /* How the values of one leaf become those of one field. */
@@ -37,6 +43,8 @@ struct convert_plan {
     __int128 scale_by;
     __int128 limit;         /* decimals: every value's magnitude is below */
     int64_t factor;         /* of the timestamp conversions */
+    int unit;               /* of times: enum parquet_unit */
+    bool is_i64;            /* times: INT64 in the file, not INT32 */
     int64_t bytes_max;      /* contents of the column; 0 = COLUMN_BYTES_MAX */
     bool exact;             /* refuse nanoseconds that are no whole µs */
     bool check_calendar;    /* refuse values before `calendar_start` */
@@ -65,9 +73,29 @@ enum err_code convert_append(const struct convert_plan *plan, struct batch *batc
                              const uint16_t *chosen, size_t chosen_count, struct column *column,
                              struct err *err) MUST_USE;
 
+/*
+ * Convert the batch's values to slots of the target, spans for strings and binaries;
+ * not yet appended, so that whoever assembles nested values takes them one by one.
+ *
+ *   scratch    room for BATCH_ENTRIES_MAX slots of VALUES_SLOT_BYTES_MAX, aligned
+ *   texts      what spans made here borrow from; emptied first
+ *   dense_out  in `scratch` or in the batch
+ *
+ * Errors: as convert_append, but text is not checked yet.
+ */
+enum err_code convert_batch(const struct convert_plan *plan, const struct batch *batch,
+                            uint8_t *scratch, struct buffer *texts, const uint8_t **dense_out,
+                            struct err *err) MUST_USE;
+
 /* Convert the batch's only value to `slot_out` (16 aligned bytes); false when it is out of range.
  */
 bool convert_one(const struct convert_plan *plan, const struct batch *batch, uint8_t *slot_out);
+
+/* Does the plan give strings or binaries, for which there are no slots? */
+static inline bool convert_gives_bytes(const struct convert_plan *plan)
+{
+    return plan->slot_bytes == 0;
+}
 
 /* Append `count` nulls. */
 void convert_append_nulls(struct column *column, int64_t count);

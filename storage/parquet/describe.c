@@ -5,15 +5,15 @@
 
 #include "storage/parquet/reader_state.h"
 
+enum { UNSIGNED_LONG_DIGITS = 20 };
+
 static const char *const REFUSED_NESTED = "has objects or arrays; a table's columns are flat";
-static const char *const REFUSED_UNSIGNED = "has unsigned numbers of 64 bits";
-static const char *const REFUSED_TIME = "has times of day, for which a table has no type";
-static const char *const REFUSED_MEANING = "has a meaning for which a table has no type";
 
 static void describe_integer(const struct leaf_meaning *meaning, struct parquet_column *column)
 {
     if (meaning->is_unsigned && meaning->bits == 64) {
-        column->refused = REFUSED_UNSIGNED;
+        column->type = COLUMN_DECIMAL;
+        column->precision = UNSIGNED_LONG_DIGITS;
         return;
     }
     bool wide = meaning->bits == 64 || (meaning->is_unsigned && meaning->bits == 32);
@@ -23,8 +23,8 @@ static void describe_integer(const struct leaf_meaning *meaning, struct parquet_
 static void describe_leaf(const struct metadata_element *element, struct parquet_column *column)
 {
     struct leaf_meaning meaning = leaf_meaning_of(element);
-    if (meaning.odd != NULL) {
-        column->refused = strcmp(meaning.odd, "TIME") == 0 ? REFUSED_TIME : REFUSED_MEANING;
+    if (meaning.odd != LEAF_NOT_ODD) { /* all but numbers have a text that says them exactly */
+        column->type = meaning.odd == LEAF_FLOAT16 ? COLUMN_DOUBLE : COLUMN_STRING;
         return;
     }
     switch (meaning.kind) {

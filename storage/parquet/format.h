@@ -99,6 +99,7 @@ enum parquet_logical {
     PARQUET_LOGICAL_BSON = 13,
     PARQUET_LOGICAL_UUID = 14,
     PARQUET_LOGICAL_FLOAT16 = 15,
+    PARQUET_LOGICAL_VARIANT = 16,
 };
 
 /* Field ids of the TimeUnit union. */

@@ -84,7 +84,7 @@ static void decode_logical(struct cursor *in, struct metadata_element *element)
     element->has_logical = true;
     while (thrift_field_next(in, &field)) {
         thrift_read_struct(in, &field);
-        if (field.id >= PARQUET_LOGICAL_STRING && field.id <= PARQUET_LOGICAL_FLOAT16) {
+        if (field.id >= PARQUET_LOGICAL_STRING && field.id <= PARQUET_LOGICAL_VARIANT) {
             element->logical = field.id;
         }
         switch (field.id) {

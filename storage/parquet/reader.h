@@ -1,13 +1,14 @@
 /*
- * Reading Parquet files that anybody wrote: footers, flat columns into frames.
- * Nested columns (Delta checkpoints) are read by nested.h over the same handle.
+ * Reading Parquet files that anybody wrote: footers, and columns into frames, nested ones
+ * too: lists of two and three levels, bare repeated fields, maps, structs. Rows of trees
+ * one by one (Delta checkpoints) are read by nested.h over the same handle.
  *
  * Reads: pages V1 and V2; PLAIN, PLAIN_DICTIONARY, RLE_DICTIONARY, RLE,
  * BIT_PACKED levels, DELTA_BINARY_PACKED, DELTA_LENGTH_BYTE_ARRAY,
  * DELTA_BYTE_ARRAY, BYTE_STREAM_SPLIT; uncompressed, snappy, gzip, zstd, LZ4
  * (Hadoop framing, frame or raw block) and LZ4_RAW; INT96 timestamps; decimals
  * in INT32, INT64, FIXED_LEN_BYTE_ARRAY and BYTE_ARRAY. Refused by name
- * (ERR_UNSUPPORTED): encrypted files, brotli, LZO, and dates or timestamps that
+ * (ERR_UNSUPPORTED): encrypted files, brotli, LZO, VARIANT, and dates or timestamps that
  * a legacy Spark wrote in the hybrid calendar before its switch (1582-10-15 for
  * dates, 1900-01-01 for timestamps); later ones are the same in both calendars.
  *
@@ -33,7 +34,7 @@ enum {
     PARQUET_PAGE_VALUES_MAX = 1 << 26, /* of one page, nulls included */
     PARQUET_PAGE_HEADER_BYTES_MAX = 1 << 20,
     PARQUET_SCHEMA_NODES_MAX = 20000,
-    PARQUET_SCHEMA_DEPTH_MAX = 24,
+    PARQUET_SCHEMA_DEPTH_MAX = 2 * SCHEMA_DEPTH_MAX + 2, /* a list is two groups */
     PARQUET_ROW_GROUPS_MAX = 1 << 20,
     PARQUET_DICTIONARY_VALUES_MAX = 1 << 24,
     PARQUET_ROW_BYTES_MAX = 256 << 20, /* memory of one assembled nested row */
@@ -78,14 +79,28 @@ bool parquet_reader_has_column(const struct parquet_reader *reader, struct span 
 /*
  * The file's columns as a schema of foreign rows (no key, all nullable), in which
  * parquet_reader_read_range reads them: float stays float, timestamps become µs, an
- * unsigned 32-bit number a long.
+ * unsigned number the next larger type (of 64 bits decimal(20,0)), FLOAT16 float; TIME,
+ * INTERVAL and UUID become texts that say them exactly: odd_text.h.
  *
  * Memory:  schema_out: schema_release.
- * Errors:  ERR_UNSUPPORTED naming a column that is nested, or of a type frames do not have
- *          (unsigned 64 bits, TIME, INTERVAL, FLOAT16); ERR_CORRUPT a name that occurs twice.
+ * Errors:  ERR_UNSUPPORTED naming a column that is nested, or VARIANT;
+ *          ERR_CORRUPT a name that occurs twice.
  */
 enum err_code parquet_reader_schema(const struct parquet_reader *reader, struct schema **schema_out,
                                     struct err *err) MUST_USE;
+
+/*
+ * The same with nested columns. A map without values has null texts for them; a group
+ * without fields is left out.
+ *
+ *   names  the columns wanted, exact, NULL-terminated; NULL = all. Others may be anything.
+ *
+ * Errors:  also ERR_INVALID a name that the file does not have; ERR_UNSUPPORTED nested deeper
+ *          than SCHEMA_DEPTH_MAX.
+ */
+enum err_code parquet_reader_schema_nested(const struct parquet_reader *reader,
+                                           const char *const *names, struct schema **schema_out,
+                                           struct err *err) MUST_USE;
 
 /* Value of a footer key ("org.apache.spark.version"); false when absent. Borrowed. */
 bool parquet_reader_metadata(const struct parquet_reader *reader, const char *key,

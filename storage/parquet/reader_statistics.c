@@ -165,7 +165,8 @@ static void find_range(const struct parquet_reader *reader, const struct metadat
     struct err ignored = {0};
     bool legacy = reader->legacy_calendar;
     if (convert_plan_make(element, field, legacy, &plan, &ignored) != ERR_OK ||
-        plan.check_calendar || !find_bounds(reader, chunk, leaf, &meaning, &bounds)) {
+        plan.check_calendar || meaning.odd != LEAF_NOT_ODD ||
+        !find_bounds(reader, chunk, leaf, &meaning, &bounds)) {
         return;
     }
     statistics->has_range =
@@ -196,7 +197,8 @@ void parquet_reader_statistics(const struct parquet_reader *reader, size_t row_g
         return;
     }
     const struct tree_element *found = &reader->tree.elements[element];
-    if (found->element->type == PARQUET_TYPE_NONE || found->repetition > 0) {
+    if (found->element->type == PARQUET_TYPE_NONE || found->repetition > 0 ||
+        column_type_is_nested(field->type)) {
         *statistics_out = statistics;
         return;
     }

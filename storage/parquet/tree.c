@@ -3,6 +3,8 @@
  */
 #include "storage/parquet/tree.h"
 
+#include "storage/parquet/odd_text.h"
+
 #include <assert.h>
 #include <string.h>
 
@@ -175,10 +177,25 @@ static struct leaf_meaning integer_meaning(const struct metadata_element *elemen
     }
     meaning.is_unsigned = element->converted >= PARQUET_CONVERTED_UINT_8 &&
                           element->converted <= PARQUET_CONVERTED_UINT_64;
-    if (element->logical == PARQUET_LOGICAL_TIME ||
-        element->converted == PARQUET_CONVERTED_TIME_MILLIS ||
-        element->converted == PARQUET_CONVERTED_TIME_MICROS) {
-        meaning.odd = "TIME";
+    return meaning;
+}
+
+static bool is_time(const struct metadata_element *element)
+{
+    return (element->logical == PARQUET_LOGICAL_TIME && element->unit != 0) ||
+           (!element->has_logical && (element->converted == PARQUET_CONVERTED_TIME_MILLIS ||
+                                      element->converted == PARQUET_CONVERTED_TIME_MICROS));
+}
+
+static struct leaf_meaning time_meaning(const struct metadata_element *element)
+{
+    struct leaf_meaning meaning = {.kind = PARQUET_INTEGER,
+                                   .bits = element->type == PARQUET_TYPE_INT64 ? 64 : 32,
+                                   .unit = element->unit,
+                                   .odd = LEAF_TIME};
+    if (meaning.unit == 0) {
+        meaning.unit = element->converted == PARQUET_CONVERTED_TIME_MILLIS ? PARQUET_UNIT_MILLIS
+                                                                           : PARQUET_UNIT_MICROS;
     }
     return meaning;
 }
@@ -212,7 +229,22 @@ static struct leaf_meaning int64_meaning(const struct metadata_element *element)
         return (struct leaf_meaning){.kind = PARQUET_TIMESTAMP,
                                      .unit = millis ? PARQUET_UNIT_MILLIS : PARQUET_UNIT_MICROS};
     }
-    return integer_meaning(element);
+    return is_time(element) ? time_meaning(element) : integer_meaning(element);
+}
+
+/* Annotations that say nothing of values of another length are passed over. */
+static enum leaf_oddity fixed_oddity(const struct metadata_element *element)
+{
+    if (element->logical == PARQUET_LOGICAL_FLOAT16 && element->type_length == ODD_FLOAT16_BYTES) {
+        return LEAF_FLOAT16;
+    }
+    if (element->logical == PARQUET_LOGICAL_UUID && element->type_length == ODD_UUID_BYTES) {
+        return LEAF_UUID;
+    }
+    return element->converted == PARQUET_CONVERTED_INTERVAL &&
+                   element->type_length == ODD_INTERVAL_BYTES
+               ? LEAF_INTERVAL
+               : LEAF_NOT_ODD;
 }
 
 static struct leaf_meaning bytes_meaning(const struct metadata_element *element)
@@ -223,13 +255,19 @@ static struct leaf_meaning bytes_meaning(const struct metadata_element *element)
                    (!element->has_logical && (element->converted == PARQUET_CONVERTED_UTF8 ||
                                               element->converted == PARQUET_CONVERTED_ENUM ||
                                               element->converted == PARQUET_CONVERTED_JSON));
-    struct leaf_meaning meaning = {.kind = is_text ? PARQUET_TEXT : PARQUET_BINARY};
-    if (element->logical == PARQUET_LOGICAL_FLOAT16) {
-        meaning.odd = "FLOAT16";
-    } else if (element->converted == PARQUET_CONVERTED_INTERVAL) {
-        meaning.odd = "INTERVAL";
-    }
-    return meaning;
+    bool is_fixed = element->type == PARQUET_TYPE_FIXED;
+    return (struct leaf_meaning){.kind = is_text ? PARQUET_TEXT : PARQUET_BINARY,
+                                 .odd = is_fixed ? fixed_oddity(element) : LEAF_NOT_ODD};
+}
+
+const char *leaf_oddity_name(enum leaf_oddity odd)
+{
+    static const char *const names[] = {[LEAF_NOT_ODD] = "",
+                                        [LEAF_TIME] = "TIME",
+                                        [LEAF_INTERVAL] = "INTERVAL",
+                                        [LEAF_UUID] = "UUID",
+                                        [LEAF_FLOAT16] = "FLOAT16"};
+    return names[odd];
 }
 
 struct leaf_meaning leaf_meaning_of(const struct metadata_element *element)
@@ -241,6 +279,9 @@ struct leaf_meaning leaf_meaning_of(const struct metadata_element *element)
         if (element->logical == PARQUET_LOGICAL_DATE ||
             element->converted == PARQUET_CONVERTED_DATE) {
             return (struct leaf_meaning){.kind = PARQUET_DATE};
+        }
+        if (is_time(element)) {
+            return time_meaning(element);
         }
         return is_decimal(element) ? decimal_meaning(element) : integer_meaning(element);
     case PARQUET_TYPE_INT64:

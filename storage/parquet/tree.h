@@ -49,15 +49,25 @@ enum err_code tree_build(const struct metadata_footer *footer, struct arena *are
  */
 size_t tree_find_column(const struct tree *tree, struct span name);
 
+/* Meanings that frames have no type for. */
+enum leaf_oddity {
+    LEAF_NOT_ODD,
+    LEAF_TIME,     /* INT32, INT64 in `unit` since midnight */
+    LEAF_INTERVAL, /* FIXED of 12 bytes */
+    LEAF_UUID,     /* FIXED of 16 bytes */
+    LEAF_FLOAT16,  /* FIXED of 2 bytes */
+};
+const char *leaf_oddity_name(enum leaf_oddity odd); /* "TIME" */
+
 /* What a leaf's values are. */
 struct leaf_meaning {
     enum parquet_kind kind;
     bool is_unsigned; /* PARQUET_INTEGER */
     int bits;         /* PARQUET_INTEGER: 8, 16, 32, 64 */
-    int unit;         /* timestamps: enum parquet_unit; INT96 counts as µs (it is converted) */
+    int unit;         /* times, timestamps: enum parquet_unit; INT96 counts as µs (is converted) */
     int precision;    /* decimal */
     int scale;        /* decimal */
-    const char *odd;  /* a meaning frames have no type for ("TIME"), NULL otherwise */
+    enum leaf_oddity odd;
 };
 struct leaf_meaning leaf_meaning_of(const struct metadata_element *element);
 
@@ -70,6 +80,18 @@ struct tree_node {
     size_t first_leaf;           /* in the subtree; of a leaf: itself */
     size_t leaves_count;
 };
+
+/* Every node is the beginning of one. */
+static inline const struct tree_node *tree_node_of(const struct parquet_node *node)
+{
+    return (const struct tree_node *)(const void *)node;
+}
+
+/* Is a top-level column anything but one leaf of one value a row? */
+static inline bool tree_is_nested(const struct tree_element *column)
+{
+    return column->element->type == PARQUET_TYPE_NONE || column->repetition > 0;
+}
 
 /* The logical node of the element at `index`, with everything below. */
 enum err_code tree_node_build(const struct tree *tree, size_t index, struct arena *arena,
