@@ -633,6 +633,21 @@ static void decode_locations(struct cursor *in, const struct thrift_field *field
     *count_out = count;
 }
 
+size_t metadata_location_of(const struct metadata_location *locations, size_t count, int64_t row)
+{
+    size_t low = 0;
+    size_t high = count;
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+        if (locations[middle].first_row <= row) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
 enum err_code metadata_offset_index_decode(struct span bytes, struct arena *arena,
                                            struct metadata_location **locations_out,
                                            size_t *count_out, struct err *err)

@@ -126,6 +126,9 @@ struct metadata_location {
     int64_t first_row;    /* of the row group */
 };
 
+/* The page that holds `row`: the last one that starts at or before it; count > 0. */
+size_t metadata_location_of(const struct metadata_location *locations, size_t count, int64_t row);
+
 /*
  * Decode an OffsetIndex; rows ascend from 0, checked.
  * Errors: ERR_CORRUPT, ERR_TOO_LARGE (arena).

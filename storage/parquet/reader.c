@@ -1,11 +1,10 @@
 /*
- * Opening files and reading flat columns. See reader.h for the contract.
- * Source: parquet-format README "File format"; parquet.thrift; PageIndex.md.
+ * Opening files. See reader.h for the contract; rows are read in reader_read.c.
+ * Source: parquet-format README "File format"; parquet.thrift.
  */
 #include "storage/parquet/reader.h"
 
 #include "storage/base/mem.h"
-#include "storage/parquet/convert.h"
 #include "storage/parquet/reader_state.h"
 
 #include <assert.h>
@@ -14,8 +13,6 @@
 enum {
     TAIL_FIRST_BYTES = 64 << 10, /* one read has most footers */
     LOCATIONS_BYTES_MAX = 64 << 20,
-    LOCATIONS_MEMORY_MAX = 256 << 20,
-    RESERVE_ROWS_MAX = 1 << 20, /* made ready at once; what a file claims is not believed further */
 };
 
 /* ---- source ---- */
@@ -181,6 +178,7 @@ void parquet_reader_close(struct parquet_reader **reader)
     if (closed == NULL) {
         return;
     }
+    reader_assemblies_end(closed);
     column_reader_deinit(&closed->column);
     codec_deinit(&closed->codec);
     arena_deinit(&closed->arena);
@@ -218,69 +216,13 @@ bool parquet_reader_has_column(const struct parquet_reader *reader, struct span 
     return tree_find_column(&reader->tree, name) != 0;
 }
 
-/* ---- which rows ---- */
+/* ---- shared by the readers of flat and nested columns ---- */
 
-/* Rows to read, as ascending stretches or one by one; file rows. */
-struct selection {
-    const int64_t *rows; /* NULL: start … start + count - 1 */
-    int64_t start;
-    int64_t count;
-};
-
-static int64_t selected_row(const struct selection *selection, int64_t index)
+enum err_code reader_load_locations(struct parquet_reader *reader,
+                                    const struct metadata_chunk *chunk, struct arena *arena,
+                                    struct metadata_location **locations_out, size_t *count_out,
+                                    struct err *err)
 {
-    return selection->rows != NULL ? selection->rows[index] : selection->start + index;
-}
-
-/* The first index from `from` on whose row is not before `row`. */
-static int64_t seek_row(const struct selection *selection, int64_t from, int64_t row)
-{
-    if (selection->rows == NULL) {
-        int64_t index = row - selection->start;
-        index = index < from ? from : index;
-        return index < selection->count ? index : selection->count;
-    }
-    int64_t low = from;
-    int64_t high = selection->count;
-    while (low < high) {
-        int64_t middle = low + (high - low) / 2;
-        if (selection->rows[middle] < row) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
-}
-
-/* ---- reading one column of one row group ---- */
-
-/* A column being read, row by row of its row group. */
-struct column_read {
-    struct parquet_reader *reader;
-    const struct convert_plan *plan;
-    struct column *target;
-    const struct selection *selection;
-    int64_t group_start; /* file row */
-    int64_t group_rows;
-    int64_t row;                         /* of the row group: first of the next page */
-    int64_t next;                        /* index in the selection still to be read */
-    int64_t end;                         /* index after the row group's last selected row */
-    struct metadata_location *locations; /* NULL: no offset index */
-    size_t locations_count;
-    size_t location; /* of the current page */
-};
-
-static int64_t wanted_row(const struct column_read *read)
-{
-    return selected_row(read->selection, read->next) - read->group_start;
-}
-
-/* Load the offset index when there is one; a damaged one is an error, not a slow path. */
-static enum err_code load_locations(struct column_read *read, const struct metadata_chunk *chunk,
-                                    struct arena *arena, struct err *err)
-{
-    struct parquet_reader *reader = read->reader;
     int64_t size = chunk->offset_index_bytes;
     int64_t offset = chunk->offset_index_offset;
     if (offset == 0 || size == 0) {
@@ -296,272 +238,19 @@ static enum err_code load_locations(struct column_read *read, const struct metad
         return err_set(err, ERR_TOO_LARGE, "offset index of %lld bytes", (long long)size);
     }
     TRY(read_source(reader, offset, bytes, (size_t)size, err));
-    return metadata_offset_index_decode(span_of(bytes, (size_t)size), arena, &read->locations,
-                                        &read->locations_count, err);
+    return metadata_offset_index_decode(span_of(bytes, (size_t)size), arena, locations_out,
+                                        count_out, err);
 }
 
-/* The page that holds `row`: the last one that starts at or before it. */
-static size_t location_of(const struct column_read *read, int64_t row)
+struct batch *reader_batch(struct parquet_reader *reader)
 {
-    size_t low = 0;
-    size_t high = read->locations_count;
-    while (high - low > 1) {
-        size_t middle = low + (high - low) / 2;
-        if (read->locations[middle].first_row <= row) {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
-}
-
-/* Jump to the page with the next wanted row, unless it is the one that comes next anyway. */
-static enum err_code jump(struct column_read *read, struct err *err)
-{
-    if (read->locations_count == 0) {
-        return ERR_OK;
-    }
-    size_t location = location_of(read, wanted_row(read));
-    bool is_next = read->row > 0 && read->locations[location].first_row == read->row;
-    if (!is_next) {
-        TRY(column_reader_seek(&read->reader->column, &read->locations[location], err));
-    }
-    read->row = read->locations[location].first_row;
-    read->location = location;
-    return ERR_OK;
-}
-
-static enum err_code check_page_rows(const struct column_read *read, int64_t rows, struct err *err)
-{
-    bool has_next = read->location + 1 < read->locations_count;
-    int64_t end = has_next ? read->locations[read->location + 1].first_row : read->group_rows;
-    bool indexed = read->locations_count > 0;
-    if (rows > read->group_rows - read->row || (indexed && read->row + rows != end)) {
-        return err_set(err, ERR_CORRUPT, "column '%s', page at %lld: %lld values from row %lld on",
-                       read->reader->column.path, (long long)read->reader->column.page_offset,
-                       (long long)rows, (long long)read->row);
-    }
-    return ERR_OK;
-}
-
-/* Selected rows within the `count` rows from `first` on; their places in the batch. */
-static size_t choose(struct column_read *read, int64_t first, size_t count, uint16_t *chosen)
-{
-    size_t found = 0;
-    int64_t end = first + (int64_t)count;
-    while (read->next < read->end && wanted_row(read) < end) {
-        chosen[found++] = (uint16_t)(wanted_row(read) - first);
-        read->next++;
-    }
-    return found;
-}
-
-static enum err_code append_batch(struct column_read *read, int64_t first, struct err *err)
-{
-    struct parquet_reader *reader = read->reader;
-    uint16_t chosen[BATCH_ENTRIES_MAX];
-    size_t count = choose(read, first, reader->batch->count, chosen);
-    bool all = count == reader->batch->count;
-    enum err_code code =
-        convert_append(read->plan, reader->batch, reader->column.definition_max > 0,
-                       all ? NULL : chosen, count, read->target, err);
-    if (code != ERR_OK) {
-        return err_wrap(err, "column '%s', page at %lld", reader->column.path,
-                        (long long)reader->column.page_offset);
-    }
-    return ERR_OK;
-}
-
-/* Decode the page up to the last row that is wanted of it. */
-static enum err_code read_page(struct column_read *read, int64_t rows, struct err *err)
-{
-    struct column_reader *column = &read->reader->column;
-    TRY(column_reader_load_page(column, err));
-    int64_t first = read->row;
-    int64_t end = read->row + rows;
-    while (first < end && read->next < read->end && wanted_row(read) < end) {
-        size_t count =
-            column->entries_left < BATCH_ENTRIES_MAX ? column->entries_left : BATCH_ENTRIES_MAX;
-        TRY(column_reader_read(column, count, read->reader->batch, err));
-        if (wanted_row(read) < first + (int64_t)count) {
-            TRY(append_batch(read, first, err));
-        }
-        first += (int64_t)count;
-    }
-    return ERR_OK;
-}
-
-static enum err_code read_pages(struct column_read *read, struct err *err)
-{
-    struct column_reader *column = &read->reader->column;
-    while (read->next < read->end) {
-        TRY(jump(read, err));
-        TRY(column_reader_next_page(column, err));
-        int64_t rows = column->page.values_count;
-        TRY(check_page_rows(read, rows, err));
-        if (wanted_row(read) < read->row + rows) {
-            TRY(read_page(read, rows, err));
-        }
-        read->row += rows;
-        read->location++;
-    }
-    return ERR_OK;
-}
-
-static enum err_code read_chunk(struct column_read *read, size_t row_group, size_t leaf,
-                                struct err *err)
-{
-    struct parquet_reader *reader = read->reader;
-    const struct metadata_chunk *chunk = &reader->footer.row_groups[row_group].chunks[leaf];
-    TRY(column_reader_open(&reader->column, &reader->source, &reader->codec, &reader->memory_used,
-                           &reader->tree, leaf, chunk, err));
-    if (chunk->values_count != read->group_rows) {
-        return err_set(err, ERR_CORRUPT, "column '%s' has %lld values for %lld rows",
-                       reader->column.path, (long long)chunk->values_count,
-                       (long long)read->group_rows);
-    }
-    CLEANUP(arena_deinit) struct arena arena;
-    arena_init(&arena, LOCATIONS_MEMORY_MAX);
-    enum err_code code = load_locations(read, chunk, &arena, err);
-    if (code != ERR_OK) {
-        return err_wrap(err, "column '%s'", reader->column.path);
-    }
     if (reader->batch == NULL) {
         reader->batch = mem_alloc(sizeof *reader->batch);
     }
-    return read_pages(read, err);
+    return reader->batch;
 }
 
-/* ---- columns of a frame ---- */
-
-/* The leaf of a flat column, checked to be one. */
-static enum err_code flat_leaf(const struct parquet_reader *reader, size_t element,
-                               size_t *leaf_out, struct err *err)
+bool reader_is_legacy(const struct parquet_reader *reader, const struct metadata_element *element)
 {
-    const struct tree_element *found = &reader->tree.elements[element];
-    if (found->element->type == PARQUET_TYPE_NONE || found->repetition > 0) {
-        return err_set(err, ERR_UNSUPPORTED, "column '%.*s' is nested in the file",
-                       SPAN_PRINT(found->element->name));
-    }
-    *leaf_out = found->first_leaf;
-    return ERR_OK;
-}
-
-static struct span name_of(const struct frame *frame, const struct parquet_read_options *options,
-                           size_t field)
-{
-    bool mapped = options != NULL && options->names != NULL && options->names[field] != NULL;
-    return span_of_text(mapped ? options->names[field] : frame->schema->fields[field].name);
-}
-
-static enum err_code read_column(struct parquet_reader *reader, const struct selection *selection,
-                                 const struct parquet_read_options *options, size_t field,
-                                 struct frame *frame, struct err *err)
-{
-    struct column *target = &frame->columns[field];
-    bool wanted = options == NULL || options->columns == NULL || options->columns[field];
-    size_t element = wanted ? tree_find_column(&reader->tree, name_of(frame, options, field)) : 0;
-    if (element == 0) {
-        convert_append_nulls(target, selection->count);
-        return ERR_OK;
-    }
-    size_t leaf = 0;
-    TRY(flat_leaf(reader, element, &leaf, err));
-    const struct metadata_element *stored = reader->tree.elements[element].element;
-    bool legacy =
-        stored->type == PARQUET_TYPE_INT96 ? reader->legacy_int96 : reader->legacy_calendar;
-    struct convert_plan plan;
-    TRY(convert_plan_make(stored, &frame->schema->fields[field], legacy, &plan, err));
-    plan.exact = options != NULL && options->exact;
-    plan.bytes_max = options != NULL ? options->column_bytes_max : 0;
-
-    int64_t next = 0;
-    for (size_t group = 0; group < reader->footer.row_groups_count && next < selection->count;
-         group++) {
-        int64_t end = seek_row(selection, next, reader->starts[group + 1]);
-        if (end == next) {
-            continue;
-        }
-        struct column_read read = {.reader = reader,
-                                   .plan = &plan,
-                                   .target = target,
-                                   .selection = selection,
-                                   .group_start = reader->starts[group],
-                                   .group_rows = reader->footer.row_groups[group].rows_count,
-                                   .next = next,
-                                   .end = end};
-        TRY(read_chunk(&read, group, leaf, err));
-        next = end;
-    }
-    assert(next == selection->count);
-    return ERR_OK;
-}
-
-static enum err_code read_columns(struct parquet_reader *reader, const struct selection *selection,
-                                  const struct parquet_read_options *options, struct frame *frame,
-                                  struct err *err)
-{
-    for (size_t i = 0; i < frame->schema->fields_count; i++) {
-        TRY(read_column(reader, selection, options, i, frame, err));
-    }
-    return ERR_OK;
-}
-
-static enum err_code read_selection(struct parquet_reader *reader,
-                                    const struct selection *selection,
-                                    const struct parquet_read_options *options, struct frame *frame,
-                                    struct err *err)
-{
-    assert(frame->operations == NULL); /* rows of files have none */
-    assert(frame->lines == NULL);
-    if (selection->count > FRAME_ROWS_MAX - frame->rows_count) {
-        return err_set(err, ERR_TOO_LARGE,
-                       "%lld more rows than a frame holds; read fewer at a time",
-                       (long long)selection->count);
-    }
-    frame_reserve(frame, selection->count < RESERVE_ROWS_MAX ? selection->count : RESERVE_ROWS_MAX);
-    enum err_code code = read_columns(reader, selection, options, frame, err);
-    if (code != ERR_OK) {
-        for (size_t i = 0; i < frame->schema->fields_count; i++) {
-            column_truncate(&frame->columns[i], frame->rows_count);
-        }
-        return code;
-    }
-    frame->rows_count += selection->count;
-    return ERR_OK;
-}
-
-enum err_code parquet_reader_read_range(struct parquet_reader *reader, int64_t start, int64_t count,
-                                        const struct parquet_read_options *options,
-                                        struct frame *frame, struct err *err)
-{
-    assert(start >= 0);
-    assert(count >= 0);
-    assert(count <= reader->footer.rows_count - start);
-    const struct selection selection = {.start = start, .count = count};
-    return read_selection(reader, &selection, options, frame, err);
-}
-
-enum err_code parquet_reader_read_row_group(struct parquet_reader *reader, size_t row_group,
-                                            const struct parquet_read_options *options,
-                                            struct frame *frame, struct err *err)
-{
-    assert(row_group < reader->footer.row_groups_count);
-    return parquet_reader_read_range(reader, reader->starts[row_group],
-                                     reader->footer.row_groups[row_group].rows_count, options,
-                                     frame, err);
-}
-
-enum err_code parquet_reader_read_rows(struct parquet_reader *reader, const int64_t *rows,
-                                       int64_t count, const struct parquet_read_options *options,
-                                       struct frame *frame, struct err *err)
-{
-    for (int64_t i = 0; i < count; i++) {
-        assert(rows[i] >= 0);
-        assert(rows[i] < reader->footer.rows_count);
-        assert(i == 0 || rows[i] > rows[i - 1]);
-    }
-    const struct selection selection = {.rows = rows, .count = count};
-    return read_selection(reader, &selection, options, frame, err);
+    return element->type == PARQUET_TYPE_INT96 ? reader->legacy_int96 : reader->legacy_calendar;
 }

@@ -37,7 +37,9 @@ enum {
     PARQUET_SCHEMA_DEPTH_MAX = 2 * SCHEMA_DEPTH_MAX + 2, /* a list is two groups */
     PARQUET_ROW_GROUPS_MAX = 1 << 20,
     PARQUET_DICTIONARY_VALUES_MAX = 1 << 24,
-    PARQUET_ROW_BYTES_MAX = 256 << 20, /* memory of one assembled nested row */
+    PARQUET_ROW_BYTES_MAX = 256 << 20,    /* memory of one assembled nested row */
+    PARQUET_NESTED_BYTES_MAX = 256 << 20, /* that one call adds to a nested column of a frame, when
+                                             its options do not say */
 };
 
 /*
@@ -111,6 +113,9 @@ struct parquet_read_options {
     const char *const *names; /* per schema field: name in the file (column mapping); NULL = own */
     int64_t column_bytes_max; /* contents of one string or binary column of the frame, ERR_TOO_LARGE
                                  beyond; 0 = COLUMN_BYTES_MAX */
+    int64_t bytes_max;        /* contents of strings and elements of arrays that the call adds to
+                                 all columns together, ERR_TOO_LARGE beyond: a few bytes of a file
+                                 may repeat a value without end; 0 = not limited but by the others */
     bool exact;               /* refuse nanoseconds that are no whole µs, instead of rounding */
 };
 
@@ -121,15 +126,21 @@ struct parquet_read_options {
  * null for these rows. frame->rows_count grows by `count`; on failure the frame
  * is as it was.
  *
- * Type differences: widening only: byte → short → integer → long, integer and
- * smaller → double, float → double, decimal to larger precision with at least as many integral
- * digits and scale, date → timestamp_ntz; timestamps in any unit and INT96 → µs. Cost:    touches
- * only the pages of the range when the file has an offset index, else reads page headers up to it.
- * Memory grows with `count`, and a row group's row count is the file's claim: read large files in
- * pieces. Text:    strings are checked to be UTF-8. Errors:  ERR_CORRUPT and ERR_UNSUPPORTED with
- * column and offset (a nested column where the schema has a flat one, a type that does not widen);
- *          ERR_TOO_LARGE a column over 2^31 - 1 bytes, pages over
- *          PARQUET_READER_MEMORY_MAX; what read_at returns.
+ * Nested fields take columns of the same shape; fields of a struct are found by name as
+ * columns are, at any depth, and null when the file has none.
+ *
+ * Type differences: widening only: byte → short → integer → long, integer and smaller →
+ *          double, float → double, decimal to larger precision with at least as many integral
+ *          digits and scale, unsigned numbers to decimals, date → timestamp_ntz; timestamps in
+ *          any unit and INT96 → µs.
+ * Cost:    touches only the pages of the range when the file has an offset index, else reads page
+ *          headers up to it (of nested columns, entries; but a range behind the last one goes on
+ *          where that ended). Memory grows with `count`, and a row group's row count is the
+ *          file's claim: read large files in pieces.
+ * Text:    strings are checked to be UTF-8.
+ * Errors:  ERR_CORRUPT and ERR_UNSUPPORTED with column and offset (a nested column where the
+ *          schema has a flat one, a type that does not widen); ERR_TOO_LARGE a column over
+ *          2^31 - 1 bytes, pages over PARQUET_READER_MEMORY_MAX; what read_at returns.
  * Requires: 0 <= start, 0 <= count, start + count <= rows of the file (asserted).
  */
 enum err_code parquet_reader_read_range(struct parquet_reader *reader, int64_t start, int64_t count,
