@@ -11,6 +11,7 @@ int exit_code_of(enum err_code code)
     case ERR_INVALID:
     case ERR_TOO_LARGE:
     case ERR_CORRUPT:
+    case ERR_UNSUPPORTED:
     case ERR_PRECONDITION:
     case ERR_CONFLICT:
     case ERR_EXISTS:
@@ -23,8 +24,6 @@ int exit_code_of(enum err_code code)
     case ERR_BUSY:
     case ERR_CANCELLED:
         return EX_TEMPFAIL;
-    case ERR_UNSUPPORTED:
-        return EX_UNAVAILABLE;
     case ERR_NO_SPACE:
     case ERR_IO:
         return EX_IOERR;

@@ -3,5 +3,5 @@
 
 #include "storage/base/err.h"
 
-/* EX_USAGE, EX_DATAERR, EX_NOINPUT, EX_UNAVAILABLE, EX_NOPERM, … */
+/* EX_USAGE, EX_DATAERR, EX_NOINPUT, EX_NOPERM, … */
 int exit_code_of(enum err_code code);

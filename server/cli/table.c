@@ -5,6 +5,7 @@
  * data files themselves.
  */
 #include "server/cli/command.h"
+#include "server/cli/table_file.h"
 
 #include "storage/base/file.h"
 #include "storage/base/mem.h"
@@ -31,11 +32,13 @@ enum {
 static const char help[] =
     "Usage: sluice table list\n"
     "       sluice table show TABLE\n"
-    "       sluice table rows TABLE|FOLDER [--version N] [--columns A,B] [--limit N] [--count]\n"
+    "       sluice table rows TABLE|FOLDER|FILE [--version N] [--columns A,B] [--limit N] "
+    "[--count]\n"
     "       sluice table history TABLE|FOLDER [--limit N]\n"
     "\n"
-    "A FOLDER is any Delta table on this machine, whoever wrote it; it is read without\n"
-    "a server. Rows are printed as one JSON object a line.\n"
+    "A FOLDER is any Delta table on this machine, whoever wrote it, and a FILE any Parquet\n"
+    "file; its name has a slash or a dot. They are read without a server. Rows are printed\n"
+    "as one JSON object a line.\n"
     "\n"
     "  --version N          as of this version, default the newest\n"
     "  --columns A,B        only these columns\n"
@@ -230,6 +233,20 @@ static enum err_code folder_history(const struct arguments *arguments, const cha
     return ERR_OK;
 }
 
+/* ---- files ---- */
+
+static enum err_code file_rows(const struct arguments *arguments, const char *path, struct err *err)
+{
+    if (arguments->version >= 0) {
+        return err_set(err, ERR_INVALID, "--version: %s is a file, which has no versions", path);
+    }
+    const struct table_file_options options = {.columns = arguments->columns,
+                                               .limit = arguments->limit,
+                                               .count = arguments->count,
+                                               .json = arguments->command.json};
+    return table_file_rows(path, &options, err);
+}
+
 /* ---- tables of a server ---- */
 
 /* A listing being printed. */
@@ -379,6 +396,8 @@ int cli_table(int argc, char **argv)
     if (is_read && is_folder(argv[optind + 1])) {
         code = strcmp(verb, "rows") == 0 ? folder_rows(&arguments, argv[optind + 1], &err)
                                          : folder_history(&arguments, argv[optind + 1], &err);
+    } else if (strcmp(verb, "rows") == 0 && table_file_is(argv[optind + 1])) {
+        code = file_rows(&arguments, argv[optind + 1], &err);
     } else {
         code = run_with_server(&arguments, verb, is_list ? NULL : argv[optind + 1], &err);
     }

@@ -1,0 +1,109 @@
+# `sluice table rows` of Parquet files, whoever wrote them, without a server.
+# shellcheck shell=bash
+
+FILES=${BASH_SOURCE[0]%/*}/../fuzz/corpus/parquet_file
+
+# rows CODE ARGUMENT…: standard output in $BODY, one line of standard error in $HEADERS.
+rows()
+{
+    local expected=$1 code=0
+    shift
+    "$SLUICE" table rows "$@" >"$BODY" 2>"$HEADERS" || code=$?
+    [ "$code" -eq "$expected" ] || fail "table rows $*: exit code $code: $(cat "$HEADERS")"
+    if [ "$expected" -eq 0 ]; then
+        [ ! -s "$HEADERS" ] || fail "table rows $*: $(cat "$HEADERS")"
+    else
+        [ "$(wc -l <"$HEADERS")" -eq 1 ] || fail "table rows $*: $(cat "$HEADERS")"
+        [ ! -s "$BODY" ] || fail "table rows $*: printed rows before it was refused"
+    fi
+}
+
+expect_rows()
+{
+    [ "$(cat "$BODY")" = "$1" ] || fail "expected $1, got $(cat "$BODY")"
+}
+
+expect_error()
+{
+    grep -qF -- "$1" "$HEADERS" || fail "expected '$1' in: $(cat "$HEADERS")"
+}
+
+test_rows_of_a_file()
+{
+    rows 0 "$FILES/list_columns.parquet"
+    expect_rows '{"int64_list":[1,2,3],"utf8_list":["abc","efg","hij"]}
+{"int64_list":[null,1],"utf8_list":null}
+{"int64_list":[4],"utf8_list":["efg",null,"hij","xyz"]}'
+    rows 0 "$FILES/list_columns.parquet" --columns utf8_list --limit 2
+    expect_rows '{"utf8_list":["abc","efg","hij"]}
+{"utf8_list":null}'
+    rows 0 "$FILES/list_columns.parquet" --count
+    expect_rows 3
+    rows 0 "$FILES/list_columns.parquet" --count --limit 2 --json
+    expect_rows '{"count":2}'
+    rows 0 "$FILES/column_chunk_key_value_metadata.parquet"
+    expect_rows ''
+}
+
+test_types_that_tables_do_not_have()
+{
+    rows 0 "$FILES/duckdb_odd_types.parquet" --columns iv,t,tn,l,s,m,bl,j,d38 --limit 2
+    expect_rows '{"iv":null,"t":"01:02:03.400000","tn":"2020-01-01T00:00:00.123456","l":[0,null,1],"s":{"a":0,"b":[0]},"m":{"0":1},"bl":"eDA=","j":"{\"a\":1}","d38":0.000000000}
+{"iv":"P0M0DT1.000S","t":"01:03:03.400000","tn":"2020-01-01T00:00:00.123456","l":[1,null,2],"s":{"a":1,"b":[1]},"m":{"1":2},"bl":"eDE=","j":"{\"a\":1}","d38":1.000000000}'
+}
+
+test_refusals_name_what_it_is()
+{
+    rows 65 "$FILES/duckdb_nested_brotli.parquet"
+    expect_error "duckdb_nested_brotli.parquet: column 'ls.list.element', page at 4: codec BROTLI (4) is not supported"
+    rows 65 "$FILES/encrypt_columns_and_footer_aad.parquet.encrypted"
+    expect_error 'the Parquet file is encrypted'
+    rows 65 "$FILES/encrypt_columns_plaintext_footer.parquet.encrypted"
+    expect_error "column 'float_field' is encrypted"
+    rows 65 "$FILES/ARROW-GH-45185.parquet"
+    expect_error 'row 0 does not begin'
+    rows 65 "$FILES/PARQUET-1481.parquet"
+    rows 65 "$FILES/list_columns.parquet" --columns utf8_list,none
+    expect_error "the file has no column 'none'"
+    rows 65 "$FILES/list_columns.parquet" --version 1
+    expect_error 'no versions'
+    rows 65 "$FILES/README.md"
+    expect_error 'not a Parquet file'
+    rows 65 "$FILES"
+    expect_error 'neither a Parquet file nor a folder of a Delta table'
+    rows 66 "$WORK/none.parquet"
+    expect_error 'none.parquet'
+}
+
+# What nobody asked for is not looked at.
+test_columns_beside_an_encrypted_one()
+{
+    rows 0 "$FILES/encrypt_columns_plaintext_footer.parquet.encrypted" --columns boolean_field,int32_field --limit 2
+    expect_rows '{"boolean_field":true,"int32_field":"00:00:00"}
+{"boolean_field":false,"int32_field":"00:00:00.001000"}'
+}
+
+test_output_that_cannot_be_written()
+{
+    local code=0
+    "$SLUICE" table rows "$FILES/list_columns.parquet" >/dev/full 2>"$HEADERS" || code=$?
+    [ "$code" -eq 74 ] || fail "exit code $code: $(cat "$HEADERS")"
+    expect_error 'standard output'
+}
+
+# Damaged files and lying ones, under a limit of memory.
+test_bad_files_take_no_memory()
+{
+    local file code
+    for file in "$FILES"/*; do
+        code=0
+        (
+            ulimit -v 524288
+            exec "$SLUICE" table rows "$file" >/dev/null 2>"$HEADERS"
+        ) || code=$?
+        case $code in
+        0 | 65) ;;
+        *) fail "$file: exit code $code: $(cat "$HEADERS")" ;;
+        esac
+    done
+}
