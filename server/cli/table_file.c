@@ -16,7 +16,8 @@
 
 enum {
     PIECE_ROWS_MAX = 1 << 16,
-    PIECE_BYTES_MAX = 64 << 20, /* of slots, and once more of what grows by itself */
+    PIECE_BYTES_MAX = 16 << 20, /* of slots, and once more of what grows by itself */
+    ROW_BYTES_MAX = 64 << 20,   /* of one row alone */
     TEXT_BYTES_MAX = 1 << 30,   /* one row as JSON */
     TEXT_BYTES_KEPT = 1 << 16,  /* written out beyond */
 };
@@ -122,13 +123,14 @@ static enum err_code print_rows(const struct input *input, int64_t rows, struct 
     CLEANUP(frame_free) struct frame *frame = frame_new(schema);
     CLEANUP(buffer_deinit) struct buffer text;
     buffer_init(&text, TEXT_BYTES_MAX);
-    const struct parquet_read_options options = {.bytes_max = PIECE_BYTES_MAX};
     int64_t most = PIECE_BYTES_MAX / row_bytes(schema->fields, schema->fields_count) + 1;
     most = most < PIECE_ROWS_MAX ? most : PIECE_ROWS_MAX;
     int64_t piece = most;
     int64_t start = 0;
     while (start < rows) {
         int64_t count = piece < rows - start ? piece : rows - start;
+        const struct parquet_read_options options = {.bytes_max = count > 1 ? PIECE_BYTES_MAX
+                                                                            : ROW_BYTES_MAX};
         frame_reset(frame);
         enum err_code code =
             parquet_reader_read_range(input->reader, start, count, &options, frame, err);

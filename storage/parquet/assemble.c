@@ -16,9 +16,6 @@
 enum {
     TREE_MEMORY_MAX = 64 << 20,
     LOCATIONS_MEMORY_MAX = 256 << 20,
-    STREAMS_BYTES = 4 << 20, /* of the entries that all leaves hold at once */
-    ENTRY_BYTES = 2 + VALUES_SLOT_BYTES_MAX,
-    ENTRIES_MIN = 64,
 };
 
 /* One field of the target with what the file has of it. */
@@ -120,7 +117,7 @@ static enum err_code match_leaf(struct assembly *assembly, const struct field *f
     plan.exact = assembly->exact;
     struct nested_stream *stream = add_stream(assembly, node->first_leaf);
     stream->plan = plan;
-    stream->has_values = true;
+    stream->values = NESTED_CONVERTED;
     return ERR_OK;
 }
 
@@ -170,7 +167,7 @@ static enum err_code match(struct assembly *assembly, const struct field *field,
     }
     if (node != NULL && assembly->streams_count == part->streams_first) {
         part->only_levels = true;
-        (void)add_stream(assembly, node->first_leaf); /* has no values */
+        (void)add_stream(assembly, node->first_leaf); /* NESTED_LEVELS */
     }
     part->streams_count = assembly->streams_count - part->streams_first;
     return ERR_OK;
@@ -198,9 +195,7 @@ enum err_code assembly_begin(struct parquet_reader *reader, size_t element,
     const struct tree_node *node = NULL;
     TRY(tree_node_build(&reader->tree, element, &assembly->tree_arena, &node, err));
     TRY(match(assembly, field, node, &assembly->root, err));
-    size_t capacity = STREAMS_BYTES / ENTRY_BYTES / assembly->streams_count;
-    capacity = capacity < ENTRIES_MIN ? ENTRIES_MIN : capacity;
-    capacity = capacity < BATCH_ENTRIES_MAX ? capacity : BATCH_ENTRIES_MAX;
+    size_t capacity = nested_stream_capacity(assembly->streams_count);
     for (size_t i = 0; i < assembly->streams_count; i++) {
         nested_stream_init(assembly->streams[i], assembly->streams[i]->leaf, capacity);
     }

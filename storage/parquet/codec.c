@@ -173,6 +173,31 @@ static bool copy(struct span packed, uint8_t *raw, size_t raw_size)
     return true;
 }
 
+bool codec_may_unpack(int method, size_t packed_size, size_t raw_size)
+{
+    enum {
+        SNAPPY_RATIO = 22,    /* a copy of 64 bytes takes three */
+        DEFLATE_RATIO = 1032, /* a copy of 258 bytes takes two bits */
+        LZ4_RATIO = 255,      /* one more byte of a length */
+        ZSTD_RATIO = 43691,   /* a block of 128 KiB takes three bytes */
+    };
+    switch (method) {
+    case PARQUET_UNCOMPRESSED:
+        return packed_size == raw_size;
+    case PARQUET_SNAPPY:
+        return raw_size / SNAPPY_RATIO <= packed_size;
+    case PARQUET_GZIP:
+        return raw_size / DEFLATE_RATIO <= packed_size;
+    case PARQUET_LZ4:
+    case PARQUET_LZ4_RAW:
+        return raw_size / LZ4_RATIO <= packed_size;
+    case PARQUET_ZSTD:
+        return raw_size / ZSTD_RATIO <= packed_size;
+    default:
+        return true;
+    }
+}
+
 enum err_code codec_unpack(struct codec *codec, int method, struct span packed, uint8_t *raw_out,
                            size_t raw_size, struct err *err)
 {

@@ -7,6 +7,7 @@
 #include "storage/base/err.h"
 #include "storage/base/span.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +20,12 @@ void codec_deinit(struct codec *codec);
 
 /* Append `raw` to `out` as one zstd frame of level 1. */
 void codec_pack_zstd(struct codec *codec, struct span raw, struct buffer *out);
+
+/*
+ * Could `packed_size` bytes unpack to `raw_size`? Asked before memory is taken for a claim.
+ * True for methods that are refused anyhow.
+ */
+bool codec_may_unpack(int method, size_t packed_size, size_t raw_size);
 
 /*
  * Unpack a page body to exactly `raw_size` bytes at `raw_out`; never writes more.

@@ -23,8 +23,8 @@ static size_t memory_of(const struct column_reader *reader)
 
 void column_reader_deinit(struct column_reader *reader)
 {
-    if (reader->memory_used != NULL) {
-        *reader->memory_used -= memory_of(reader);
+    if (reader->memory != NULL) {
+        reader->memory->used -= memory_of(reader);
     }
     mem_free(reader->window);
     mem_free(reader->dictionary.slots);
@@ -35,13 +35,14 @@ void column_reader_deinit(struct column_reader *reader)
 }
 
 enum err_code column_reader_open(struct column_reader *reader, const struct parquet_source *source,
-                                 struct codec *codec, size_t *memory_used, const struct tree *tree,
-                                 size_t leaf, const struct metadata_chunk *chunk, struct err *err)
+                                 struct codec *codec, struct reader_memory *memory,
+                                 const struct tree *tree, size_t leaf,
+                                 const struct metadata_chunk *chunk, struct err *err)
 {
     const struct tree_element *element = &tree->elements[tree->leaves[leaf].element];
     reader->source = source;
     reader->codec = codec;
-    reader->memory_used = memory_used;
+    reader->memory = memory;
     reader->element = element->element;
     reader->chunk = chunk;
     reader->path = tree->leaves[leaf].path;
@@ -77,11 +78,12 @@ enum err_code column_reader_open(struct column_reader *reader, const struct parq
 /* Count `size` more bytes, or refuse: what pages claim to unpack to is bounded in sum, too. */
 static enum err_code count_memory(struct column_reader *reader, size_t size, struct err *err)
 {
-    if (size > PARQUET_READER_MEMORY_MAX - *reader->memory_used) {
-        return err_set(err, ERR_TOO_LARGE, "pages of the file need more than %d bytes at once",
-                       PARQUET_READER_MEMORY_MAX);
+    if (size > reader->memory->most - reader->memory->used) {
+        return err_set(err, ERR_TOO_LARGE,
+                       "pages and dictionaries that are read at once need over %zu bytes",
+                       reader->memory->most);
     }
-    *reader->memory_used += size;
+    reader->memory->used += size;
     return ERR_OK;
 }
 
@@ -183,6 +185,16 @@ static enum err_code check_checksum(const struct metadata_page *page, struct spa
     return ERR_OK;
 }
 
+/* A page that cannot unpack to what it says is refused before memory is taken for it. */
+static enum err_code check_claim(int method, size_t packed_size, size_t raw_size, struct err *err)
+{
+    if (raw_size > 0 && !codec_may_unpack(method, packed_size, raw_size)) {
+        return err_set(err, ERR_CORRUPT, "%s body of %zu bytes cannot unpack to %zu bytes",
+                       parquet_codec_name(method), packed_size, raw_size);
+    }
+    return ERR_OK;
+}
+
 static enum err_code load_dictionary(struct column_reader *reader, const struct metadata_page *page,
                                      int64_t body_offset, struct err *err)
 {
@@ -194,6 +206,7 @@ static enum err_code load_dictionary(struct column_reader *reader, const struct 
     packed.size = (size_t)page->packed_bytes;
     TRY(check_checksum(page, packed, err));
     size_t raw_size = (size_t)page->raw_bytes;
+    TRY(check_claim(reader->chunk->codec, packed.size, raw_size, err));
     TRY(reserve(reader, &reader->dictionary_raw, &reader->dictionary_raw_capacity, raw_size, err));
     if (raw_size > 0) {
         TRY(codec_unpack(reader->codec, reader->chunk->codec, packed, reader->dictionary_raw,
@@ -313,6 +326,7 @@ static enum err_code unpack_v1(struct column_reader *reader, struct span packed,
 {
     const struct metadata_page *page = &reader->page;
     size_t raw_size = (size_t)page->raw_bytes;
+    TRY(check_claim(reader->chunk->codec, packed.size, raw_size, err));
     TRY(reserve(reader, &reader->raw, &reader->raw_capacity, raw_size, err));
     if (raw_size > 0) {
         TRY(codec_unpack(reader->codec, reader->chunk->codec, packed, reader->raw, raw_size, err));
@@ -343,12 +357,15 @@ static enum err_code unpack_v2(struct column_reader *reader, struct span packed,
     if (levels > packed.size || levels > raw_size) {
         return err_set(err, ERR_CORRUPT, "levels end past the page");
     }
+    struct span values = span_of(packed.data + levels, packed.size - levels);
+    int method = page->compressed ? reader->chunk->codec : PARQUET_UNCOMPRESSED;
+    if (raw_size > levels) {
+        TRY(check_claim(method, values.size, raw_size - levels, err));
+    }
     TRY(reserve(reader, &reader->raw, &reader->raw_capacity, raw_size, err));
     if (levels > 0) {
         memcpy(reader->raw, packed.data, levels);
     }
-    struct span values = span_of(packed.data + levels, packed.size - levels);
-    int method = page->compressed ? reader->chunk->codec : PARQUET_UNCOMPRESSED;
     if (raw_size > levels) {
         TRY(codec_unpack(reader->codec, method, values, reader->raw + levels, raw_size - levels,
                          err));
@@ -436,6 +453,13 @@ static enum err_code read_entries(struct column_reader *reader, size_t count, st
         batch->values_count = count_level(batch->definitions, count, reader->definition_max);
     }
     return values_next(&reader->values, batch->values_count, batch->values, err);
+}
+
+enum err_code column_reader_fit(struct column_reader *reader, size_t most, size_t *count_out,
+                                struct err *err)
+{
+    size_t count = reader->entries_left < most ? reader->entries_left : most;
+    return in_column(reader, values_fit(&reader->values, count, count_out, err), err);
 }
 
 enum err_code column_reader_read(struct column_reader *reader, size_t count, struct batch *batch,

@@ -29,11 +29,17 @@ struct batch {
     alignas(16) uint8_t values[BATCH_ENTRIES_MAX * VALUES_SLOT_BYTES_MAX]; /* by values_kind */
 };
 
+/* What pages and dictionaries take that are held at once. */
+struct reader_memory {
+    size_t used;
+    size_t most;
+};
+
 /* One open chunk; init zeroes, open may be called again for the next chunk, deinit frees. */
 struct column_reader {
     const struct parquet_source *source;
     struct codec *codec;
-    size_t *memory_used; /* of all column readers of the file, against PARQUET_READER_MEMORY_MAX */
+    struct reader_memory *memory;           /* of all column readers of the file */
     const struct metadata_element *element; /* the leaf */
     const struct metadata_chunk *chunk;
     const char *path;
@@ -68,9 +74,9 @@ void column_reader_deinit(struct column_reader *reader);
  * Errors: ERR_UNSUPPORTED encrypted; ERR_CORRUPT chunk and schema disagree.
  */
 enum err_code column_reader_open(struct column_reader *reader, const struct parquet_source *source,
-                                 struct codec *codec, size_t *memory_used, const struct tree *tree,
-                                 size_t leaf, const struct metadata_chunk *chunk,
-                                 struct err *err) MUST_USE;
+                                 struct codec *codec, struct reader_memory *memory,
+                                 const struct tree *tree, size_t leaf,
+                                 const struct metadata_chunk *chunk, struct err *err) MUST_USE;
 
 /* Go to the data page at `offset` (from the offset index), reading the dictionary first. */
 enum err_code column_reader_seek(struct column_reader *reader,
@@ -82,6 +88,15 @@ enum err_code column_reader_next_page(struct column_reader *reader, struct err *
 
 /* Unpack the current page; then column_reader_read gives its entries. */
 enum err_code column_reader_load_page(struct column_reader *reader, struct err *err) MUST_USE;
+
+/*
+ * How many entries to read next: at most `most` and what is left of the page, fewer when
+ * their values are large; at least one.
+ * Errors: ERR_CORRUPT.
+ * Requires: entries_left > 0, most > 0.
+ */
+enum err_code column_reader_fit(struct column_reader *reader, size_t most, size_t *count_out,
+                                struct err *err) MUST_USE;
 
 /*
  * The next `count` entries (<= BATCH_ENTRIES_MAX and <= entries_left; asserted).

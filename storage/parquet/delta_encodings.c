@@ -14,8 +14,7 @@ enum {
     WIDTH_MAX = 64,
     MINIBLOCK_MULTIPLE = 8,
     BLOCK_VALUES_MAX = 1 << 20,
-    STRINGS_MAX =
-        1 << 22, /* of a page: their lengths are kept, and a few bytes can state any number */
+    STRINGS_BATCH_BYTES = 16 << 20, /* that values with prefixes should take at once */
 };
 
 /* ---- integers ---- */
@@ -161,11 +160,19 @@ enum err_code delta_integers_next(struct delta_integers *stream, int64_t *values
 enum err_code delta_integers_end(struct delta_integers *stream, size_t *position_out,
                                  struct err *err)
 {
+    if (stream->values_given == 0 && stream->values_total > 0) {
+        stream->values_given = 1; /* it is in the header */
+        stream->miniblock_given = stream->miniblock_values;
+    }
     while (stream->values_given < stream->values_total) {
-        int64_t passed[64];
+        if (stream->miniblock_given == stream->miniblock_values) {
+            TRY(open_miniblock(stream, err));
+        }
         size_t left = stream->values_total - stream->values_given;
-        size_t step = left < 64 ? left : 64;
-        TRY(delta_integers_next(stream, passed, step, err));
+        size_t step = stream->miniblock_values - stream->miniblock_given;
+        step = step < left ? step : left;
+        stream->miniblock_given += step;
+        stream->values_given += step;
     }
     *position_out = stream->position;
     return ERR_OK;
@@ -182,30 +189,13 @@ void delta_strings_deinit(struct delta_strings *stream)
     *stream = (struct delta_strings){0};
 }
 
-/* All lengths of a stream, each checked to be 0 … limit; the list goes to the caller. */
-static enum err_code read_lengths(struct span bytes, size_t values_max, int64_t limit,
-                                  int64_t **lengths_out, size_t *count_out, size_t *end_out,
-                                  struct err *err)
+/* Begin a stream of lengths, and find where it ends: what they are the lengths of follows. */
+static enum err_code begin_lengths(struct span bytes, size_t values_max,
+                                   struct delta_integers *stream, size_t *end_out, struct err *err)
 {
-    struct delta_integers stream;
-    TRY(delta_integers_begin(&stream, bytes, values_max, err));
-    size_t count = stream.values_total;
-    if (count > STRINGS_MAX) {
-        return err_set(err, ERR_UNSUPPORTED, "delta-encoded page of %zu strings; the limit is %d",
-                       count, STRINGS_MAX);
-    }
-    CLEANUP(mem_cleanup) int64_t *lengths = mem_alloc(count * sizeof *lengths);
-    TRY(delta_integers_next(&stream, lengths, count, err));
-    for (size_t i = 0; i < count; i++) {
-        if (lengths[i] < 0 || lengths[i] > limit) {
-            return err_set(err, ERR_CORRUPT, "delta encoding: impossible length of value %zu", i);
-        }
-    }
-    TRY(delta_integers_end(&stream, end_out, err));
-    *count_out = count;
-    *lengths_out = lengths;
-    lengths = NULL;
-    return ERR_OK;
+    TRY(delta_integers_begin(stream, bytes, values_max, err));
+    struct delta_integers passed = *stream;
+    return delta_integers_end(&passed, end_out, err);
 }
 
 static struct span span_from(struct span bytes, size_t position)
@@ -219,20 +209,85 @@ enum err_code delta_strings_begin(struct delta_strings *stream, struct span byte
     delta_strings_deinit(stream);
     size_t end = 0;
     if (with_prefixes) {
-        size_t prefixes_count = 0;
-        TRY(read_lengths(bytes, values_max, PARQUET_PAGE_BYTES_MAX, &stream->prefixes,
-                         &prefixes_count, &end, err));
+        TRY(begin_lengths(bytes, values_max, &stream->prefixes_left, &end, err));
         bytes = span_from(bytes, end);
-        stream->count = prefixes_count;
     }
-    size_t count = 0;
-    TRY(read_lengths(bytes, values_max, (int64_t)bytes.size, &stream->lengths, &count, &end, err));
-    if (with_prefixes && count != stream->count) {
+    TRY(begin_lengths(bytes, values_max, &stream->lengths_left, &end, err));
+    stream->with_prefixes = with_prefixes;
+    stream->count = stream->lengths_left.values_total;
+    if (with_prefixes && stream->prefixes_left.values_total != stream->count) {
         return err_set(err, ERR_CORRUPT, "delta encoding: %zu prefixes for %zu suffixes",
-                       stream->count, count);
+                       stream->prefixes_left.values_total, stream->count);
     }
-    stream->count = count;
     stream->data = span_from(bytes, end);
+    return ERR_OK;
+}
+
+static enum err_code check_lengths(const int64_t *lengths, size_t count, size_t most,
+                                   struct err *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (lengths[i] < 0 || (uint64_t)lengths[i] > most) {
+            return err_set(err, ERR_CORRUPT, "delta encoding: impossible length %lld",
+                           (long long)lengths[i]);
+        }
+    }
+    return ERR_OK;
+}
+
+/* Know the lengths of the next `count` values, which are there. */
+static enum err_code know(struct delta_strings *stream, size_t count, struct err *err)
+{
+    if (count <= stream->known) {
+        return ERR_OK;
+    }
+    if (count > stream->known_capacity) {
+        stream->lengths = mem_resize(stream->lengths, count, sizeof *stream->lengths);
+        stream->prefixes = mem_resize(stream->prefixes, count, sizeof *stream->prefixes);
+        stream->known_capacity = count;
+    }
+    size_t more = count - stream->known;
+    int64_t *lengths = stream->lengths + stream->known;
+    TRY(delta_integers_next(&stream->lengths_left, lengths, more, err));
+    TRY(check_lengths(lengths, more, stream->data.size, err));
+    if (stream->with_prefixes) {
+        int64_t *prefixes = stream->prefixes + stream->known;
+        TRY(delta_integers_next(&stream->prefixes_left, prefixes, more, err));
+        TRY(check_lengths(prefixes, more, PARQUET_PAGE_BYTES_MAX, err));
+    }
+    stream->known = count;
+    return ERR_OK;
+}
+
+/* The first `count` lengths known are of values that were given. */
+static void forget(struct delta_strings *stream, size_t count)
+{
+    size_t left = stream->known - count;
+    memmove(stream->lengths, stream->lengths + count, left * sizeof *stream->lengths);
+    memmove(stream->prefixes, stream->prefixes + count, left * sizeof *stream->prefixes);
+    stream->known = left;
+    stream->given += count;
+}
+
+enum err_code delta_strings_fit(struct delta_strings *stream, size_t count, size_t *fit_out,
+                                struct err *err)
+{
+    size_t left = stream->count - stream->given;
+    size_t fit = count < left ? count : left;
+    if (!stream->with_prefixes || fit == 0) {
+        *fit_out = count;
+        return ERR_OK;
+    }
+    TRY(know(stream, fit, err));
+    int64_t size = 0;
+    for (size_t i = 0; i < fit; i++) {
+        size += stream->prefixes[i] + stream->lengths[i];
+        if (size > STRINGS_BATCH_BYTES) {
+            *fit_out = i > 0 ? i : 1;
+            return ERR_OK;
+        }
+    }
+    *fit_out = count; /* if there are fewer, then the next call says so */
     return ERR_OK;
 }
 
@@ -240,7 +295,7 @@ static enum err_code next_plain(struct delta_strings *stream, struct span *value
                                 struct err *err)
 {
     for (size_t i = 0; i < count; i++) {
-        size_t length = (size_t)stream->lengths[stream->given + i];
+        size_t length = (size_t)stream->lengths[i];
         if (length > stream->data.size - stream->position) {
             return malformed("value ends past the page", stream->position, err);
         }
@@ -257,7 +312,7 @@ static enum err_code measure(const struct delta_strings *stream, size_t count, s
     size_t before = stream->last_size;
     size_t size = 0;
     size_t position = stream->position;
-    for (size_t i = stream->given; i < stream->given + count; i++) {
+    for (size_t i = 0; i < count; i++) {
         size_t prefix = (size_t)stream->prefixes[i];
         size_t suffix = (size_t)stream->lengths[i];
         if (prefix > before || suffix > stream->data.size - position) {
@@ -306,8 +361,8 @@ static enum err_code next_prefixed(struct delta_strings *stream, struct span *va
     struct span before = span_of(stream->last, stream->last_size);
     uint8_t *target = stream->scratch;
     for (size_t i = 0; i < count; i++) {
-        size_t prefix = (size_t)stream->prefixes[stream->given + i];
-        size_t suffix = (size_t)stream->lengths[stream->given + i];
+        size_t prefix = (size_t)stream->prefixes[i];
+        size_t suffix = (size_t)stream->lengths[i];
         copy_bytes(target, before.data, prefix);
         copy_bytes(target + prefix, stream->data.data + stream->position, suffix);
         stream->position += suffix;
@@ -315,9 +370,7 @@ static enum err_code next_prefixed(struct delta_strings *stream, struct span *va
         values[i] = before;
         target += prefix + suffix;
     }
-    if (count > 0) {
-        keep_last(stream, before);
-    }
+    keep_last(stream, before);
     return ERR_OK;
 }
 
@@ -327,11 +380,15 @@ enum err_code delta_strings_next(struct delta_strings *stream, struct span *valu
     if (count > stream->count - stream->given) {
         return malformed("fewer values than the page needs", stream->position, err);
     }
-    if (stream->prefixes != NULL) {
+    if (count == 0) {
+        return ERR_OK;
+    }
+    TRY(know(stream, count, err));
+    if (stream->with_prefixes) {
         TRY(next_prefixed(stream, values_out, count, err));
     } else {
         TRY(next_plain(stream, values_out, count, err));
     }
-    stream->given += count;
+    forget(stream, count);
     return ERR_OK;
 }

@@ -52,9 +52,14 @@ enum err_code delta_integers_end(struct delta_integers *stream, size_t *position
  * prefixes. Init, begin a page, next …, deinit.
  */
 struct delta_strings {
-    int64_t *lengths;  /* suffix lengths of the whole page */
-    int64_t *prefixes; /* NULL without prefixes */
-    size_t count;
+    struct delta_integers lengths_left;  /* of suffixes; not known yet */
+    struct delta_integers prefixes_left; /* the same, with prefixes */
+    bool with_prefixes;
+    int64_t *lengths;  /* of the next `known` suffixes */
+    int64_t *prefixes; /* the same, with prefixes */
+    size_t known;
+    size_t known_capacity;
+    size_t count; /* of the page */
     size_t given;
     struct span data; /* suffixes back to back */
     size_t position;
@@ -67,6 +72,14 @@ struct delta_strings {
 void delta_strings_deinit(struct delta_strings *stream);
 enum err_code delta_strings_begin(struct delta_strings *stream, struct span bytes,
                                   bool with_prefixes, size_t values_max, struct err *err) MUST_USE;
+
+/*
+ * How many of the next `count` values to ask for, at least one: a few bytes may stand for
+ * any number of values with long prefixes. `count` when fewer are left.
+ * Errors:  ERR_CORRUPT.
+ */
+enum err_code delta_strings_fit(struct delta_strings *stream, size_t count, size_t *fit_out,
+                                struct err *err) MUST_USE;
 
 /*
  * Give the next `count` values; they are borrowed from the page or from the

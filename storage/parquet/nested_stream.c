@@ -10,6 +10,19 @@
 #include <assert.h>
 #include <string.h>
 
+enum {
+    STREAMS_BYTES = 4 << 20, /* of the entries that all streams hold at once */
+    ENTRIES_MIN = 64,
+};
+
+size_t nested_stream_capacity(size_t streams_count)
+{
+    enum { ENTRY_BYTES = 2 + VALUES_SLOT_BYTES_MAX };
+    size_t capacity = STREAMS_BYTES / ENTRY_BYTES / (streams_count > 0 ? streams_count : 1);
+    capacity = capacity > ENTRIES_MIN ? capacity : ENTRIES_MIN;
+    return capacity < BATCH_ENTRIES_MAX ? capacity : BATCH_ENTRIES_MAX;
+}
+
 void nested_stream_init(struct nested_stream *stream, size_t leaf, size_t capacity)
 {
     assert(capacity > 0);
@@ -18,7 +31,9 @@ void nested_stream_init(struct nested_stream *stream, size_t leaf, size_t capaci
     stream->capacity = capacity;
     stream->definitions = mem_zeroed(capacity, 1);
     stream->repetitions = mem_zeroed(capacity, 1);
-    stream->slots = stream->has_values ? mem_alloc(capacity * VALUES_SLOT_BYTES_MAX) : NULL;
+    if (stream->values != NESTED_LEVELS) {
+        stream->slots = mem_alloc(capacity * VALUES_SLOT_BYTES_MAX);
+    }
     buffer_init(&stream->texts, SIZE_MAX);
 }
 
@@ -36,7 +51,7 @@ enum err_code nested_stream_open(struct nested_stream *stream, struct parquet_re
                                  size_t row_group, struct arena *arena, struct err *err)
 {
     const struct metadata_chunk *chunk = &reader->footer.row_groups[row_group].chunks[stream->leaf];
-    TRY(column_reader_open(&stream->column, &reader->source, &reader->codec, &reader->memory_used,
+    TRY(column_reader_open(&stream->column, &reader->source, &reader->codec, &reader->memory,
                            &reader->tree, stream->leaf, chunk, err));
     struct metadata_location *locations = NULL;
     size_t count = 0;
@@ -98,7 +113,12 @@ static enum err_code keep_batch(struct nested_stream *stream, const struct batch
     if (stream->column.repetition_max > 0) {
         memcpy(stream->repetitions, batch->repetitions, batch->count);
     }
-    if (!stream->has_values) {
+    if (stream->values == NESTED_LEVELS || batch->values_count == 0) {
+        return ERR_OK;
+    }
+    if (stream->values == NESTED_RAW) {
+        size_t width = values_slot_bytes(values_kind_of(stream->column.element->type));
+        memcpy(stream->slots, batch->values, batch->values_count * width);
         return ERR_OK;
     }
     alignas(16) uint8_t scratch[BATCH_ENTRIES_MAX * VALUES_SLOT_BYTES_MAX];
@@ -106,9 +126,7 @@ static enum err_code keep_batch(struct nested_stream *stream, const struct batch
     TRY(convert_batch(&stream->plan, batch, scratch, &stream->texts, &dense, err));
     size_t width =
         convert_gives_bytes(&stream->plan) ? sizeof(struct span) : stream->plan.slot_bytes;
-    if (batch->values_count > 0) {
-        memcpy(stream->slots, dense, batch->values_count * width);
-    }
+    memcpy(stream->slots, dense, batch->values_count * width);
     return ERR_OK;
 }
 
@@ -132,8 +150,8 @@ enum err_code nested_stream_refill(struct nested_stream *stream, struct parquet_
     if (stream->ended) {
         return ERR_OK;
     }
-    size_t count =
-        column->entries_left < stream->capacity ? column->entries_left : stream->capacity;
+    size_t count = 0;
+    TRY(column_reader_fit(column, stream->capacity, &count, err));
     if (stream->locations_count == 0 && (int64_t)count > stream->entries_left) {
         return err_set(err, ERR_CORRUPT, "column '%s' has more values than its chunk states",
                        column->path);

@@ -16,10 +16,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* What of its values a stream has in `slots`. */
+enum nested_values {
+    NESTED_LEVELS,    /* nothing */
+    NESTED_RAW,       /* as they are decoded: by values_kind_of */
+    NESTED_CONVERTED, /* slots of the column they go to, by plan */
+};
+
 struct nested_stream {
-    size_t leaf;              /* ordinal in the file */
-    bool has_values;          /* else only its levels are wanted */
-    struct convert_plan plan; /* of its values */
+    size_t leaf; /* ordinal in the file */
+    enum nested_values values;
+    struct convert_plan plan; /* NESTED_CONVERTED */
     struct column_reader column;
     const struct metadata_location *locations; /* of the chunk's pages; NULL = no offset index */
     size_t locations_count;
@@ -33,11 +40,14 @@ struct nested_stream {
     size_t value; /* next in `slots` */
     uint8_t *definitions;
     uint8_t *repetitions;
-    uint8_t *slots; /* by plan; spans for strings and binaries */
+    uint8_t *slots; /* spans for strings and binaries */
     struct buffer texts;
 };
 
-/* A zeroed stream becomes one of `capacity` entries; plan and has_values are the caller's. */
+/* Entries that each of so many streams should hold. */
+size_t nested_stream_capacity(size_t streams_count);
+
+/* A zeroed stream becomes one of `capacity` entries; values and plan are the caller's. */
 void nested_stream_init(struct nested_stream *stream, size_t leaf, size_t capacity);
 void nested_stream_deinit(struct nested_stream *stream);
 

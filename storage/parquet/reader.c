@@ -13,6 +13,7 @@
 enum {
     TAIL_FIRST_BYTES = 64 << 10, /* one read has most footers */
     LOCATIONS_BYTES_MAX = 64 << 20,
+    FOOTER_MEMORY_LEAST = 16 << 20,
 };
 
 /* ---- source ---- */
@@ -157,12 +158,25 @@ static void find_calendar(struct parquet_reader *reader)
         parquet_reader_metadata(reader, "org.apache.spark.legacyINT96", &ignored);
 }
 
+/* So much for each byte of the file, within limits. */
+static size_t in_proportion(int64_t file_size, size_t least, size_t most)
+{
+    size_t size = (size_t)file_size;
+    if (size >= (most - least) / PARQUET_READER_MEMORY_RATIO) {
+        return most;
+    }
+    return least + size * PARQUET_READER_MEMORY_RATIO;
+}
+
 enum err_code parquet_reader_open(const struct parquet_source *source,
                                   struct parquet_reader **reader_out, struct err *err)
 {
     CLEANUP(parquet_reader_close) struct parquet_reader *reader = mem_zeroed(1, sizeof *reader);
     reader->source = *source;
-    arena_init(&reader->arena, PARQUET_FOOTER_MEMORY_MAX);
+    reader->memory.most =
+        in_proportion(source->size, PARQUET_READER_MEMORY_LEAST, PARQUET_READER_MEMORY_MAX);
+    arena_init(&reader->arena,
+               in_proportion(source->size, FOOTER_MEMORY_LEAST, PARQUET_FOOTER_MEMORY_MAX));
     TRY(read_footer(reader, err));
     TRY(tree_build(&reader->footer, &reader->arena, &reader->tree, err));
     TRY(check_row_groups(reader, err));

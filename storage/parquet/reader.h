@@ -29,8 +29,11 @@
 enum {
     PARQUET_FOOTER_BYTES_MAX = 256 << 20,
     PARQUET_PAGE_BYTES_MAX = 128 << 20, /* of one page, uncompressed */
-    PARQUET_READER_MEMORY_MAX = 512
-                                << 20, /* of the pages and dictionaries a reader holds at once */
+    /* of the pages and dictionaries a reader holds at once: one page always, more in proportion
+       to the file, so that a small one that lies cannot take much */
+    PARQUET_READER_MEMORY_LEAST = PARQUET_PAGE_BYTES_MAX,
+    PARQUET_READER_MEMORY_MAX = 512 << 20,
+    PARQUET_READER_MEMORY_RATIO = 64,
     PARQUET_PAGE_VALUES_MAX = 1 << 26, /* of one page, nulls included */
     PARQUET_PAGE_HEADER_BYTES_MAX = 1 << 20,
     PARQUET_SCHEMA_NODES_MAX = 20000,

@@ -131,8 +131,8 @@ static enum err_code read_page(struct column_read *read, int64_t rows, struct er
     int64_t first = read->row;
     int64_t end = read->row + rows;
     while (first < end && read->next < read->end && wanted_row(read) < end) {
-        size_t count =
-            column->entries_left < BATCH_ENTRIES_MAX ? column->entries_left : BATCH_ENTRIES_MAX;
+        size_t count = 0;
+        TRY(column_reader_fit(column, BATCH_ENTRIES_MAX, &count, err));
         TRY(column_reader_read(column, count, read->reader->batch, err));
         if (wanted_row(read) < first + (int64_t)count) {
             TRY(append_batch(read, first, err));
@@ -164,7 +164,7 @@ static enum err_code read_chunk(struct column_read *read, size_t row_group, size
 {
     struct parquet_reader *reader = read->reader;
     const struct metadata_chunk *chunk = &reader->footer.row_groups[row_group].chunks[leaf];
-    TRY(column_reader_open(&reader->column, &reader->source, &reader->codec, &reader->memory_used,
+    TRY(column_reader_open(&reader->column, &reader->source, &reader->codec, &reader->memory,
                            &reader->tree, leaf, chunk, err));
     if (chunk->values_count != read->group_rows) {
         return err_set(err, ERR_CORRUPT, "column '%s' has %lld values for %lld rows",

@@ -21,7 +21,7 @@ struct parquet_reader {
     struct tree tree;
     int64_t *starts; /* first file row of each row group, and after the last the row count */
     struct codec codec;
-    size_t memory_used;                 /* of all column readers; see PARQUET_READER_MEMORY_MAX */
+    struct reader_memory memory;        /* of all column readers */
     struct column_reader column;        /* scratch of flat reads */
     struct batch *batch;                /* the same; NULL until the first read */
     struct reader_assembly *assemblies; /* of nested columns; private to reader_read.c */

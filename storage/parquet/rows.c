@@ -7,29 +7,26 @@
 
 #include "storage/base/mem.h"
 #include "storage/parquet/convert.h"
+#include "storage/parquet/nested_stream.h"
 #include "storage/parquet/reader_state.h"
 
 #include <assert.h>
 #include <string.h>
 
-enum { ITEMS_FIRST = 4, TREE_MEMORY_MAX = 256 << 20 };
+enum { ITEMS_FIRST = 4, TREE_MEMORY_MAX = 256 << 20, LOCATIONS_MEMORY_MAX = 256 << 20 };
 
-/* One leaf's stream of entries. */
+/* One leaf's stream of entries, and what they mean. */
 struct leaf_stream {
-    size_t leaf; /* ordinal in the file */
+    struct nested_stream entries;
     struct leaf_meaning meaning;
     enum parquet_type type;
-    struct column_reader reader;
-    struct batch *batch;
-    size_t entry;         /* next in the batch */
-    size_t value;         /* next in the batch's values */
-    int64_t entries_left; /* of the chunk, beyond the batch */
 };
 
 struct parquet_rows {
     struct parquet_reader *reader;
-    struct arena tree_arena; /* nodes; until the end */
-    struct arena row_arena;  /* values; until the next row */
+    struct arena tree_arena;      /* nodes; until the end */
+    struct arena row_arena;       /* values; until the next row */
+    struct arena locations_arena; /* of the row group */
     struct tree_node root;
     size_t leaves_count;         /* of the file */
     struct leaf_stream **leaves; /* by ordinal; NULL = not wanted */
@@ -42,31 +39,9 @@ struct parquet_rows {
 static void free_leaf(struct leaf_stream *leaf)
 {
     if (leaf != NULL) {
-        column_reader_deinit(&leaf->reader);
-        mem_free(leaf->batch);
+        nested_stream_deinit(&leaf->entries);
         mem_free(leaf);
     }
-}
-
-static enum err_code refill(struct leaf_stream *leaf, struct err *err)
-{
-    while (leaf->reader.entries_left == 0) {
-        TRY(column_reader_next_page(&leaf->reader, err));
-        if (leaf->reader.entries_left > 0) {
-            TRY(column_reader_load_page(&leaf->reader, err));
-        }
-    }
-    size_t count = leaf->reader.entries_left < BATCH_ENTRIES_MAX ? leaf->reader.entries_left
-                                                                 : BATCH_ENTRIES_MAX;
-    if ((int64_t)count > leaf->entries_left) {
-        return err_set(err, ERR_CORRUPT, "column '%s' has more values than its chunk states",
-                       leaf->reader.path);
-    }
-    TRY(column_reader_read(&leaf->reader, count, leaf->batch, err));
-    leaf->entries_left -= (int64_t)count;
-    leaf->entry = 0;
-    leaf->value = 0;
-    return ERR_OK;
 }
 
 /* Levels of a leaf's next entry. */
@@ -76,27 +51,24 @@ struct peeked {
     uint8_t repetition;
 };
 
-static enum err_code peek(struct leaf_stream *leaf, struct peeked *peeked_out, struct err *err)
+static enum err_code peek(struct parquet_rows *rows, struct leaf_stream *leaf,
+                          struct peeked *peeked_out, struct err *err)
 {
-    if (leaf->entry == leaf->batch->count) {
-        if (leaf->entries_left == 0) {
-            *peeked_out = (struct peeked){.ended = true};
-            return ERR_OK;
-        }
-        TRY(refill(leaf, err));
+    const struct nested_stream *entries = &leaf->entries;
+    TRY(nested_stream_peek(&leaf->entries, rows->reader, err));
+    if (entries->ended) {
+        *peeked_out = (struct peeked){.ended = true};
+        return ERR_OK;
     }
-    const struct column_reader *reader = &leaf->reader;
-    *peeked_out = (struct peeked){
-        .definition = reader->definition_max > 0 ? leaf->batch->definitions[leaf->entry] : 0,
-        .repetition = reader->repetition_max > 0 ? leaf->batch->repetitions[leaf->entry] : 0,
-    };
+    *peeked_out = (struct peeked){.definition = entries->definitions[entries->entry],
+                                  .repetition = entries->repetitions[entries->entry]};
     return ERR_OK;
 }
 
 static enum err_code disagree(const struct leaf_stream *leaf, struct err *err)
 {
     return err_set(err, ERR_CORRUPT, "column '%s': its levels do not fit those of its neighbours",
-                   leaf->reader.path);
+                   leaf->entries.column.path);
 }
 
 /* ---- values ---- */
@@ -129,7 +101,8 @@ static enum err_code timestamp_us(const struct leaf_stream *leaf, int64_t stored
         *us_out = stored / 1000 - (stored % 1000 < 0);
     } else if (leaf->meaning.unit == PARQUET_UNIT_MILLIS &&
                __builtin_mul_overflow(stored, 1000, us_out)) {
-        return err_set(err, ERR_CORRUPT, "column '%s': timestamp out of range", leaf->reader.path);
+        return err_set(err, ERR_CORRUPT, "column '%s': timestamp out of range",
+                       leaf->entries.column.path);
     }
     return ERR_OK;
 }
@@ -142,13 +115,14 @@ static int64_t integer_of(const struct leaf_stream *leaf, int32_t stored)
 static enum err_code bytes_value(const struct leaf_stream *leaf, struct arena *arena,
                                  struct parquet_value *value, struct err *err)
 {
-    struct span bytes = ((const struct span *)(const void *)leaf->batch->values)[leaf->value];
+    struct span bytes =
+        ((const struct span *)(const void *)leaf->entries.slots)[leaf->entries.value];
     if (leaf->meaning.kind != PARQUET_DECIMAL) {
         return keep_bytes(arena, bytes, &value->bytes, err);
     }
     if (!convert_decimal_bytes(bytes, &value->decimal)) {
         return err_set(err, ERR_UNSUPPORTED, "column '%s': decimal of more than 128 bits",
-                       leaf->reader.path);
+                       leaf->entries.column.path);
     }
     return ERR_OK;
 }
@@ -157,8 +131,8 @@ static enum err_code bytes_value(const struct leaf_stream *leaf, struct arena *a
 static enum err_code take_value(struct leaf_stream *leaf, struct arena *arena,
                                 struct parquet_value *value, struct err *err)
 {
-    const void *values = leaf->batch->values;
-    size_t at = leaf->value;
+    const void *values = leaf->entries.slots;
+    size_t at = leaf->entries.value;
     bool is_decimal = leaf->meaning.kind == PARQUET_DECIMAL;
     switch (values_kind_of(leaf->type)) {
     case VALUES_U8:
@@ -185,8 +159,7 @@ static enum err_code take_value(struct leaf_stream *leaf, struct arena *arena,
         TRY(bytes_value(leaf, arena, value, err));
         break;
     }
-    leaf->entry++;
-    leaf->value++;
+    nested_stream_take(&leaf->entries);
     return ERR_OK;
 }
 
@@ -202,11 +175,11 @@ static enum err_code take_absent(struct parquet_rows *rows, const struct tree_no
     for (size_t i = 0; i < node->leaves_count; i++) {
         struct leaf_stream *leaf = rows->leaves[node->first_leaf + i];
         struct peeked next;
-        TRY(peek(leaf, &next, err));
+        TRY(peek(rows, leaf, &next, err));
         if (next.ended || next.repetition != repetition || next.definition >= definition) {
             return disagree(leaf, err);
         }
-        leaf->entry++;
+        nested_stream_take(&leaf->entries);
     }
     return ERR_OK;
 }
@@ -272,7 +245,7 @@ static enum err_code assemble_repeated(struct parquet_rows *rows, const struct t
         TRY(assemble_children(rows, node, repetition, value->items + value->count, err));
         value->count += step;
         struct peeked next;
-        TRY(peek(rows->leaves[node->first_leaf], &next, err));
+        TRY(peek(rows, rows->leaves[node->first_leaf], &next, err));
         if (next.ended || next.repetition < node->repetition) {
             return ERR_OK;
         }
@@ -310,7 +283,7 @@ static enum err_code assemble(struct parquet_rows *rows, const struct tree_node 
     }
     struct leaf_stream *leaf = rows->leaves[node->first_leaf];
     struct peeked next;
-    TRY(peek(leaf, &next, err));
+    TRY(peek(rows, leaf, &next, err));
     if (next.ended || next.repetition != repetition) {
         return disagree(leaf, err);
     }
@@ -340,30 +313,28 @@ static enum err_code open_row_group(struct parquet_rows *rows, struct err *err)
 {
     struct parquet_reader *reader = rows->reader;
     const struct metadata_row_group *group = &reader->footer.row_groups[rows->row_group];
+    arena_reset(&rows->locations_arena);
     for (size_t i = 0; i < rows->leaves_count; i++) {
-        struct leaf_stream *leaf = rows->leaves[i];
-        if (leaf == NULL) {
-            continue;
+        if (rows->leaves[i] != NULL) {
+            TRY(nested_stream_open(&rows->leaves[i]->entries, reader, rows->row_group,
+                                   &rows->locations_arena, err));
         }
-        const struct metadata_chunk *chunk = &group->chunks[i];
-        TRY(column_reader_open(&leaf->reader, &reader->source, &reader->codec, &reader->memory_used,
-                               &reader->tree, i, chunk, err));
-        leaf->entries_left = chunk->values_count;
-        leaf->batch->count = 0;
-        leaf->entry = 0;
-        leaf->value = 0;
     }
     rows->rows_left = group->rows_count;
     return ERR_OK;
 }
 
-static enum err_code check_ended(const struct parquet_rows *rows, struct err *err)
+static enum err_code check_ended(struct parquet_rows *rows, struct err *err)
 {
     for (size_t i = 0; i < rows->leaves_count; i++) {
-        const struct leaf_stream *leaf = rows->leaves[i];
-        if (leaf != NULL && (leaf->entries_left > 0 || leaf->entry < leaf->batch->count)) {
+        struct leaf_stream *leaf = rows->leaves[i];
+        struct peeked next = {.ended = true};
+        if (leaf != NULL) {
+            TRY(peek(rows, leaf, &next, err));
+        }
+        if (!next.ended) {
             return err_set(err, ERR_CORRUPT, "column '%s' has more values than rows",
-                           leaf->reader.path);
+                           leaf->entries.column.path);
         }
     }
     return ERR_OK;
@@ -422,11 +393,9 @@ static void add_leaves(struct parquet_rows *rows, const struct tree_node *node)
         const struct metadata_element *element =
             tree->elements[tree->leaves[ordinal].element].element;
         struct leaf_stream *leaf = mem_zeroed(1, sizeof *leaf);
-        leaf->leaf = ordinal;
+        leaf->entries.leaf = ordinal;
         leaf->type = element->type;
         leaf->meaning = leaf_meaning_of(element);
-        leaf->batch = mem_alloc(sizeof *leaf->batch);
-        leaf->batch->count = 0;
         rows->leaves[ordinal] = leaf;
     }
 }
@@ -457,6 +426,22 @@ static enum err_code build_root(struct parquet_rows *rows, const char *const *na
     return ERR_OK;
 }
 
+/* The more leaves are wanted, the fewer entries each holds. */
+static void init_streams(struct parquet_rows *rows)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < rows->leaves_count; i++) {
+        count += rows->leaves[i] != NULL;
+    }
+    size_t capacity = nested_stream_capacity(count);
+    for (size_t i = 0; i < rows->leaves_count; i++) {
+        if (rows->leaves[i] != NULL) {
+            rows->leaves[i]->entries.values = NESTED_RAW;
+            nested_stream_init(&rows->leaves[i]->entries, i, capacity);
+        }
+    }
+}
+
 enum err_code parquet_rows_begin(struct parquet_reader *reader, const char *const *names,
                                  struct parquet_rows **rows_out, struct err *err)
 {
@@ -466,7 +451,9 @@ enum err_code parquet_rows_begin(struct parquet_reader *reader, const char *cons
     arena_init(&rows->row_arena, PARQUET_ROW_BYTES_MAX);
     rows->leaves_count = reader->tree.leaves_count;
     rows->leaves = mem_zeroed(rows->leaves_count, sizeof(struct leaf_stream *));
+    arena_init(&rows->locations_arena, LOCATIONS_MEMORY_MAX);
     TRY(build_root(rows, names, err));
+    init_streams(rows);
     *rows_out = rows;
     rows = NULL;
     return ERR_OK;
@@ -489,6 +476,7 @@ void parquet_rows_end(struct parquet_rows **rows)
     mem_free((void *)ended->leaves);
     arena_deinit(&ended->tree_arena);
     arena_deinit(&ended->row_arena);
+    arena_deinit(&ended->locations_arena);
     mem_free(ended);
     *rows = NULL;
 }

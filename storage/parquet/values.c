@@ -427,6 +427,16 @@ enum err_code values_begin(struct values_decoder *decoder, const struct values_p
     }
 }
 
+enum err_code values_fit(struct values_decoder *decoder, size_t count, size_t *fit_out,
+                         struct err *err)
+{
+    if (decoder->encoding == PARQUET_DELTA_BYTE_ARRAY && decoder->bytes.size > 0) {
+        return delta_strings_fit(&decoder->strings, count, fit_out, err);
+    }
+    *fit_out = count;
+    return ERR_OK;
+}
+
 enum err_code values_next(struct values_decoder *decoder, size_t count, void *out, struct err *err)
 {
     if (count == 0) {
@@ -469,8 +479,11 @@ enum err_code values_check_dictionary(const struct values_page *page, struct err
         return err_set(err, ERR_UNSUPPORTED, "dictionary of %zu values; the limit is %d",
                        page->values_max, PARQUET_DICTIONARY_VALUES_MAX);
     }
-    /* a value takes a bit at least, so that a lie about the count costs no memory */
-    if (page->values_max > page->bytes.size * 8) {
+    /* a value takes what its type does, so that a lie about the count costs no memory */
+    size_t least = page->type == PARQUET_TYPE_BOOLEAN ? page->bytes.size * 8 : page->bytes.size;
+    const struct values_decoder decoder = {.type = page->type, .fixed_bytes = page->fixed_bytes};
+    size_t width = page->type == PARQUET_TYPE_BYTE_ARRAY ? LENGTH_BYTES : plain_width(&decoder);
+    if (page->values_max > (width > 0 ? least / width : least)) {
         return err_set(err, ERR_CORRUPT, "dictionary of %zu values in %zu bytes", page->values_max,
                        page->bytes.size);
     }

@@ -64,6 +64,13 @@ struct values_page {
 enum err_code values_begin(struct values_decoder *decoder, const struct values_page *page,
                            struct err *err) MUST_USE;
 
+/*
+ * How many of the next `count` values to ask for, at least one, so that they take no more
+ * than some megabytes together. Errors: ERR_CORRUPT.
+ */
+enum err_code values_fit(struct values_decoder *decoder, size_t count, size_t *fit_out,
+                         struct err *err) MUST_USE;
+
 /* The next `count` values to `out` (of values_slot_bytes each). Errors: ERR_CORRUPT too few. */
 enum err_code values_next(struct values_decoder *decoder, size_t count, void *out,
                           struct err *err) MUST_USE;

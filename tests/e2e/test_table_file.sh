@@ -91,14 +91,14 @@ test_output_that_cannot_be_written()
     expect_error 'standard output'
 }
 
-# Damaged files and lying ones, under a limit of memory.
+# Damaged files, lying ones, and little ones that hold much, under a limit of memory.
 test_bad_files_take_no_memory()
 {
     local file code
-    for file in "$FILES"/*; do
+    for file in "$FILES"/* "${FILES%/fuzz/*}"/unit/storage/parquet/files/*; do
         code=0
         (
-            ulimit -v 524288
+            ulimit -v 262144
             exec "$SLUICE" table rows "$file" >/dev/null 2>"$HEADERS"
         ) || code=$?
         case $code in
@@ -106,4 +106,16 @@ test_bad_files_take_no_memory()
         *) fail "$file: exit code $code: $(cat "$HEADERS")" ;;
         esac
     done
+}
+
+test_rows_that_are_much_of_little()
+{
+    local files=${FILES%/fuzz/*}/unit/storage/parquet/files
+    rows 0 "$files/much_of_little_dict.parquet" --limit 3
+    [ "$(wc -lc <"$BODY" | tr -s ' ')" = ' 3 3000027' ] || fail "$(wc -lc <"$BODY")"
+    rows 0 "$files/much_of_little_delta.parquet"
+    [ "$(wc -c <"$BODY")" -eq 240076890 ] || fail "$(wc -c <"$BODY") bytes"
+    tr -d y <"$BODY" | cmp - <(seq -f '{"s":"%.0f"}' 0 5999) || fail "other rows"
+    rows 65 "$files/much_of_little_nulls.parquet"
+    expect_error "column 'l' has more in these rows than may be held at once"
 }

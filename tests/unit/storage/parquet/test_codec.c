@@ -2,6 +2,7 @@
  * Codecs: what the libraries pack unpacks to the stated size and no other.
  */
 #include "storage/parquet/codec.h"
+#include "storage/base/mem.h"
 #include "storage/parquet/format.h"
 #include "tests/unit/storage/parquet/samples.h"
 
@@ -122,4 +123,32 @@ Test(codec, names_what_it_does_not_support)
                      ERR_UNSUPPORTED);
         cr_expect_not_null(strstr(err.msg, cases[i].name), "%s", err.msg);
     }
+}
+
+Test(codec, claims_beyond_what_a_method_can_do_are_told)
+{
+    static const struct {
+        int method;
+        size_t packed, most;
+    } cases[] = {
+        {PARQUET_UNCOMPRESSED, 100, 100}, {PARQUET_SNAPPY, 100, 2221},
+        {PARQUET_GZIP, 100, 104231},      {PARQUET_LZ4, 100, 25754},
+        {PARQUET_LZ4_RAW, 100, 25754},    {PARQUET_ZSTD, 100, 4412790},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        cr_expect(codec_may_unpack(cases[i].method, cases[i].packed, cases[i].most), "%zu", i);
+        cr_expect_not(codec_may_unpack(cases[i].method, cases[i].packed, cases[i].most + 1), "%zu",
+                      i);
+    }
+}
+
+Test(codec, the_best_that_zstd_does_is_no_lie)
+{
+    enum { ZEROS = 64 << 20 };
+    CLEANUP(codec_deinit) struct codec codec = {0};
+    CLEANUP(mem_cleanup) uint8_t *zeros = mem_zeroed(ZEROS, 1);
+    CLEANUP(buffer_deinit) struct buffer packed;
+    buffer_init(&packed, 2 * ZEROS);
+    codec_pack_zstd(&codec, span_of(zeros, ZEROS), &packed);
+    cr_expect(codec_may_unpack(PARQUET_ZSTD, packed.size, ZEROS), "%zu", packed.size);
 }

@@ -3,6 +3,8 @@
  */
 #include "storage/parquet/delta_encodings.h"
 
+#include "storage/base/buffer.h"
+
 #include <criterion/criterion.h>
 
 #include <stdio.h>
@@ -115,4 +117,66 @@ Test(delta_encodings, refuses_prefixes_longer_than_the_value_before)
     cr_assert_eq(delta_strings_begin(&stream, span_of(bytes, sizeof bytes), true, 2, &err), ERR_OK,
                  "%s", err.msg);
     cr_expect_eq(delta_strings_next(&stream, values, 2, &err), ERR_CORRUPT);
+}
+
+/* One stream of integers with every difference in 64 bits. */
+static void encode_wide(const int64_t *values, size_t count, struct buffer *out)
+{
+    enum { BLOCK = 128, MINIBLOCK = 32 };
+    buffer_append_varint(out, BLOCK);
+    buffer_append_varint(out, BLOCK / MINIBLOCK);
+    buffer_append_varint(out, count);
+    buffer_append_varint(out, (uint64_t)values[0] << 1); /* not negative */
+    for (size_t i = 1; i < count; i += BLOCK) {
+        buffer_append_varint(out, 0); /* the least difference */
+        for (size_t mini = 0; mini < BLOCK / MINIBLOCK; mini++) {
+            buffer_append_byte(out, i + mini * MINIBLOCK < count ? 64 : 0);
+        }
+        for (size_t k = i; k < i + BLOCK && (k < count || (k - i) % MINIBLOCK != 0); k++) {
+            buffer_append_u64(out, k < count ? (uint64_t)(values[k] - values[k - 1]) : 0);
+        }
+    }
+}
+
+/* 200 MB of values in 80 kB: given in stretches that stay small, and never cut short. */
+Test(delta_encodings, long_prefixes_are_given_a_few_at_a_time)
+{
+    enum { COUNT = 5000, PREFIX = 40000, BATCH = 4096 };
+    static int64_t prefixes[COUNT];
+    static int64_t suffixes[COUNT];
+    CLEANUP(buffer_deinit) struct buffer bytes;
+    buffer_init(&bytes, 1 << 20);
+    for (size_t i = 0; i < COUNT; i++) {
+        prefixes[i] = i == 0 ? 0 : PREFIX;
+        suffixes[i] = i == 0 ? PREFIX + 1 : 1;
+    }
+    encode_wide(prefixes, COUNT, &bytes);
+    encode_wide(suffixes, COUNT, &bytes);
+    for (size_t i = 0; i < PREFIX; i++) {
+        buffer_append_byte(&bytes, 'y');
+    }
+    for (size_t i = 0; i < COUNT; i++) {
+        buffer_append_byte(&bytes, (uint8_t)i);
+    }
+    struct err err = {0};
+    CLEANUP(delta_strings_deinit) struct delta_strings stream = {0};
+    cr_assert_eq(delta_strings_begin(&stream, buffer_span(&bytes), true, COUNT, &err), ERR_OK, "%s",
+                 err.msg);
+    size_t given = 0;
+    while (given < COUNT) {
+        static struct span values[BATCH];
+        size_t count = BATCH < COUNT - given ? BATCH : COUNT - given;
+        cr_assert_eq(delta_strings_fit(&stream, count, &count, &err), ERR_OK, "%s", err.msg);
+        cr_assert_gt(count, 0);
+        cr_assert_leq(count * (PREFIX + 1), 17 << 20);
+        cr_assert_eq(delta_strings_next(&stream, values, count, &err), ERR_OK, "%s", err.msg);
+        for (size_t i = 0; i < count; i++) {
+            cr_assert_eq(values[i].size, PREFIX + 1);
+            cr_assert_eq(values[i].data[PREFIX], (uint8_t)(given + i));
+            cr_assert_eq(values[i].data[PREFIX - 1], 'y');
+        }
+        given += count;
+    }
+    struct span none;
+    cr_expect_eq(delta_strings_next(&stream, &none, 1, &err), ERR_CORRUPT);
 }
