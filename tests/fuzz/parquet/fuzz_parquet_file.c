@@ -1,9 +1,13 @@
 /*
- * Whole files: parquet_reader_open, parquet_rows_*, parquet_reader_read_range,
- * parquet_reader_read_rows and parquet_reader_statistics over arbitrary bytes.
- * Some top-level columns (by the input's size) are read as every Delta type.
+ * Whole files: parquet_reader_open, parquet_rows_*, parquet_reader_schema_nested,
+ * parquet_reader_columns, parquet_reader_read_range, parquet_reader_read_rows and
+ * parquet_reader_statistics over arbitrary bytes. The file is read with its own schema,
+ * in pieces and in chosen rows; some top-level columns (by the input's size) are read as
+ * every Delta type, nested ones too.
  */
+#include "storage/columns/encode_json.h"
 #include "storage/columns/frame.h"
+#include "storage/parquet/describe.h"
 #include "storage/parquet/nested.h"
 #include "storage/parquet/reader.h"
 
@@ -12,7 +16,7 @@
 #include <stdint.h>
 
 /* A few kilobytes can state any number of rows; what a caller asks for bounds the memory. */
-enum { ROWS_MAX = 100, COLUMNS_MAX = 2, TYPES_MAX = 32 };
+enum { ROWS_MAX = 100, COLUMNS_MAX = 2, TYPES_MAX = 32, BYTES_MAX = 1 << 20 };
 
 static const char SCHEMA[] =
     "{\"type\":\"struct\",\"fields\":["
@@ -28,7 +32,19 @@ static const char SCHEMA[] =
     "{\"name\":\"j\",\"type\":\"byte\",\"nullable\":true,\"metadata\":{}},"
     "{\"name\":\"k\",\"type\":\"short\",\"nullable\":true,\"metadata\":{}},"
     "{\"name\":\"l\",\"type\":\"float\",\"nullable\":true,\"metadata\":{}},"
-    "{\"name\":\"m\",\"type\":\"timestamp_ntz\",\"nullable\":true,\"metadata\":{}}]}";
+    "{\"name\":\"m\",\"type\":\"timestamp_ntz\",\"nullable\":true,\"metadata\":{}},"
+    "{\"name\":\"n\",\"type\":{\"type\":\"array\",\"elementType\":\"string\",\"containsNull\":true}"
+    ","
+    "\"nullable\":true,\"metadata\":{}},"
+    "{\"name\":\"o\",\"type\":{\"type\":\"struct\",\"fields\":["
+    "{\"name\":\"a\",\"type\":\"long\",\"nullable\":true,\"metadata\":{}},"
+    "{\"name\":\"none\",\"type\":\"long\",\"nullable\":true,\"metadata\":{}}]},"
+    "\"nullable\":true,\"metadata\":{}},"
+    "{\"name\":\"p\",\"type\":{\"type\":\"struct\",\"fields\":["
+    "{\"name\":\"none\",\"type\":\"date\",\"nullable\":true,\"metadata\":{}}]},"
+    "\"nullable\":true,\"metadata\":{}},"
+    "{\"name\":\"q\",\"type\":{\"type\":\"map\",\"keyType\":\"string\",\"valueType\":\"double\","
+    "\"valueContainsNull\":true},\"nullable\":true,\"metadata\":{}}]}";
 
 static void read_nested(struct parquet_reader *reader)
 {
@@ -44,6 +60,64 @@ static void read_nested(struct parquet_reader *reader)
         json_free(&json);
     }
     parquet_rows_end(&rows);
+}
+
+static void print_rows(const struct frame *frame)
+{
+    struct buffer text;
+    buffer_init(&text, BYTES_MAX);
+    encode_ndjson_rows(frame, 0, frame->rows_count, NULL, &text);
+    buffer_deinit(&text);
+}
+
+/* The last rows with the file's own schema: at once, in pieces, and chosen ones. */
+static void read_frames(struct parquet_reader *reader)
+{
+    struct err err = {0};
+    struct schema *schema = NULL;
+    if (parquet_reader_schema_nested(reader, NULL, &schema, &err) != ERR_OK) {
+        return;
+    }
+    struct frame *frame = frame_new(schema);
+    const struct parquet_read_options options = {.bytes_max = BYTES_MAX};
+    int64_t total = parquet_reader_rows_count(reader);
+    int64_t count = total < ROWS_MAX ? total : ROWS_MAX;
+    static const int64_t pieces[] = {ROWS_MAX, 7, 1};
+    for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++) {
+        enum err_code code = ERR_OK;
+        for (int64_t start = total - count; start < total && code == ERR_OK; start += pieces[i]) {
+            int64_t rows = pieces[i] < total - start ? pieces[i] : total - start;
+            frame_reset(frame);
+            err_clear(&err);
+            code = parquet_reader_read_range(reader, start, rows, &options, frame, &err);
+            frame_check(frame);
+            print_rows(frame);
+        }
+    }
+    int64_t chosen[ROWS_MAX];
+    int64_t chosen_count = 0;
+    for (int64_t row = total - count; row < total; row += 1 + row % 5) {
+        chosen[chosen_count++] = row;
+    }
+    frame_reset(frame);
+    err_clear(&err);
+    enum err_code code =
+        parquet_reader_read_rows(reader, chosen, chosen_count, &options, frame, &err);
+    assert(frame->rows_count == (code == ERR_OK ? chosen_count : 0));
+    frame_check(frame);
+    frame_free(&frame);
+    schema_release(&schema);
+}
+
+static void describe(const struct parquet_reader *reader)
+{
+    struct err err = {0};
+    struct arena arena;
+    struct parquet_column *columns = NULL;
+    size_t count = 0;
+    arena_init(&arena, BYTES_MAX);
+    (void)parquet_reader_columns(reader, &arena, &columns, &count, &err); /* must not crash */
+    arena_deinit(&arena);
 }
 
 /* Read one column of the file as one type: a range, then some rows of it. */
@@ -86,7 +160,8 @@ static void read_flat(struct parquet_reader *reader, const struct schema *schema
         for (size_t i = 0; i < schema->fields_count; i++) {
             bool columns[TYPES_MAX] = {0};
             columns[i] = true;
-            const struct parquet_read_options options = {.columns = columns, .names = names};
+            const struct parquet_read_options options = {
+                .columns = columns, .names = names, .bytes_max = BYTES_MAX};
             read_as(reader, frame, &options);
             struct parquet_column_statistics statistics;
             if (parquet_reader_row_groups_count(reader) > 0) {
@@ -110,10 +185,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     read_nested(reader);
+    describe(reader);
+    read_frames(reader);
     struct parquet_rows *rows = NULL;
     if (parquet_rows_begin(reader, NULL, &rows, &err) == ERR_OK) {
         struct schema *schema = NULL;
-        enum err_code code = schema_parse_delta(span_of_text(SCHEMA), NULL, &schema, &err);
+        enum err_code code = schema_parse_delta_nested(span_of_text(SCHEMA), NULL, &schema, &err);
         assert(code == ERR_OK);
         read_flat(reader, schema, parquet_rows_root(rows), size);
         schema_release(&schema);

@@ -1,5 +1,5 @@
 /*
- * Page bodies: values_begin/values_next in every encoding and type,
+ * Page bodies: values_begin/values_fit/values_next in every encoding and type,
  * values_read_dictionary, hybrid_read_*, codec_unpack with every codec.
  *
  * Input: type, encoding, width or length, count (2 bytes), size of the
@@ -25,6 +25,10 @@ static void decode_values(const struct values_page *page)
         size_t left = page->values_max;
         while (left > 0) {
             size_t step = left < BATCH ? left : BATCH;
+            if (values_fit(&decoder, step, &step, &err) != ERR_OK) {
+                break;
+            }
+            assert(step > 0 && step <= left);
             if (values_next(&decoder, step, out, &err) != ERR_OK) {
                 break;
             }
@@ -57,6 +61,7 @@ static void unpack(struct span bytes, size_t raw_size)
     for (int method = PARQUET_UNCOMPRESSED; method <= PARQUET_LZ4_RAW; method++) {
         struct err err = {0};
         enum err_code code = codec_unpack(&codec, method, bytes, raw, raw_size % RAW_MAX, &err);
+        assert(code != ERR_OK || codec_may_unpack(method, bytes.size, raw_size % RAW_MAX));
         assert(code == ERR_OK || code == ERR_CORRUPT || code == ERR_UNSUPPORTED);
     }
     mem_free(raw);
