@@ -165,8 +165,8 @@ static void read_record(struct infer *infer, struct reading *reading, struct rec
     do {
         size_t bad = 0;
         read_value(reading, &value);
-        record->broken |= value.refused || value.broken || value.unclosed ||
-                          !text_is_utf8(value.text, &bad);
+        record->broken |=
+            value.refused || value.broken || value.unclosed || !text_is_utf8(value.text, &bad);
         if (record->count < infer->columns_count) {
             record->nulls[record->count] = value.text.size == 0 && !value.quoted;
             buffer_append_span(&record->bytes, value.text);
