@@ -6,6 +6,7 @@
 #include "storage/base/hash.h"
 #include "storage/base/mem.h"
 #include "storage/columns/encode_json.h"
+#include "storage/parquet/nested.h"
 #include "storage/parquet/reader.h"
 
 #include "tests/unit/storage/parquet/file_kit.h"
@@ -426,4 +427,77 @@ Test(frames, bytes_of_one_call_are_limited)
     cr_expect_gt(least, 1000);
     cr_expect_lt(least, 100000);
     close_reader(&opened);
+}
+
+/* ---- damage ---- */
+
+Test(frames, damaged_files_are_refused_or_read_but_never_crash)
+{
+    static const char *const files[] = {OWN "polars_nested_zstd.parquet",
+                                        OWN "duckdb_nested_lz4_raw.parquet"};
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        struct opened opened = {0};
+        cr_assert(load(files[i], &opened));
+        for (size_t at = 0; at < opened.bytes.size; at++) {
+            opened.bytes.data[at] ^= 0x15;
+            CLEANUP(buffer_deinit) struct buffer text;
+            buffer_init(&text, 1 << 20);
+            struct err err = {0};
+            enum err_code code = open_reader(&opened, &err);
+            /* a footer may state any number of rows, and groups of nulls hold them */
+            if (code == ERR_OK && parquet_reader_rows_count(opened.reader) <= 100) {
+                code = read_pieces(opened.reader, 9, &text, &err);
+            }
+            cr_expect(code == ERR_OK || err.msg[0] != '\0');
+            parquet_reader_close(&opened.reader);
+            opened.bytes.data[at] ^= 0x15;
+        }
+        close_reader(&opened);
+    }
+}
+
+/* ---- shapes that no writer at hand makes ---- */
+
+/* A file of our writer with one row of the list [1, 2], whose footer says MAP instead of LIST. */
+static void make_map_of_keys(struct file_kit *kit)
+{
+    static const struct parquet_tree_field number[] = {
+        {.name = "element", .kind = PARQUET_INTEGER}};
+    static const struct parquet_tree_field top[] = {
+        {.name = "m", .kind = PARQUET_LIST, .children = number, .children_count = 1}};
+    static const struct parquet_tree_field root = {
+        .name = "root", .kind = PARQUET_GROUP, .children = top, .children_count = 1};
+    buffer_init(&kit->bytes, 1 << 20);
+    const struct parquet_sink sink = parquet_sink_to_buffer(&kit->bytes);
+    struct parquet_tree_writer *writer = NULL;
+    struct err err = {0};
+    int64_t bytes = 0;
+    cr_assert_eq(parquet_tree_open(NULL, &root, &sink, &writer, &err), ERR_OK);
+    parquet_tree_begin(writer, "m");
+    parquet_tree_integer(writer, "element", 1);
+    parquet_tree_integer(writer, "element", 2);
+    parquet_tree_end(writer);
+    cr_assert_eq(parquet_tree_end_row(writer, &err), ERR_OK);
+    cr_assert_eq(parquet_tree_end_row(writer, &err), ERR_OK);
+    cr_assert_eq(parquet_tree_finish(writer, &bytes, &err), ERR_OK);
+    parquet_tree_close(&writer);
+    /* converted_type LIST, LogicalType { 3: LIST } → MAP, LogicalType { 2: MAP } */
+    uint8_t *list = memmem(kit->bytes.data, kit->bytes.size, "\x15\x06\x4c\x3c\x00\x00", 6);
+    cr_assert_not_null(list);
+    list[1] = 2;
+    list[3] = 0x2c;
+    file_kit_open(kit);
+}
+
+Test(frames, a_map_may_have_no_values)
+{
+    struct file_kit kit = {0};
+    make_map_of_keys(&kit);
+    CLEANUP(buffer_deinit) struct buffer text;
+    buffer_init(&text, TEXT_BYTES_MAX);
+    struct err err = {0};
+    cr_expect_eq(read_pieces(kit.reader, 2, &text, &err), ERR_OK, "%s", err.msg);
+    buffer_append_byte(&text, 0);
+    cr_expect_str_eq((const char *)text.data, "{\"m\":{\"1\":null,\"2\":null}}\n{\"m\":null}\n");
+    file_kit_deinit(&kit);
 }
