@@ -267,12 +267,14 @@ static bool to_decimals(const struct convert_plan *plan, const void *values, siz
     return ok;
 }
 
+/* Dates reach further than timestamps: ±292,000 years of them fit. */
 static bool to_dates(const int32_t *days, size_t count, int64_t *out)
 {
+    bool ok = true;
     for (size_t i = 0; i < count; i++) {
-        out[i] = days[i] * MICROSECONDS_PER_DAY; /* 2^31 days fit */
+        ok &= !__builtin_mul_overflow((int64_t)days[i], MICROSECONDS_PER_DAY, &out[i]);
     }
-    return true;
+    return ok;
 }
 
 static bool to_microseconds(const struct convert_plan *plan, const int64_t *values, size_t count,

@@ -85,6 +85,34 @@ Test(reader_schema, nanoseconds_are_refused_when_they_would_be_lost)
     }
 }
 
+/* A date may be further away than any timestamp. */
+Test(reader_schema, dates_beyond_timestamps_are_refused)
+{
+    static const struct {
+        int32_t days;
+        enum err_code code;
+    } cases[] = {{106751991, ERR_OK},       {-106751991, ERR_OK},     {106751992, ERR_CORRUPT},
+                 {-106751992, ERR_CORRUPT}, {INT32_MAX, ERR_CORRUPT}, {INT32_MIN, ERR_CORRUPT}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        CLEANUP(schema_cleanup) struct schema *dates = sample_schema("at:date");
+        CLEANUP(schema_cleanup) struct schema *moments = sample_schema("at:timestamp_ntz");
+        CLEANUP(frame_cleanup) struct frame *frame = frame_new(dates);
+        CLEANUP(frame_cleanup) struct frame *read = frame_new(moments);
+        const struct parquet_write_options options = {0};
+        struct file_kit kit = {0};
+        struct err err = {0};
+        column_append_i32(&frame->columns[0], cases[i].days);
+        frame_end_row(frame, FRAME_UPSERT, 0);
+        file_kit_init(&kit, frame, &options);
+        cr_expect_eq(parquet_reader_read_range(kit.reader, 0, 1, NULL, read, &err), cases[i].code,
+                     "%d: %s", (int)cases[i].days, err.msg);
+        if (cases[i].code == ERR_OK) {
+            cr_expect_eq(read->columns[0].values.i64[0], cases[i].days * INT64_C(86400000000));
+        }
+        file_kit_deinit(&kit);
+    }
+}
+
 /* Every file of other writers gives a schema that it can be read with, or is refused by name. */
 Test(reader_schema, files_of_other_writers)
 {
