@@ -156,6 +156,17 @@ static void print_frame(const struct frame *frame, const bool *mask)
     buffer_deinit(&text);
 }
 
+/* The table is there, a file that its log names is not: it is the table that is broken. */
+static enum err_code not_whole(struct err *err)
+{
+    if (err->code != ERR_NOT_FOUND) {
+        return err->code;
+    }
+    err->code = ERR_CORRUPT;
+    return err_wrap(err, "the table is not whole (a later vacuum took files of this version, or "
+                         "they were not copied with it)");
+}
+
 static enum err_code folder_rows(const struct arguments *arguments, const char *folder,
                                  struct err *err)
 {
@@ -171,7 +182,9 @@ static enum err_code folder_rows(const struct arguments *arguments, const char *
     while (!done && left > 0) {
         request.limit = left < PAGE_ROWS ? left : PAGE_ROWS;
         CLEANUP(scan_result_deinit) struct scan_result result = {0};
-        TRY(scan_run(snapshot, &request, &result, err));
+        if (scan_run(snapshot, &request, &result, err) != ERR_OK) {
+            return not_whole(err);
+        }
         if (!arguments->count) {
             print_frame(result.frame, mask);
         }

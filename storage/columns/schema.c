@@ -99,6 +99,19 @@ int schema_field_index(const struct schema *schema, struct span name)
     }
 }
 
+int schema_physical_index(const struct schema *schema, struct span physical_name)
+{
+    if (schema->fields_count == 0 || schema->fields[0].physical_name == NULL) {
+        return schema_field_index(schema, physical_name); /* all are mapped, or none */
+    }
+    for (size_t i = 0; i < schema->fields_count; i++) {
+        if (span_equal_text(physical_name, schema->fields[i].physical_name)) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
 int schema_field_index_by_id(const struct schema *schema, int32_t id)
 {
     if (id < 1 || (size_t)id > schema->fields_count) {
@@ -322,6 +335,7 @@ static void field_deinit(struct field *field)
     mem_free(field->minimum_text);
     mem_free(field->maximum_text);
     mem_free(field->description);
+    mem_free(field->physical_name);
     mem_free((void *)(uintptr_t)field->json_name.data); /* ours, const only to readers */
 }
 

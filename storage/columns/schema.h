@@ -107,7 +107,17 @@ struct field {
     struct field *children; /* struct: its fields; array: "element"; map: "key", "value"; else NULL.
                                `nullable` of an element or a map's value says whether it may be */
     size_t children_count;
+    /* of a Delta table that maps columns: how data files, partition values and statistics call
+       this one */
+    char *physical_name; /* NULL = name; see field_physical_name */
+    int32_t physical_id; /* files' columns are found by this field_id, not by name; 0 = they are
+                            found by name */
 };
+
+static inline const char *field_physical_name(const struct field *field)
+{
+    return field->physical_name != NULL ? field->physical_name : field->name;
+}
 
 /* Is `text` one of the field's enum values? Binary search. The field must have an enum. */
 bool field_enum_holds(const struct field *field, struct span text);
@@ -234,6 +244,26 @@ enum err_code schema_parse_delta(struct span schema_string, const struct json *p
 enum err_code schema_parse_delta_nested(struct span schema_string,
                                         const struct json *partition_columns,
                                         struct schema **schema_out, struct err *err) MUST_USE;
+
+/* Index of the field that data files call so; -1 = none. Linear where columns are mapped. */
+int schema_physical_index(const struct schema *schema, struct span physical_name);
+
+/* How a table calls its columns in data files. Source: delta PROTOCOL.md#column-mapping. */
+enum column_mapping {
+    COLUMN_MAPPING_NONE, /* as in the schema */
+    COLUMN_MAPPING_NAME, /* by physical names */
+    COLUMN_MAPPING_ID,   /* likewise, and columns of Parquet files by field_id */
+};
+
+/*
+ * The same of a table that maps columns: fields have physical names, and ids where files'
+ * columns are found by them.
+ * Errors:  also ERR_CORRUPT a field without them.
+ */
+enum err_code schema_parse_delta_mapped(struct span schema_string,
+                                        const struct json *partition_columns,
+                                        enum column_mapping mapping, struct schema **schema_out,
+                                        struct err *err) MUST_USE;
 
 /* Errors:  ERR_UNSUPPORTED names the first field whose type is nested. */
 enum err_code schema_check_flat(const struct schema *schema, struct err *err) MUST_USE;

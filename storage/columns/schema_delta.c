@@ -89,6 +89,7 @@ enum {
 /* What is left of the limits while fields are read. */
 struct reading {
     bool nested; /* are nested types accepted? */
+    enum column_mapping mapping;
     size_t nodes_left;
     int depth; /* of the nested types around the field */
 };
@@ -238,6 +239,35 @@ static enum err_code read_type(const struct json *value, struct field *field,
     return read_flat_type(text, field, err);
 }
 
+/* spec: delta PROTOCOL.md#column-mapping — both stand in the metadata of every field of a struct */
+static enum err_code read_mapping(const struct json *metadata, enum column_mapping mapping,
+                                  struct field *field, struct err *err)
+{
+    if (mapping == COLUMN_MAPPING_NONE) {
+        return ERR_OK;
+    }
+    const char *name = json_text(json_get(metadata, "delta.columnMapping.physicalName"));
+    int64_t id = 0;
+    if (name == NULL || name[0] == '\0') {
+        return err_set(err, ERR_CORRUPT,
+                       "schemaString: field '%.128s' has no physical name, but the table maps "
+                       "columns",
+                       field->name);
+    }
+    field->physical_name = mem_copy_text(name);
+    if (mapping == COLUMN_MAPPING_ID) {
+        if (!json_as_integer(json_get(metadata, "delta.columnMapping.id"), &id) || id < 1 ||
+            id > INT32_MAX) {
+            return err_set(err, ERR_CORRUPT,
+                           "schemaString: field '%.128s' has no id, but the table maps columns by "
+                           "id",
+                           field->name);
+        }
+        field->physical_id = (int32_t)id;
+    }
+    return ERR_OK;
+}
+
 static enum err_code read_fields(const struct json *fields, struct field *children, size_t count,
                                  struct reading *reading, struct err *err)
 {
@@ -250,7 +280,9 @@ static enum err_code read_fields(const struct json *fields, struct field *childr
             return err_set(err, ERR_CORRUPT, "schemaString: field '%.128s' does not say nullable",
                            field->name);
         }
-        const char *comment = json_text(json_get(json_get(value, "metadata"), comment_name));
+        const struct json *metadata = json_get(value, "metadata");
+        TRY(read_mapping(metadata, reading->mapping, field, err));
+        const char *comment = json_text(json_get(metadata, comment_name));
         if (comment != NULL) {
             field->description = mem_copy_text(comment);
         }
@@ -258,8 +290,8 @@ static enum err_code read_fields(const struct json *fields, struct field *childr
     return ERR_OK;
 }
 
-static enum err_code read_root(const struct json *root, bool nested, struct schema **schema_out,
-                               struct err *err)
+static enum err_code read_root(const struct json *root, bool nested, enum column_mapping mapping,
+                               struct schema **schema_out, struct err *err)
 {
     const struct json *fields = json_get(root, "fields");
     size_t count = json_count(fields);
@@ -272,7 +304,7 @@ static enum err_code read_root(const struct json *root, bool nested, struct sche
                        count, SCHEMA_FIELDS_MAX);
     }
     CLEANUP(schema_release) struct schema *schema = schema_new(count);
-    struct reading reading = {.nested = nested, .nodes_left = SCHEMA_NODES_MAX};
+    struct reading reading = {.nested = nested, .mapping = mapping, .nodes_left = SCHEMA_NODES_MAX};
     TRY(read_fields(fields, schema->fields, count, &reading, err));
     schema_seal(schema);
     *schema_out = schema;
@@ -308,7 +340,8 @@ static enum err_code read_partitions(const struct json *columns, struct schema *
 }
 
 static enum err_code parse(struct span schema_string, const struct json *partition_columns,
-                           bool nested, struct schema **schema_out, struct err *err)
+                           bool nested, enum column_mapping mapping, struct schema **schema_out,
+                           struct err *err)
 {
     CLEANUP(json_free) struct json *root = NULL;
     if (json_parse_deep(schema_string, SCHEMA_STRING_DEPTH_MAX, &root, err) != ERR_OK) {
@@ -316,7 +349,7 @@ static enum err_code parse(struct span schema_string, const struct json *partiti
         return err_wrap(err, "schemaString");
     }
     CLEANUP(schema_release) struct schema *schema = NULL;
-    TRY(read_root(root, nested, &schema, err));
+    TRY(read_root(root, nested, mapping, &schema, err));
     TRY(read_partitions(partition_columns, schema, err));
     *schema_out = schema;
     schema = NULL;
@@ -326,12 +359,20 @@ static enum err_code parse(struct span schema_string, const struct json *partiti
 enum err_code schema_parse_delta(struct span schema_string, const struct json *partition_columns,
                                  struct schema **schema_out, struct err *err)
 {
-    return parse(schema_string, partition_columns, false, schema_out, err);
+    return parse(schema_string, partition_columns, false, COLUMN_MAPPING_NONE, schema_out, err);
 }
 
 enum err_code schema_parse_delta_nested(struct span schema_string,
                                         const struct json *partition_columns,
                                         struct schema **schema_out, struct err *err)
 {
-    return parse(schema_string, partition_columns, true, schema_out, err);
+    return parse(schema_string, partition_columns, true, COLUMN_MAPPING_NONE, schema_out, err);
+}
+
+enum err_code schema_parse_delta_mapped(struct span schema_string,
+                                        const struct json *partition_columns,
+                                        enum column_mapping mapping, struct schema **schema_out,
+                                        struct err *err)
+{
+    return parse(schema_string, partition_columns, true, mapping, schema_out, err);
 }

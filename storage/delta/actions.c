@@ -3,6 +3,7 @@
  * and everything it points to, immutable, counted. Also their order and look-ups.
  */
 #include "storage/delta/log.h"
+#include "storage/delta/table_files.h"
 
 #include "storage/base/mem.h"
 #include "storage/delta/stats.h"
@@ -190,7 +191,7 @@ static size_t file_pack(struct packing *packing, const struct delta_file *file)
     struct delta_file *copy = pack_bytes(packing, sizeof *copy);
     struct delta_pair *values = pack_pairs(packing, file->partition_values_count);
     struct delta_pair *tags = pack_pairs(packing, file->tags_count);
-    const char *path = pack_text(packing, file->path);
+    const char *path = pack_text(packing, delta_path_canonical(file->path));
     const char *stats = pack_text(packing, file->stats);
     const char *provider = pack_text(packing, file->clustering_provider);
     const char *vector =

@@ -16,6 +16,7 @@
 #include "storage/base/err.h"
 #include "storage/base/json.h"
 #include "storage/base/span.h"
+#include "storage/columns/schema.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -108,6 +109,15 @@ static inline struct delta_metadata delta_metadata_fields(const struct delta_met
     memcpy(&fields, metadata, offsetof(struct delta_metadata, references));
     return fields;
 }
+
+/*
+ * How data files call the table's columns. What is not switched on is COLUMN_MAPPING_NONE,
+ * whatever the protocol lists.
+ * Errors: ERR_UNSUPPORTED a mode that nobody knows.
+ */
+enum err_code delta_metadata_column_mapping(const struct delta_metadata *metadata,
+                                            enum column_mapping *mapping_out,
+                                            struct err *err) MUST_USE;
 
 /* A configuration value or NULL. */
 const char *delta_metadata_property(const struct delta_metadata *metadata, const char *name);

@@ -12,8 +12,9 @@
 
 enum { MESSAGE_NAMES_BYTES = 256 };
 
-static const char *const readable_features[] = {"deletionVectors", "v2Checkpoint", "timestampNtz",
-                                                "vacuumProtocolCheck", NULL};
+static const char *const readable_features[] = {"deletionVectors", "v2Checkpoint",
+                                                "timestampNtz",    "vacuumProtocolCheck",
+                                                "columnMapping",   NULL};
 static const char *const writable_features[] = {"deletionVectors", "appendOnly", "invariants",
                                                 NULL};
 
@@ -35,21 +36,12 @@ static bool is_listed(const char *const *names, const char *name)
     return false;
 }
 
-/* Column mapping is switched by a property; listed but off it means nothing. */
-static bool maps_columns(const struct delta_metadata *metadata)
-{
-    const char *mode =
-        metadata != NULL ? delta_metadata_property(metadata, "delta.columnMapping.mode") : NULL;
-    return mode != NULL && strcmp(mode, "none") != 0;
-}
-
 /* Every name that is not in `known`, joined for a message; empty when all are known. */
 static void list_strangers(const char *const *names, size_t count, const char *const *known,
-                           bool ignore_column_mapping, struct buffer *strangers)
+                           struct buffer *strangers)
 {
     for (size_t i = 0; i < count; i++) {
-        bool ignored = ignore_column_mapping && strcmp(names[i], "columnMapping") == 0;
-        if (!ignored && !is_listed(known, names[i])) {
+        if (!is_listed(known, names[i])) {
             buffer_append_text(strangers, strangers->size > 0 ? ", " : "");
             buffer_append_text(strangers, names[i]);
         }
@@ -70,22 +62,20 @@ static enum err_code refuse_strangers(const struct buffer *strangers, const char
 enum err_code delta_protocol_check_read(const struct delta_protocol *protocol,
                                         const struct delta_metadata *metadata, struct err *err)
 {
-    bool mapped = maps_columns(metadata);
+    enum column_mapping mapping = COLUMN_MAPPING_NONE;
     if (protocol->reader_version < 1 || protocol->reader_version > 3) {
         return err_set(err, ERR_UNSUPPORTED,
                        "the table needs reader version %d; versions 1 to 3 are supported",
                        protocol->reader_version);
     }
-    if (mapped) {
-        return err_set(err, ERR_UNSUPPORTED,
-                       "the table needs a feature we cannot read: columnMapping (mode '%s')",
-                       delta_metadata_property(metadata, "delta.columnMapping.mode"));
+    if (metadata != NULL) {
+        TRY(delta_metadata_column_mapping(metadata, &mapping, err));
     }
     CLEANUP(buffer_deinit) struct buffer strangers = {0};
     buffer_init(&strangers, MESSAGE_NAMES_BYTES);
     if (protocol->reader_version == 3) {
         list_strangers(protocol->reader_features, protocol->reader_features_count,
-                       readable_features, true, &strangers);
+                       readable_features, &strangers);
     }
     return refuse_strangers(&strangers, "read", err);
 }
@@ -109,15 +99,23 @@ static enum err_code check_writer_version(const struct delta_protocol *protocol,
     CLEANUP(buffer_deinit) struct buffer strangers = {0};
     buffer_init(&strangers, MESSAGE_NAMES_BYTES);
     list_strangers(protocol->writer_features, protocol->writer_features_count, writable_features,
-                   false, &strangers);
+                   &strangers);
     return refuse_strangers(&strangers, "write", err);
 }
 
 enum err_code delta_protocol_check_write(const struct delta_protocol *protocol,
                                          const struct delta_metadata *metadata, struct err *err)
 {
+    enum column_mapping mapping = COLUMN_MAPPING_NONE;
     TRY(delta_protocol_check_read(protocol, metadata, err));
     TRY(check_writer_version(protocol, err));
+    if (metadata != NULL) {
+        TRY(delta_metadata_column_mapping(metadata, &mapping, err));
+    }
+    if (mapping != COLUMN_MAPPING_NONE) {
+        return err_set(err, ERR_UNSUPPORTED,
+                       "the table needs a feature we cannot write: columnMapping (it is on)");
+    }
     /*
      * Looking for the key as text may refuse a table with a column of that name,
      * but never lets an expression pass that we would have to evaluate.
@@ -165,6 +163,25 @@ const char *delta_metadata_property(const struct delta_metadata *metadata, const
         }
     }
     return NULL;
+}
+
+enum err_code delta_metadata_column_mapping(const struct delta_metadata *metadata,
+                                            enum column_mapping *mapping_out, struct err *err)
+{
+    static const char *const modes[] = {
+        [COLUMN_MAPPING_NONE] = "none", [COLUMN_MAPPING_NAME] = "name", [COLUMN_MAPPING_ID] = "id"};
+    const char *mode = delta_metadata_property(metadata, "delta.columnMapping.mode");
+    for (int i = 0; mode != NULL && i <= COLUMN_MAPPING_ID; i++) {
+        if (strcasecmp(mode, modes[i]) == 0) {
+            *mapping_out = (enum column_mapping)i;
+            return ERR_OK;
+        }
+    }
+    *mapping_out = COLUMN_MAPPING_NONE;
+    return mode == NULL
+               ? ERR_OK
+               : err_set(err, ERR_UNSUPPORTED,
+                         "delta.columnMapping.mode is '%.32s'; none, name and id are known", mode);
 }
 
 bool delta_metadata_flag(const struct delta_metadata *metadata, const char *name, bool otherwise)

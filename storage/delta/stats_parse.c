@@ -70,7 +70,7 @@ static bool parse_bound(struct span raw, const struct field *field, bool is_max,
 
 static int find_field(const struct schema *schema, struct span raw_name)
 {
-    return schema_field_index(schema, raw_name); /* a name with escapes is simply not found */
+    return schema_physical_index(schema, raw_name); /* a name with escapes is simply not found */
 }
 
 static enum err_code parse_bounds(struct span object, const struct schema *schema, bool is_max,
@@ -146,7 +146,7 @@ static void add_partitions(const struct delta_file *file, const struct schema *s
         const struct field *field = &schema->fields[column];
         struct delta_column_range *range = &stats->columns[column];
         bool found = false;
-        const char *value = delta_file_partition_value(file, field->name, &found);
+        const char *value = delta_file_partition_value(file, field_physical_name(field), &found);
         *range = (struct delta_column_range){0};
         if (found && (value == NULL || value[0] == '\0')) {
             range->all_nulls = true;

@@ -72,8 +72,7 @@ void delta_path_encode(const char *object_name, struct buffer *path)
     text_percent_encode(span_of_text(object_name), path_characters, path);
 }
 
-/* The part after "file:" with any number of leading slashes made one; else the text itself. */
-static const char *strip_scheme(const char *path)
+const char *delta_path_canonical(const char *path)
 {
     if (strncmp(path, "file:", 5) != 0) {
         return path;
@@ -111,7 +110,7 @@ static enum err_code make_relative(const struct object_store *store, const char 
 enum err_code delta_path_decode(const struct object_store *store, const char *path, char **name_out,
                                 struct err *err)
 {
-    const char *local = strip_scheme(path);
+    const char *local = delta_path_canonical(path);
     if (has_scheme(local)) {
         return err_set(err, ERR_UNSUPPORTED, "a file lies in another store (its path is a URI)");
     }

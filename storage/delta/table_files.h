@@ -34,6 +34,14 @@ void delta_partition_folder(const struct delta_pair *values, size_t count, struc
 void delta_path_encode(const char *object_name, struct buffer *path);
 
 /*
+ * The one spelling of an absolute path: "/a" of "file:/a" and "file:///a"; any other path is as
+ * it is. Writers spell the path of an add and that of its remove differently.
+ *
+ * Returns: a part of `path`.
+ */
+const char *delta_path_canonical(const char *path);
+
+/*
  * The object name that a log path means: decoded once; an absolute path or
  * file: URI is taken when it lies in the store's folder.
  *

@@ -82,14 +82,21 @@ static bool kinds_agree(const struct field *field, const struct tree_node *node)
 }
 
 /* The child of a group that a field names, with leaves below; NULL when there is none. */
-static const struct tree_node *find_child(const struct tree_node *group, const char *name)
+static const struct tree_node *find_child(const struct tree_node *group, const struct field *field)
 {
+    const char *name = field_physical_name(field);
     const struct tree_node *similar = NULL;
     size_t similar_count = 0;
     for (size_t i = 0; i < group->node.children_count; i++) {
         const struct tree_node *child = tree_node_of(group->node.children[i]);
         if (child->leaves_count == 0) {
             continue; /* a group without fields has nothing to say */
+        }
+        if (field->physical_id != 0) {
+            if (child->node.field_id == field->physical_id) {
+                return child;
+            }
+            continue;
         }
         if (strcmp(child->node.name, name) == 0) {
             return child;
@@ -133,7 +140,7 @@ static enum err_code match_children(struct assembly *assembly, struct part *part
         const struct field *child = &field->children[i];
         const struct tree_node *found = NULL;
         if (field->type == COLUMN_STRUCT) {
-            found = node != NULL ? find_child(node, child->name) : NULL;
+            found = node != NULL ? find_child(node, child) : NULL;
         } else if (node != NULL && i < node->node.children_count) {
             found = tree_node_of(node->node.children[i]); /* a map may have no values */
         }

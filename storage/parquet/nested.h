@@ -37,6 +37,7 @@ enum parquet_kind {
 /* One field of the tree; immutable, owned by the reader. */
 struct parquet_node {
     const char *name;
+    int32_t field_id; /* -1 = none */
     enum parquet_kind kind;
     bool is_int32;     /* PARQUET_INTEGER of at most 32 bits */
     uint8_t precision; /* decimal */

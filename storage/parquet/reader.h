@@ -113,7 +113,7 @@ bool parquet_reader_metadata(const struct parquet_reader *reader, const char *ke
 
 struct parquet_read_options {
     const bool *columns;      /* per schema field: read it? NULL = all; others become null */
-    const char *const *names; /* per schema field: name in the file (column mapping); NULL = own */
+    const char *const *names; /* per schema field: name in the file; NULL = as the field says */
     int64_t column_bytes_max; /* contents of one string or binary column of the frame, ERR_TOO_LARGE
                                  beyond; 0 = COLUMN_BYTES_MAX */
     int64_t bytes_max;        /* contents of strings and elements of arrays that the call adds to
@@ -124,10 +124,10 @@ struct parquet_read_options {
 
 /*
  * Append rows start … start + count - 1 of the file to `frame`, columns matched
- * by the names of frame->schema: exactly, else ignoring ASCII case when that is
- * unique. A column the file does not have, or that options leave out, becomes
- * null for these rows. frame->rows_count grows by `count`; on failure the frame
- * is as it was.
+ * by the names of frame->schema (fields' physical names and ids, where they have
+ * them): exactly, else ignoring ASCII case when that is unique. A column the file does not have, or
+ * that options leave out, becomes null for these rows. frame->rows_count grows by `count`; on
+ * failure the frame is as it was.
  *
  * Nested fields take columns of the same shape; fields of a struct are found by name as
  * columns are, at any depth, and null when the file has none.
@@ -171,8 +171,8 @@ enum err_code parquet_reader_read_rows(struct parquet_reader *reader, const int6
  * has_range false. A missing column is all null. Bounds may be wider than the
  * values, never narrower.
  *
- *   name   name in the file, as in parquet_read_options
+ *   field  also says how the file calls the column
  */
 void parquet_reader_statistics(const struct parquet_reader *reader, size_t row_group,
-                               struct span name, const struct field *field,
+                               const struct field *field,
                                struct parquet_column_statistics *statistics_out);

@@ -184,13 +184,6 @@ static enum err_code read_chunk(struct column_read *read, size_t row_group, size
 
 /* ---- columns of a frame ---- */
 
-static struct span name_of(const struct frame *frame, const struct parquet_read_options *options,
-                           size_t field)
-{
-    bool mapped = options != NULL && options->names != NULL && options->names[field] != NULL;
-    return span_of_text(mapped ? options->names[field] : frame->schema->fields[field].name);
-}
-
 /* One column of the file being read as one field. */
 struct column_choice {
     struct parquet_reader *reader;
@@ -368,7 +361,10 @@ static enum err_code read_column(struct parquet_reader *reader, const struct sel
                                    .target = &frame->columns[field]};
     bool wanted = options == NULL || options->columns == NULL || options->columns[field];
     if (wanted) {
-        choice.element = tree_find_column(&reader->tree, name_of(frame, options, field));
+        bool named = options != NULL && options->names != NULL && options->names[field] != NULL;
+        choice.element = named
+                             ? tree_find_column(&reader->tree, span_of_text(options->names[field]))
+                             : tree_find_field(&reader->tree, choice.field);
     }
     if (choice.element == 0 || reader->tree.elements[choice.element].leaves_count == 0) {
         convert_append_nulls(choice.target, selection->count);

@@ -184,13 +184,13 @@ static void find_range(const struct parquet_reader *reader, const struct metadat
 }
 
 void parquet_reader_statistics(const struct parquet_reader *reader, size_t row_group,
-                               struct span name, const struct field *field,
+                               const struct field *field,
                                struct parquet_column_statistics *statistics_out)
 {
     assert(row_group < reader->footer.row_groups_count);
     const struct metadata_row_group *group = &reader->footer.row_groups[row_group];
     struct parquet_column_statistics statistics = {.values_count = 0, .nulls_count = -1};
-    size_t element = tree_find_column(&reader->tree, name);
+    size_t element = tree_find_field(&reader->tree, field);
     if (element == 0) {
         statistics.nulls_count = group->rows_count;
         *statistics_out = statistics;

@@ -149,6 +149,19 @@ size_t tree_find_column(const struct tree *tree, struct span name)
     return similar_count == 1 ? similar : 0;
 }
 
+size_t tree_find_field(const struct tree *tree, const struct field *field)
+{
+    if (field->physical_id == 0) {
+        return tree_find_column(tree, span_of_text(field_physical_name(field)));
+    }
+    for (size_t i = 1; i < tree->elements_count; i = tree->elements[i].next) {
+        if (tree->elements[i].element->field_id == field->physical_id) {
+            return i;
+        }
+    }
+    return 0;
+}
+
 /* ---- what leaves mean ---- */
 
 static struct leaf_meaning integer_meaning(const struct metadata_element *element)
@@ -321,6 +334,7 @@ static struct tree_node *new_node(const struct node_builder *builder, size_t ind
     }
     *node = (struct tree_node){
         .node = {.name = name,
+                 .field_id = element->element->field_id,
                  .kind = kind,
                  .children_count = children_count,
                  .children = children},

@@ -49,6 +49,9 @@ enum err_code tree_build(const struct metadata_footer *footer, struct arena *are
  */
 size_t tree_find_column(const struct tree *tree, struct span name);
 
+/* The same by what a field is called in files: by its id when it has one, else by physical name. */
+size_t tree_find_field(const struct tree *tree, const struct field *field);
+
 /* Meanings that frames have no type for. */
 enum leaf_oddity {
     LEAF_NOT_ODD,

@@ -118,7 +118,14 @@ static enum err_code read_schema(const struct change_columns *columns,
             json_append(partitions, json_new_text(metadata->partition_columns[i]));
         }
     }
-    return schema_parse_delta(buffer_span(&text), partitions, schema_out, err);
+    CLEANUP(schema_release) struct schema *schema = NULL;
+    enum column_mapping mapping = COLUMN_MAPPING_NONE;
+    TRY(delta_metadata_column_mapping(metadata, &mapping, err));
+    TRY(schema_parse_delta_mapped(buffer_span(&text), partitions, mapping, &schema, err));
+    TRY(schema_check_flat(schema, err));
+    *schema_out = schema;
+    schema = NULL;
+    return ERR_OK;
 }
 
 /* ---- which files ---- */

@@ -85,7 +85,8 @@ static enum err_code fill_partitions(const struct stored *stored, int64_t before
         }
         const struct field *field = &stored->schema->fields[i];
         bool found = false;
-        const char *value = delta_file_partition_value(stored->file, field->name, &found);
+        const char *value =
+            delta_file_partition_value(stored->file, field_physical_name(field), &found);
         column_truncate(&frame->columns[i], before);
         TRY(delta_partition_value_append(found ? value : NULL, field, count, &frame->columns[i],
                                          err));
@@ -151,7 +152,6 @@ int64_t stored_row_group_rows(const struct stored *stored, size_t row_group)
 void stored_statistics(const struct stored *stored, size_t row_group, size_t column,
                        struct parquet_column_statistics *statistics_out)
 {
-    const struct field *field = &stored->schema->fields[column];
-    parquet_reader_statistics(stored->reader, row_group, span_of_text(field->name), field,
+    parquet_reader_statistics(stored->reader, row_group, &stored->schema->fields[column],
                               statistics_out);
 }

@@ -27,11 +27,14 @@ static bool same_type(const struct field *a, const struct field *b)
 static enum err_code parse_log_schema(const struct delta_metadata *metadata,
                                       struct schema **schema_out, struct err *err)
 {
+    enum column_mapping mapping = COLUMN_MAPPING_NONE;
     CLEANUP(json_free) struct json *partitions = json_new_array();
     for (size_t i = 0; i < metadata->partition_columns_count; i++) {
         json_append(partitions, json_new_text(metadata->partition_columns[i]));
     }
-    return schema_parse_delta(span_of_text(metadata->schema_string), partitions, schema_out, err);
+    TRY(delta_metadata_column_mapping(metadata, &mapping, err));
+    return schema_parse_delta_mapped(span_of_text(metadata->schema_string), partitions, mapping,
+                                     schema_out, err);
 }
 
 static enum err_code check_partitions(const struct schema *schema, const struct schema *stored,
@@ -52,7 +55,15 @@ enum err_code table_check_columns(const struct schema *schema,
                                   struct err *err)
 {
     CLEANUP(schema_release) struct schema *stored = NULL;
+    enum column_mapping mapping = COLUMN_MAPPING_NONE;
     TRY(parse_log_schema(metadata, &stored, err));
+    TRY(schema_check_flat(stored, err));
+    TRY(delta_metadata_column_mapping(metadata, &mapping, err));
+    if (mapping != COLUMN_MAPPING_NONE) {
+        return err_set(err, ERR_UNSUPPORTED,
+                       "the table maps columns to other names (delta.columnMapping.mode); it can "
+                       "be read, not written");
+    }
     for (size_t i = 0; i < stored->fields_count; i++) {
         const struct field *field = &stored->fields[i];
         int index = schema_field_index(schema, span_of_text(field->name));

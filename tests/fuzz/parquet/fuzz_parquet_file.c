@@ -165,8 +165,7 @@ static void read_flat(struct parquet_reader *reader, const struct schema *schema
             read_as(reader, frame, &options);
             struct parquet_column_statistics statistics;
             if (parquet_reader_row_groups_count(reader) > 0) {
-                parquet_reader_statistics(reader, 0, span_of_text(names[i]), &schema->fields[i],
-                                          &statistics);
+                parquet_reader_statistics(reader, 0, &schema->fields[i], &statistics);
             }
         }
     }

@@ -149,8 +149,9 @@ Test(runner, a_missing_secret_fails_the_task_by_name)
 
 Test(runner, pins_and_keys_are_the_same_in_every_attempt)
 {
-    int64_t run = kit_start(
-        kit_job(job_of(kit_task("a", "{'do':'pin'}", ",'max_retries':1"), NULL, NULL, "")));
+    int64_t run = kit_start(kit_job(
+        job_of(kit_task("a", "{'do':'pin'}", ",'max_retries':1,'min_retry_interval_millis':60000"),
+               NULL, NULL, "")));
     kit_wait_task(run, 0, TASK_WAITING_FOR_RETRY);
     const char *key = kit_value_text(run, 0, "key");
     kit_pass_time(run, HOUR);

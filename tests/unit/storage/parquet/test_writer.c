@@ -82,8 +82,7 @@ Test(writer, statistics_hold_in_result_and_footer)
         for (size_t i = 0; i < schema->fields_count; i++) {
             expect_truthful(frame, &kit.written.columns[i], i, 0, frame->rows_count);
             struct parquet_column_statistics footer;
-            parquet_reader_statistics(kit.reader, 0, span_of_text(schema->fields[i].name),
-                                      &schema->fields[i], &footer);
+            parquet_reader_statistics(kit.reader, 0, &schema->fields[i], &footer);
             expect_truthful(frame, &footer, i, 0, frame->rows_count);
             cr_expect_eq(footer.has_range, kit.written.columns[i].has_range);
             cr_expect_eq(footer.has_range, footer.values_count > 0);
@@ -108,8 +107,7 @@ Test(writer, nan_is_reported_and_keeps_bounds_out_of_the_file)
         cr_expect_eq(kit.written.columns[i].min.f64, -2);
         cr_expect_eq(kit.written.columns[i].max.f64, 1.5);
         struct parquet_column_statistics footer;
-        parquet_reader_statistics(kit.reader, 0, span_of_text(schema->fields[i].name),
-                                  &schema->fields[i], &footer);
+        parquet_reader_statistics(kit.reader, 0, &schema->fields[i], &footer);
         cr_expect_not(footer.has_range);
         cr_expect_eq(kit.reader->footer.row_groups[0].chunks[i].column_index_offset, 0);
         cr_expect_neq(kit.reader->footer.row_groups[0].chunks[i].offset_index_offset, 0);
