@@ -39,3 +39,21 @@ enum { DELTA_CHECKPOINT_BYTES_MAX = 1 << 30 }; /* made in memory */
 enum err_code delta_checkpoint_write(struct object_store *store, const struct delta_state *state,
                                      int64_t now_ms, struct delta_checkpoint_result *result_out,
                                      struct err *err) MUST_USE;
+
+/* What there is to load from. */
+struct delta_checkpoint_info {
+    int64_t version;
+    const char *kind;   /* "classic", "multi-part", "v2-parquet", "v2-json"; static */
+    size_t files_count; /* without sidecars */
+};
+struct delta_checkpoints {
+    struct delta_checkpoint_info *items; /* complete ones, ascending by version */
+    size_t count;
+    int64_t hint; /* the version that _last_checkpoint names; -1 = none that can be read */
+};
+
+/* Memory: delta_checkpoints_free. Errors: ERR_IO. */
+enum err_code delta_checkpoints_list(struct object_store *store,
+                                     struct delta_checkpoints *checkpoints_out,
+                                     struct err *err) MUST_USE;
+void delta_checkpoints_free(struct delta_checkpoints *checkpoints);

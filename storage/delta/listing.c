@@ -4,6 +4,8 @@
  */
 #include "storage/delta/listing.h"
 
+#include "storage/delta/checkpoint.h"
+
 #include "storage/base/id.h"
 #include "storage/base/mem.h"
 #include "storage/base/text.h"
@@ -211,4 +213,37 @@ void log_listing_make_monotonic(struct log_listing *listing)
             listing->commits[i].modified_ms = before + 1;
         }
     }
+}
+
+/* ---- for people ---- */
+
+enum err_code delta_checkpoints_list(struct object_store *store,
+                                     struct delta_checkpoints *checkpoints_out, struct err *err)
+{
+    static const char *const kinds[] = {
+        [CHECKPOINT_CLASSIC] = "classic",
+        [CHECKPOINT_PART] = "multi-part",
+        [CHECKPOINT_V2_PARQUET] = "v2-parquet",
+        [CHECKPOINT_V2_JSON] = "v2-json",
+    };
+    CLEANUP(log_listing_free) struct log_listing listing = {0};
+    TRY(log_listing_read(store, 0, false, &listing, err));
+    size_t count = listing.checkpoints_count;
+    struct delta_checkpoint_info *items = mem_zeroed(count + 1, sizeof *items);
+    for (size_t i = 0; i < count; i++) {
+        items[i] = (struct delta_checkpoint_info){
+            .version = listing.checkpoints[i].version,
+            .kind = kinds[listing.checkpoints[i].kind],
+            .files_count = listing.checkpoints[i].names_count,
+        };
+    }
+    *checkpoints_out =
+        (struct delta_checkpoints){.items = items, .count = count, .hint = checkpoint_hint(store)};
+    return ERR_OK;
+}
+
+void delta_checkpoints_free(struct delta_checkpoints *checkpoints)
+{
+    mem_free(checkpoints->items);
+    *checkpoints = (struct delta_checkpoints){0};
 }

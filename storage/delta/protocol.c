@@ -12,9 +12,9 @@
 
 enum { MESSAGE_NAMES_BYTES = 256 };
 
-static const char *const readable_features[] = {"deletionVectors", "v2Checkpoint",
-                                                "timestampNtz",    "vacuumProtocolCheck",
-                                                "columnMapping",   NULL};
+static const char *const readable_features[] = {
+    "deletionVectors", "v2Checkpoint", "timestampNtz",         "vacuumProtocolCheck",
+    "columnMapping",   "typeWidening", "typeWidening-preview", NULL};
 static const char *const writable_features[] = {"deletionVectors", "appendOnly", "invariants",
                                                 NULL};
 

@@ -110,3 +110,57 @@ test_golden_tables()
         grep -qx "$(basename "$name" .tar.zst)" "$WORK/seen" || fail "$(basename "$name") is not tested"
     done
 }
+
+# A table of ours, changed as an engine with type widening would: old files keep their types.
+test_widened_types_are_read()
+{
+    start_server
+    create wide '{"schema":{"fields":[{"name":"id","type":"string","nullable":false},{"name":"a","type":"integer"},{"name":"b","type":"integer"},{"name":"c","type":"integer"},{"name":"d","type":"decimal(6,2)"},{"name":"e","type":"date"}]},"key":["id"],"merge":"copy-on-write"}'
+    printf '%s\n' '{"id":"x","a":1,"b":-2,"c":3,"d":1234.56,"e":"2024-02-29"}' '{"id":"y"}' >"$WORK/rows.ndjson"
+    post wide "$WORK/rows.ndjson"
+    expect_status 200
+    stop_server
+    cp -r "$(echo "$DATA"/tables/wide*)" "$WORK/wide"
+    local log=$WORK/wide/_delta_log
+    local next
+    next=$(printf '%020d' "$(find "$log" -name '*.json' | wc -l)")
+    {
+        echo '{"protocol":{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["typeWidening","timestampNtz"],"writerFeatures":["typeWidening","timestampNtz"]}}'
+        grep -h '"metaData"' "$log"/*.json | tail -n 1 | jq -c '.metaData.schemaString |= (fromjson | .fields |= map(.type =
+            ({a:"long",b:"double",c:"decimal(12,2)",d:"decimal(20,4)",e:"timestamp_ntz"}[.name] // .type)) | tojson)'
+    } >"$log/$next.json"
+    "$SLUICE" table rows "$WORK/wide" | sort >"$WORK/out"
+    printf '%s\n' '{"id":"x","a":1,"b":-2,"c":3.00,"d":1234.5600,"e":"2024-02-29T00:00:00"}' \
+        '{"id":"y","a":null,"b":null,"c":null,"d":null,"e":null}' >"$WORK/wanted"
+    cmp -s "$WORK/out" "$WORK/wanted" || fail "$(cat "$WORK/out")"
+    sed -i 's/"readerFeatures":\[/&"collations",/' "$log/$next.json"
+    local code=0
+    "$SLUICE" table rows "$WORK/wide" >"$WORK/out" 2>"$WORK/error" || code=$?
+    [ "$code" -eq 65 ] || fail "an unknown feature: exit code $code"
+    grep -q 'features we cannot read: collations' "$WORK/error" || fail "$(cat "$WORK/error")"
+}
+
+test_what_a_table_folder_tells()
+{
+    [ -n "${SLUICE_TEST_DATA:-}" ] || skip "set SLUICE_TEST_DATA to the folder of other engines' tables"
+    unpack multi-part-checkpoint
+    "$SLUICE" table checkpoint-info "$TABLE" >"$BODY"
+    expect '[.version,.checkpoint_version,.commits_since,.last_checkpoint]' '[1,1,0,1]'
+    expect '.checkpoints' '[{"version":1,"kind":"multi-part","files":2}]'
+    "$SLUICE" table schema "$TABLE" >"$BODY"
+    expect '[.version,.schema.fields[0].name,.min_reader_version,.reader_features]' '[1,"id",1,[]]'
+    "$SLUICE" table files "$TABLE" --json | jq -s '{rows:(map(.rows)|add),bytes:(map(.bytes)|add > 0),names:(map(.path)|unique|length)}' >"$BODY"
+    [ "$(jq .names "$BODY")" = "$("$SLUICE" table files "$TABLE" | wc -l)" ] || fail "files are told twice"
+    unpack time-travel-start-start20
+    local first
+    first=$("$SLUICE" table history "$TABLE" --json | jq -rs 'sort_by(.version)[0].timestamp')
+    [ "$("$SLUICE" table rows "$TABLE" --timestamp "$first" --count)" = 10 ] || fail "as of the first moment: $("$SLUICE" table rows "$TABLE" --timestamp "$first" --count)"
+    [ "$("$SLUICE" table rows "$TABLE" --version 0 --count)" = 10 ] || fail "as of version 0"
+    [ "$("$SLUICE" table files "$TABLE" --version 0 | wc -l)" -lt "$("$SLUICE" table files "$TABLE" | wc -l)" ] || fail "files of version 0"
+    local code=0
+    "$SLUICE" table rows "$TABLE" --timestamp 1999-01-01T00:00:00Z 2>"$WORK/error" || code=$?
+    [ "$code" -eq 66 ] || fail "before there was a table: exit code $code"
+    code=0
+    "$SLUICE" table schema nowhere/at/all 2>"$WORK/error" || code=$?
+    [ "$code" -eq 66 ] || fail "no folder: exit code $code"
+}

@@ -19,7 +19,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Rows as in the archive's expected/ folder, -1 = none is given; files as delta-rs 1.6.6 counts. */
+/*
+ * Rows as in the archive's expected/ folder, -1 = none is given; files as delta-rs 1.6.6 counts,
+ * but for canonicalized-paths: Spark and the archive's name say that the remove finds its add.
+ */
 static const struct golden {
     const char *name;
     enum err_code code;
@@ -30,8 +33,8 @@ static const struct golden {
     {"basic-decimal-table", ERR_OK, 0, 4, 4, NULL},
     {"basic-with-inserts-merge", ERR_OK, 1, 1, 140, NULL},
     {"basic-with-inserts-updates", ERR_OK, 1, 2, 100, NULL},
-    {"canonicalized-paths-normal-a", ERR_OK, 1, 1, -1, NULL},
-    {"canonicalized-paths-special-a", ERR_OK, 1, 1, -1, NULL},
+    {"canonicalized-paths-normal-a", ERR_OK, 1, 0, 0, NULL},
+    {"canonicalized-paths-special-a", ERR_OK, 1, 0, 0, NULL},
     {"checkpoint", ERR_OK, 14, 1, -1, NULL},
     {"data-reader-absolute-paths-escaped-chars", ERR_CORRUPT, 0, 0, 0, "metaData"},
     {"data-reader-array-primitives", ERR_OK, 0, 2, 10, NULL},
@@ -42,10 +45,9 @@ static const struct golden {
     {"data-reader-nested-struct", ERR_OK, 0, 2, 10, NULL},
     {"data-reader-partition-values", ERR_OK, 0, 3, 3, NULL},
     {"data-reader-timestamp_ntz", ERR_OK, 1, 4, 9, NULL},
-    {"data-reader-timestamp_ntz-id-mode", ERR_UNSUPPORTED, 0, 0, 0, "columnMapping"},
+    {"data-reader-timestamp_ntz-id-mode", ERR_OK, 1, 4, 9, NULL},
     {"data-skipping-basic-stats-all-types", ERR_OK, 0, 1, 1, NULL},
-    {"data-skipping-basic-stats-all-types-columnmapping-id", ERR_UNSUPPORTED, 0, 0, 0,
-     "columnMapping"},
+    {"data-skipping-basic-stats-all-types-columnmapping-id", ERR_OK, 0, 1, 1, NULL},
     {"data-skipping-partition-and-data-column", ERR_OK, 3, 4, 4, NULL},
     {"delete-re-add-same-file-different-transactions", ERR_OK, 3, 2, -1, NULL},
     {"deltalog-getChanges", ERR_OK, 2, 0, 0, NULL},
@@ -76,7 +78,7 @@ static const struct golden {
     {"snapshot-data2-deleted", ERR_OK, 4, 3, 20, NULL},
     {"snapshot-data3", ERR_OK, 3, 4, 30, NULL},
     {"snapshot-vacuumed", ERR_OK, 5, 2, 20, NULL},
-    {"table-with-columnmapping-mode-name", ERR_UNSUPPORTED, 0, 0, 0, "columnMapping"},
+    {"table-with-columnmapping-mode-name", ERR_OK, 0, 2, 6, NULL},
     {"time-travel-partition-changes-b", ERR_OK, 1, 4, 10, NULL},
     {"time-travel-schema-changes-b", ERR_OK, 1, 4, 20, NULL},
     {"time-travel-start-start20", ERR_OK, 1, 4, 20, NULL},
