@@ -71,6 +71,10 @@ enum err_code scan_filters_check(const struct schema *schema, const struct scan_
         }
         TRY(check_count(filter, i, err));
         enum column_type type = schema->fields[filter->column].type;
+        if (column_type_is_nested(type)) {
+            return err_set(err, ERR_INVALID, "filter %zu: column '%.128s' is nested", i,
+                           schema->fields[filter->column].name);
+        }
         if (is_ordering(filter->operator) && type == COLUMN_BOOLEAN) {
             return err_set(err, ERR_INVALID, "filter %zu: booleans have no order; use eq or ne", i);
         }

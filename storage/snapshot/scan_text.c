@@ -86,11 +86,12 @@ static bool parse_scalar(const struct field *field, struct span text, struct row
         return text_parse_double(text, &value->real);
     case COLUMN_DECIMAL:
         return text_parse_decimal(text, field->precision, field->scale, &value->decimal);
-    case COLUMN_STRING:
-    case COLUMN_BINARY:
     case COLUMN_STRUCT:
     case COLUMN_ARRAY:
     case COLUMN_MAP:
+        return false; /* no text stands for a nested value */
+    case COLUMN_STRING:
+    case COLUMN_BINARY:
     case COLUMN_TYPE_COUNT:
         break;
     }

@@ -69,14 +69,14 @@ int64_t snapshot_rows_count(const struct snapshot *snapshot);
 
 /*
  * Open any Delta table folder for reading, without a definition or an index:
- * the schema is the one of its log.
+ * the schema is the one of its log, nested columns and all (no filter takes those).
  *
  *   folder   of the local file system
  *   version  -1 = the newest
  *
  * Memory:  snapshot_out: one reference; the store is closed with the last one.
  * Errors:  ERR_NOT_FOUND no table, no such version; ERR_UNSUPPORTED a reader
- *          feature or a nested column, by name; ERR_CORRUPT; ERR_IO.
+ *          feature or a column's type, by name; ERR_CORRUPT; ERR_IO.
  */
 enum err_code snapshot_open_folder(const char *folder, int64_t version,
                                    const struct snapshot **snapshot_out, struct err *err) MUST_USE;

@@ -75,6 +75,22 @@ test_refusals_name_what_it_is()
     expect_error 'none.parquet'
 }
 
+# A Delta table of Spark: structs in structs.
+test_nested_columns_of_a_folder()
+{
+    local archive=${SLUICE_TEST_DATA:-}/delta-golden/data-reader-nested-struct.tar.zst
+    command -v zstd >/dev/null || skip "zstd is not installed"
+    [ -e "$archive" ] || skip "set SLUICE_TEST_DATA to read tables of other engines"
+    zstd -dcq "$archive" | tar -xf - -C "$WORK"
+    rows 0 "$WORK/data-reader-nested-struct/delta"
+    [ "$(wc -l <"$BODY")" -eq 10 ] || fail "$(cat "$BODY")"
+    sort "$BODY" | head -n 2 >"$HEADERS"
+    mv "$HEADERS" "$BODY"
+    expect_rows '{"a":{"aa":"0","ab":"0","ac":{"aca":0,"acb":0}},"b":0}
+{"a":{"aa":"1","ab":"1","ac":{"aca":1,"acb":1}},"b":1}'
+    rows 0 "$WORK/data-reader-nested-struct/delta" --columns b --limit 1
+}
+
 # What nobody asked for is not looked at.
 test_columns_beside_an_encrypted_one()
 {

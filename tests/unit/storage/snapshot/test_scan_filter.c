@@ -2,6 +2,7 @@
  * Filters: rows that pass, ranges that may be skipped.
  */
 #include "storage/snapshot/scan_filter.h"
+#include "storage/snapshot/scan_text.h"
 
 #include "storage/base/mem.h"
 #include "storage/snapshot/scan.h"
@@ -75,6 +76,25 @@ Test(scan_filter, judges_ranges)
     struct scan_filter above = {.operator= SCAN_GREATER, .values = &real, .values_count = 1};
     struct value_range reals = {.has_max = true, .max = {.type = COLUMN_DOUBLE, .real = 20}};
     cr_expect(scan_filter_may_match(&above, &reals), "NaN stands above every bound");
+}
+
+Test(scan_filter, nested_columns_are_not_filtered)
+{
+    static const char text[] =
+        "{\"type\":\"struct\",\"fields\":[{\"name\":\"l\",\"type\":{\"type\":\"array\","
+        "\"elementType\":\"long\",\"containsNull\":true},\"nullable\":true,\"metadata\":{}}]}";
+    CLEANUP(schema_release) struct schema *schema = NULL;
+    struct err err = {0};
+    cr_assert_eq(schema_parse_delta_nested(span_of_text(text), NULL, &schema, &err), ERR_OK);
+    const struct scan_filter filter = {.column = 0, .operator= SCAN_IS_NULL };
+    cr_expect_eq(scan_filters_check(schema, &filter, 1, &err), ERR_INVALID);
+    cr_expect_str_eq(err.msg, "filter 0: column 'l' is nested");
+    struct arena arena;
+    struct row_value value;
+    arena_init(&arena, 1 << 16);
+    cr_expect_eq(scan_value_parse(&schema->fields[0], span_of_text("1"), &arena, &value, &err),
+                 ERR_INVALID);
+    arena_deinit(&arena);
 }
 
 Test(scan_filter, refuses_filters_that_make_no_sense)
