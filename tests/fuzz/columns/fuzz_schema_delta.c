@@ -32,5 +32,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     code = schema_parse_delta(span_of(data, size), NULL, &flat, &err);
     assert((code == ERR_OK) == (schema_check_flat(schema, &err) == ERR_OK));
     assert(span_equal(buffer_span(&first), buffer_span(&second)));
+    for (int mapping = COLUMN_MAPPING_NAME; mapping <= COLUMN_MAPPING_ID; mapping++) {
+        CLEANUP(schema_release) struct schema *mapped = NULL;
+        code = schema_parse_delta_mapped(span_of(data, size), NULL, (enum column_mapping)mapping,
+                                         &mapped, &err);
+        assert(code == ERR_OK || code == ERR_CORRUPT);
+    }
     return 0;
 }

@@ -316,3 +316,61 @@ Test(nested, json_of_nested_values)
                      "\"d\":{\"1970-01-02\":\"a\\\"b\"},\"k\":{\"{\\\"x\\\":\\\"y\\\"}\":true}}\n"
                      "{\"s\":{\"a\":null,\"b\":null},\"l\":null,\"m\":{},\"d\":null,\"k\":{}}\n");
 }
+
+/* ---- column mapping ---- */
+
+#define MAPPED_OF(name, physical, id, type)                                                        \
+    "{\"name\":\"" name "\",\"type\":" type                                                        \
+    ",\"nullable\":true,\"metadata\":{\"delta.columnMapping.id\":" id                              \
+    ",\"delta.columnMapping.physicalName\":\"" physical "\"}}"
+
+Test(nested, mapped_fields_know_how_files_call_them)
+{
+    static const char mapped[] = STRUCT_OF(MAPPED_OF("a", "col-1", "1", "\"long\"") "," MAPPED_OF(
+        "s", "col-2", "2",
+        STRUCT_OF(MAPPED_OF("b", "col-3", "3",
+                            ARRAY_OF(STRUCT_OF(MAPPED_OF("c", "col-4", "4", "\"string\"")))))));
+    for (int mapping = COLUMN_MAPPING_NONE; mapping <= COLUMN_MAPPING_ID; mapping++) {
+        CLEANUP(schema_release) struct schema *schema = NULL;
+        struct err err = {0};
+        cr_assert_eq(schema_parse_delta_mapped(span_of_text(mapped), NULL,
+                                               (enum column_mapping)mapping, &schema, &err),
+                     ERR_OK, "%s", err.msg);
+        bool on = mapping != COLUMN_MAPPING_NONE;
+        bool by_id = mapping == COLUMN_MAPPING_ID;
+        const struct field *b = &schema->fields[1].children[0];
+        const struct field *c = &b->children[0].children[0];
+        cr_expect_str_eq(field_physical_name(&schema->fields[0]), on ? "col-1" : "a");
+        cr_expect_str_eq(field_physical_name(b), on ? "col-3" : "b");
+        cr_expect_str_eq(field_physical_name(c), on ? "col-4" : "c");
+        cr_expect_eq(c->physical_id, by_id ? 4 : 0);
+        cr_expect_str_eq(b->children[0].name, "element");
+        cr_expect_eq(schema_physical_index(schema, span_of_text(on ? "col-2" : "s")), 1);
+        cr_expect_eq(schema_physical_index(schema, span_of_text(on ? "s" : "col-2")), -1);
+    }
+}
+
+Test(nested, a_field_without_its_mapping_is_refused)
+{
+    static const struct {
+        enum column_mapping mapping;
+        const char *text, *message;
+    } cases[] = {
+        {COLUMN_MAPPING_NAME, STRUCT_OF(FIELD_OF("a", "\"long\"")), "no physical name"},
+        {COLUMN_MAPPING_NAME,
+         STRUCT_OF(MAPPED_OF("s", "p", "1", STRUCT_OF(FIELD_OF("a", "\"long\"")))),
+         "field 'a' has no physical name"},
+        {COLUMN_MAPPING_NAME, STRUCT_OF(MAPPED_OF("a", "", "1", "\"long\"")), "no physical name"},
+        {COLUMN_MAPPING_ID, STRUCT_OF(MAPPED_OF("a", "p", "0", "\"long\"")), "no id"},
+        {COLUMN_MAPPING_ID, STRUCT_OF(MAPPED_OF("a", "p", "\"1\"", "\"long\"")), "no id"},
+        {COLUMN_MAPPING_ID, STRUCT_OF(MAPPED_OF("a", "p", "4294967296", "\"long\"")), "no id"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        CLEANUP(schema_release) struct schema *schema = NULL;
+        struct err err = {0};
+        cr_expect_eq(schema_parse_delta_mapped(span_of_text(cases[i].text), NULL, cases[i].mapping,
+                                               &schema, &err),
+                     ERR_CORRUPT, "%s", cases[i].text);
+        cr_expect_not_null(strstr(err.msg, cases[i].message), "%s", err.msg);
+    }
+}
