@@ -8,6 +8,7 @@
 #include "storage/columns/encode_json.h"
 #include "storage/parquet/reader.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -94,6 +95,7 @@ static int64_t row_bytes(const struct field *fields, size_t count)
             bytes += row_bytes(fields[i].children, fields[i].children_count);
         }
     }
+    assert(bytes > 0); /* no schema and no struct is without fields */
     return bytes;
 }
 
