@@ -25,7 +25,7 @@ static const char help[] =
     "Usage: sluice table list\n"
     "       sluice table show TABLE\n"
     "       sluice table rows TABLE|FOLDER|FILE [--version N | --timestamp T] [--columns A,B]\n"
-    "                         [--limit N] [--count]\n"
+    "                         [--where COLUMN:OPERATOR:VALUE]… [--limit N] [--count]\n"
     "       sluice table history TABLE|FOLDER [--limit N]\n"
     "       sluice table files|schema|checkpoint-info FOLDER [--version N | --timestamp T]\n"
     "\n"
@@ -36,6 +36,9 @@ static const char help[] =
     "  --version N          as of this version, default the newest\n"
     "  --timestamp T        as of this moment, such as 2026-11-23T08:00:00Z\n"
     "  --columns A,B        only these columns\n"
+    "  --where C:OP:VALUE   only rows for which it holds, all of several; operators: eq ne lt le "
+    "gt\n"
+    "                       ge in (values with commas between) is_null not_null (without value)\n"
     "  --limit N            at most so many rows or versions, default all\n"
     "  --count              only the number of rows\n" COMMAND_CONNECTION_HELP;
 
@@ -46,6 +49,8 @@ struct arguments {
     int64_t timestamp_us; /* -1 = none */
     int64_t limit;
     const char *columns;
+    const char *where[TABLE_WHERE_MAX];
+    size_t where_count;
     bool count;
 };
 
@@ -60,6 +65,7 @@ static bool parse(struct arguments *arguments, int argc, char **argv)
         {"version", required_argument, NULL, 'v'},
         {"timestamp", required_argument, NULL, 't'},
         {"columns", required_argument, NULL, 'c'},
+        {"where", required_argument, NULL, 'w'},
         {"limit", required_argument, NULL, 'l'},
         {"count", no_argument, NULL, 'n'},
         COMMAND_CONNECTION_OPTIONS,
@@ -84,6 +90,12 @@ static bool parse(struct arguments *arguments, int argc, char **argv)
         case 'c':
             arguments->columns = optarg;
             break;
+        case 'w':
+            good = arguments->where_count < TABLE_WHERE_MAX;
+            if (good) {
+                arguments->where[arguments->where_count++] = optarg;
+            }
+            break;
         case 'n':
             arguments->count = true;
             break;
@@ -104,6 +116,10 @@ static enum err_code file_rows(const struct arguments *arguments, const char *pa
     if (arguments->version >= 0 || arguments->timestamp_us >= 0) {
         return err_set(err, ERR_INVALID, "%s is a file, which has no versions; leave %s out", path,
                        arguments->version >= 0 ? "--version" : "--timestamp");
+    }
+    if (arguments->where_count > 0) {
+        return err_set(err, ERR_INVALID, "--where: %s is a file; rows of tables can be filtered",
+                       path);
     }
     const struct table_file_options options = {.columns = arguments->columns,
                                                .limit = arguments->limit,
@@ -184,6 +200,9 @@ static enum err_code server_rows(const struct arguments *arguments, struct clien
     if (arguments->columns != NULL) {
         command_add_parameter(&path, "columns", arguments->columns);
     }
+    for (size_t i = 0; i < arguments->where_count; i++) {
+        command_add_parameter(&path, "filter", arguments->where[i]);
+    }
     buffer_append_byte(&path, '\0');
     struct listing listing = {.arguments = arguments};
     enum err_code code =
@@ -253,6 +272,8 @@ static enum err_code run(const struct arguments *arguments, const char *verb, co
         const struct table_folder_options options = {.version = arguments->version,
                                                      .timestamp_us = arguments->timestamp_us,
                                                      .columns = arguments->columns,
+                                                     .where = arguments->where,
+                                                     .where_count = arguments->where_count,
                                                      .limit = arguments->limit,
                                                      .count = arguments->count,
                                                      .json = arguments->command.json};

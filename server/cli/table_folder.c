@@ -14,6 +14,7 @@
 #include "storage/object/object.h"
 #include "storage/snapshot/history.h"
 #include "storage/snapshot/scan.h"
+#include "storage/snapshot/scan_text.h"
 #include "storage/snapshot/snapshot.h"
 
 #include <inttypes.h>
@@ -24,6 +25,7 @@ enum {
     LINE_BYTES_MAX = 64 << 20, /* a file's path and partition values, a schema */
     FLUSH_BYTES = 65536,
     PAGE_ROWS = 10000,
+    FILTERS_BYTES_MAX = 16 << 20,
     PAGE_BYTES_MAX = 256 << 20,  /* one page as JSON */
     SCHEMA_TEXT_DEPTH_MAX = 256, /* brackets of a schemaString */
 };
@@ -132,6 +134,19 @@ static enum err_code not_whole(struct err *err)
                          "they were not copied with it)");
 }
 
+static enum err_code parse_where(const struct table_folder_options *options,
+                                 const struct schema *schema, struct arena *arena,
+                                 struct scan_filter filters[TABLE_WHERE_MAX], struct err *err)
+{
+    for (size_t i = 0; i < options->where_count; i++) {
+        struct scan_filter_text text = scan_filter_split(span_of_text(options->where[i]));
+        if (scan_filter_parse(&text, schema, arena, &filters[i], err) != ERR_OK) {
+            return err_wrap(err, "--where %s", options->where[i]);
+        }
+    }
+    return scan_filters_check(schema, filters, options->where_count, err);
+}
+
 static enum err_code folder_rows(const struct table_folder_options *options, const char *folder,
                                  struct err *err)
 {
@@ -142,7 +157,12 @@ static enum err_code folder_rows(const struct table_folder_options *options, con
     TRY(mask_of(options->columns, snapshot->schema, flags, &mask, err));
     int64_t left = options->limit >= 0 ? options->limit : INT64_MAX;
     int64_t count = 0;
-    struct scan_request request = {.columns = mask};
+    struct scan_filter filters[TABLE_WHERE_MAX];
+    CLEANUP(arena_deinit) struct arena arena;
+    arena_init(&arena, FILTERS_BYTES_MAX);
+    TRY(parse_where(options, snapshot->schema, &arena, filters, err));
+    struct scan_request request = {
+        .columns = mask, .filters = filters, .filters_count = options->where_count};
     bool done = false;
     while (!done && left > 0) {
         request.limit = left < PAGE_ROWS ? left : PAGE_ROWS;

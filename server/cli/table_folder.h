@@ -12,15 +12,20 @@
 #include "storage/base/err.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
+enum { TABLE_WHERE_MAX = 32 };
+
 struct table_folder_options {
-    int64_t version;      /* as of; -1 = the newest */
-    int64_t timestamp_us; /* as of; -1 = none. At most one of both */
-    const char *columns;  /* "a,b"; NULL = all */
-    int64_t limit;        /* -1 = all */
-    bool count;           /* rows: only their number */
-    bool json;            /* for programs; rows are JSON anyway */
+    int64_t version;          /* as of; -1 = the newest */
+    int64_t timestamp_us;     /* as of; -1 = none. At most one of both */
+    const char *columns;      /* "a,b"; NULL = all */
+    const char *const *where; /* rows: "column:operator:value" (scan_text.h), all must hold */
+    size_t where_count;
+    int64_t limit; /* -1 = all */
+    bool count;    /* rows: only their number */
+    bool json;     /* for programs; rows are JSON anyway */
 };
 
 /* Has it a Delta log? */

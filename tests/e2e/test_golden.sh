@@ -151,13 +151,20 @@ test_what_a_table_folder_tells()
     expect '[.version,.schema.fields[0].name,.min_reader_version,.reader_features]' '[1,"id",1,[]]'
     "$SLUICE" table files "$TABLE" --json | jq -s '{rows:(map(.rows)|add),bytes:(map(.bytes)|add > 0),names:(map(.path)|unique|length)}' >"$BODY"
     [ "$(jq .names "$BODY")" = "$("$SLUICE" table files "$TABLE" | wc -l)" ] || fail "files are told twice"
+    unpack basic-with-inserts-updates
+    [ "$("$SLUICE" table rows "$TABLE" --where id:ge:2 --where id:lt:4 --columns id)" = '{"id":2}
+{"id":3}' ] || fail "two filters"
+    [ "$("$SLUICE" table rows "$TABLE" --where id:in:1,3,1000 --count)" = 2 ] || fail "a list"
+    local code=0
+    "$SLUICE" table rows "$TABLE" --where id:le:x 2>"$WORK/error" || code=$?
+    [ "$code" -eq 65 ] || fail "a filter that is none: exit code $code"
     unpack time-travel-start-start20
     local first
     first=$("$SLUICE" table history "$TABLE" --json | jq -rs 'sort_by(.version)[0].timestamp')
     [ "$("$SLUICE" table rows "$TABLE" --timestamp "$first" --count)" = 10 ] || fail "as of the first moment: $("$SLUICE" table rows "$TABLE" --timestamp "$first" --count)"
     [ "$("$SLUICE" table rows "$TABLE" --version 0 --count)" = 10 ] || fail "as of version 0"
     [ "$("$SLUICE" table files "$TABLE" --version 0 | wc -l)" -lt "$("$SLUICE" table files "$TABLE" | wc -l)" ] || fail "files of version 0"
-    local code=0
+    code=0
     "$SLUICE" table rows "$TABLE" --timestamp 1999-01-01T00:00:00Z 2>"$WORK/error" || code=$?
     [ "$code" -eq 66 ] || fail "before there was a table: exit code $code"
     code=0
