@@ -245,6 +245,13 @@ enum err_code schema_parse_delta_nested(struct span schema_string,
                                         const struct json *partition_columns,
                                         struct schema **schema_out, struct err *err) MUST_USE;
 
+/*
+ * The same of a file that belongs to no table, where names may differ in nothing but case.
+ * schema_field_index finds them; lookups that ignore case are ambiguous then.
+ */
+enum err_code schema_parse_delta_file(struct span schema_string, struct schema **schema_out,
+                                      struct err *err) MUST_USE;
+
 /* Index of the field that data files call so; -1 = none. Linear where columns are mapped. */
 int schema_physical_index(const struct schema *schema, struct span physical_name);
 

@@ -88,14 +88,30 @@ enum {
 
 /* What is left of the limits while fields are read. */
 struct reading {
-    bool nested; /* are nested types accepted? */
+    bool nested;       /* are nested types accepted? */
+    bool case_matters; /* may names of one struct differ in nothing but case? */
     enum column_mapping mapping;
     size_t nodes_left;
     int depth; /* of the nested types around the field */
 };
 
+/* Has one of the first `count` siblings that name? */
+static bool is_taken(const struct field *siblings, size_t count, const char *name,
+                     bool case_matters)
+{
+    if (!case_matters) {
+        return schema_find_ignoring_case(siblings, count, span_of_text(name)) >= 0;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(siblings[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static enum err_code read_name(const struct json *value, const struct field *siblings, size_t index,
-                               struct field *field, struct err *err)
+                               bool case_matters, struct field *field, struct err *err)
 {
     const char *name = json_text(value);
     if (name == NULL || name[0] == '\0' || strlen(name) > SCHEMA_FOREIGN_NAME_BYTES_MAX) {
@@ -104,7 +120,7 @@ static enum err_code read_name(const struct json *value, const struct field *sib
                        "of 1 to %d bytes",
                        index, SCHEMA_FOREIGN_NAME_BYTES_MAX);
     }
-    if (schema_find_ignoring_case(siblings, index, span_of_text(name)) >= 0) {
+    if (is_taken(siblings, index, name, case_matters)) {
         return err_set(err, ERR_CORRUPT, "schemaString: field '%.128s' occurs twice", name);
     }
     field->name = mem_copy_text(name);
@@ -274,7 +290,7 @@ static enum err_code read_fields(const struct json *fields, struct field *childr
     for (size_t i = 0; i < count; i++) {
         const struct json *value = json_at(fields, i);
         struct field *field = &children[i];
-        TRY(read_name(json_get(value, "name"), children, i, field, err));
+        TRY(read_name(json_get(value, "name"), children, i, reading->case_matters, field, err));
         TRY(read_type(json_get(value, "type"), field, reading, err));
         if (!json_as_boolean(json_get(value, "nullable"), &field->nullable)) {
             return err_set(err, ERR_CORRUPT, "schemaString: field '%.128s' does not say nullable",
@@ -290,7 +306,7 @@ static enum err_code read_fields(const struct json *fields, struct field *childr
     return ERR_OK;
 }
 
-static enum err_code read_root(const struct json *root, bool nested, enum column_mapping mapping,
+static enum err_code read_root(const struct json *root, const struct reading *rules,
                                struct schema **schema_out, struct err *err)
 {
     const struct json *fields = json_get(root, "fields");
@@ -304,7 +320,8 @@ static enum err_code read_root(const struct json *root, bool nested, enum column
                        count, SCHEMA_FIELDS_MAX);
     }
     CLEANUP(schema_release) struct schema *schema = schema_new(count);
-    struct reading reading = {.nested = nested, .mapping = mapping, .nodes_left = SCHEMA_NODES_MAX};
+    struct reading reading = *rules;
+    reading.nodes_left = SCHEMA_NODES_MAX;
     TRY(read_fields(fields, schema->fields, count, &reading, err));
     schema_seal(schema);
     *schema_out = schema;
@@ -340,8 +357,7 @@ static enum err_code read_partitions(const struct json *columns, struct schema *
 }
 
 static enum err_code parse(struct span schema_string, const struct json *partition_columns,
-                           bool nested, enum column_mapping mapping, struct schema **schema_out,
-                           struct err *err)
+                           const struct reading *rules, struct schema **schema_out, struct err *err)
 {
     CLEANUP(json_free) struct json *root = NULL;
     if (json_parse_deep(schema_string, SCHEMA_STRING_DEPTH_MAX, &root, err) != ERR_OK) {
@@ -349,7 +365,7 @@ static enum err_code parse(struct span schema_string, const struct json *partiti
         return err_wrap(err, "schemaString");
     }
     CLEANUP(schema_release) struct schema *schema = NULL;
-    TRY(read_root(root, nested, mapping, &schema, err));
+    TRY(read_root(root, rules, &schema, err));
     TRY(read_partitions(partition_columns, schema, err));
     *schema_out = schema;
     schema = NULL;
@@ -359,14 +375,23 @@ static enum err_code parse(struct span schema_string, const struct json *partiti
 enum err_code schema_parse_delta(struct span schema_string, const struct json *partition_columns,
                                  struct schema **schema_out, struct err *err)
 {
-    return parse(schema_string, partition_columns, false, COLUMN_MAPPING_NONE, schema_out, err);
+    static const struct reading rules = {.nested = false};
+    return parse(schema_string, partition_columns, &rules, schema_out, err);
+}
+
+enum err_code schema_parse_delta_file(struct span schema_string, struct schema **schema_out,
+                                      struct err *err)
+{
+    static const struct reading rules = {.nested = true, .case_matters = true};
+    return parse(schema_string, NULL, &rules, schema_out, err);
 }
 
 enum err_code schema_parse_delta_nested(struct span schema_string,
                                         const struct json *partition_columns,
                                         struct schema **schema_out, struct err *err)
 {
-    return parse(schema_string, partition_columns, true, COLUMN_MAPPING_NONE, schema_out, err);
+    return schema_parse_delta_mapped(schema_string, partition_columns, COLUMN_MAPPING_NONE,
+                                     schema_out, err);
 }
 
 enum err_code schema_parse_delta_mapped(struct span schema_string,
@@ -374,5 +399,6 @@ enum err_code schema_parse_delta_mapped(struct span schema_string,
                                         enum column_mapping mapping, struct schema **schema_out,
                                         struct err *err)
 {
-    return parse(schema_string, partition_columns, true, mapping, schema_out, err);
+    const struct reading rules = {.nested = true, .mapping = mapping};
+    return parse(schema_string, partition_columns, &rules, schema_out, err);
 }

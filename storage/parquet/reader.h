@@ -8,9 +8,9 @@
  * DELTA_BYTE_ARRAY, BYTE_STREAM_SPLIT; uncompressed, snappy, gzip, zstd, LZ4
  * (Hadoop framing, frame or raw block) and LZ4_RAW; INT96 timestamps; decimals
  * in INT32, INT64, FIXED_LEN_BYTE_ARRAY and BYTE_ARRAY. Refused by name
- * (ERR_UNSUPPORTED): encrypted files, brotli, LZO, VARIANT, and dates or timestamps that
- * a legacy Spark wrote in the hybrid calendar before its switch (1582-10-15 for
- * dates, 1900-01-01 for timestamps); later ones are the same in both calendars.
+ * (ERR_UNSUPPORTED): encrypted files, brotli, LZO, VARIANT, wider decimals, and dates or timestamps
+ * that a legacy Spark wrote in the hybrid calendar before its switch (1582-10-15 for dates,
+ * 1900-01-01 for timestamps); later ones are the same in both calendars.
  *
  * Every byte of the file is untrusted: lengths are checked, page sizes and
  * counts are capped, and a damaged file is ERR_CORRUPT with column and offset.
@@ -88,15 +88,15 @@ bool parquet_reader_has_column(const struct parquet_reader *reader, struct span 
  * INTERVAL and UUID become texts that say them exactly: odd_text.h.
  *
  * Memory:  schema_out: schema_release.
- * Errors:  ERR_UNSUPPORTED naming a column that is nested, or VARIANT;
- *          ERR_CORRUPT a name that occurs twice.
+ * Errors:  ERR_UNSUPPORTED naming a column that is nested, VARIANT or a decimal of more than
+ *          38 digits; ERR_CORRUPT a name that occurs twice.
  */
 enum err_code parquet_reader_schema(const struct parquet_reader *reader, struct schema **schema_out,
                                     struct err *err) MUST_USE;
 
 /*
- * The same with nested columns. A map without values has null texts for them; a group
- * without fields is left out.
+ * The same with nested columns, and names that may differ in nothing but case. A map without values
+ * has null texts for them; a group without fields is left out.
  *
  *   names  the columns wanted, exact, NULL-terminated; NULL = all. Others may be anything.
  *

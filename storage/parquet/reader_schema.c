@@ -1,6 +1,6 @@
 /*
  * A file's own columns as a schema. See reader.h for the contract. Written as a Delta
- * schemaString, because schema_parse_delta_nested is the one gate for foreign columns.
+ * schemaString, because schema_parse_delta_file is the one gate for foreign columns.
  */
 #include "storage/parquet/reader.h"
 
@@ -15,7 +15,7 @@ enum { SCHEMA_BYTES_MAX = 16 << 20, TREE_BYTES_MAX = 64 << 20, TYPE_BYTES = 32, 
 
 static enum err_code refuse(struct span name, const char *why, struct err *err)
 {
-    return err_set(err, ERR_UNSUPPORTED, "column '%.*s' is %s; leave it out of the file",
+    return err_set(err, ERR_UNSUPPORTED, "column '%.*s' is %s; leave it out",
                    (int)(name.size < NAME_SHOWN ? name.size : NAME_SHOWN), (const char *)name.data,
                    why);
 }
@@ -129,15 +129,21 @@ static void write_field(const struct tree *tree, const struct parquet_node *node
     buffer_append_text(text, ",\"nullable\":true,\"metadata\":{}}");
 }
 
-/* Does the column, or anything in it, say VARIANT? */
-static bool has_variant(const struct tree *tree, size_t column)
+/* The type of the column, or of anything in it, that is refused by name; NULL = none. */
+static const char *refused_type(const struct tree *tree, size_t column)
 {
     for (size_t i = column; i < tree->elements[column].next; i++) {
-        if (tree->elements[i].element->logical == PARQUET_LOGICAL_VARIANT) {
-            return true;
+        const struct metadata_element *element = tree->elements[i].element;
+        bool is_decimal = element->logical == PARQUET_LOGICAL_DECIMAL ||
+                          element->converted == PARQUET_CONVERTED_DECIMAL;
+        if (element->logical == PARQUET_LOGICAL_VARIANT) {
+            return "VARIANT";
+        }
+        if (is_decimal && element->precision > SCHEMA_DECIMAL_PRECISION_MAX) {
+            return "a decimal of more than 38 digits";
         }
     }
-    return false;
+    return NULL;
 }
 
 static enum err_code write_column(const struct tree *tree, size_t column, bool nested,
@@ -146,8 +152,9 @@ static enum err_code write_column(const struct tree *tree, size_t column, bool n
 {
     const struct tree_element *found = &tree->elements[column];
     struct span name = found->element->name;
-    if (has_variant(tree, column)) {
-        return refuse(name, "VARIANT", err);
+    const char *refused = refused_type(tree, column);
+    if (refused != NULL) {
+        return refuse(name, refused, err);
     }
     if (!nested && tree_is_nested(found)) {
         return refuse(name, "nested", err);
@@ -205,7 +212,7 @@ static enum err_code read_schema(const struct parquet_reader *reader, const char
     }
     buffer_append_text(&text, "]}");
     TRY(buffer_check(&text, "the file's schema", err));
-    return nested ? schema_parse_delta_nested(buffer_span(&text), NULL, schema_out, err)
+    return nested ? schema_parse_delta_file(buffer_span(&text), schema_out, err)
                   : schema_parse_delta(buffer_span(&text), NULL, schema_out, err);
 }
 

@@ -91,6 +91,20 @@ Test(nested, schemas_that_are_refused)
     }
 }
 
+Test(nested, names_of_a_file_may_differ_in_case_alone)
+{
+    static const char both[] = STRUCT_OF(FIELD_OF("a", "\"long\"") "," FIELD_OF("A", "\"long\""));
+    static const char twice[] = STRUCT_OF(FIELD_OF("a", "\"long\"") "," FIELD_OF("a", "\"date\""));
+    CLEANUP(schema_release) struct schema *schema = NULL;
+    struct err err = {0};
+    cr_assert_eq(schema_parse_delta_file(span_of_text(both), &schema, &err), ERR_OK);
+    cr_expect_eq(schema_field_index(schema, span_of_text("a")), 0);
+    cr_expect_eq(schema_field_index(schema, span_of_text("A")), 1);
+    struct schema *none = NULL;
+    cr_expect_eq(schema_parse_delta_file(span_of_text(twice), &none, &err), ERR_CORRUPT);
+    cr_expect_eq(schema_parse_delta_nested(span_of_text(both), NULL, &none, &err), ERR_CORRUPT);
+}
+
 /* A struct around a struct …, `depth` of them. */
 static enum err_code parse_deep(int depth, struct err *err)
 {

@@ -29,6 +29,7 @@ static const struct {
     int64_t rows;
     uint64_t checksum; /* of the NDJSON */
 } read_files[] = {
+    {OWN "pyarrow_case_names.parquet", 1, 0x175179e22219988f},
     {"data/alltypes_dictionary.parquet", 2, 0x7ec0020a69f4f479},
     {"data/alltypes_plain.snappy.parquet", 2, 0x59f21427605a63a4},
     {"data/alltypes_tiny_pages_plain.parquet", 7300, 0x2640866350dcd4bd},
@@ -78,6 +79,8 @@ static const struct {
     const char *message;
 } refused_files[] = {
     {OWN "duckdb_nested_brotli.parquet", ERR_UNSUPPORTED, "codec BROTLI (4) is not supported"},
+    {OWN "pyarrow_wide_decimal.parquet", ERR_UNSUPPORTED,
+     "column 'd' is a decimal of more than 38 digits"},
     {"data/datapage_v1-corrupt-checksum.parquet", ERR_CORRUPT, "page checksum does not match"},
     {"data/encrypt_columns_and_footer_aad.parquet.encrypted", ERR_UNSUPPORTED, "encrypted"},
     {"data/encrypt_columns_and_footer_ctr.parquet.encrypted", ERR_UNSUPPORTED, "encrypted"},
