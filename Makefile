@@ -295,6 +295,22 @@ $(OUT)/$(1)/$(2): $(OUT)/tests/$(1)/$(2).o $(SUPPORT_OBJ) $(tool_libs)
 $(1)_PROGRAMS += $(OUT)/$(1)/$(2)
 endef
 $(foreach k,crash bench tools,$(foreach f,$(wildcard tests/$(k)/*.c),$(eval $(call tool_rules,$(k),$(basename $(notdir $(f)))))))
+#: make lib            build/libsluice_delta.a: Delta and Parquet alone (storage/delta/delta.h), and a program on it
+LIBRARY_ROOMS := delta parquet object columns base
+LIBRARY_LIBS = $(shell pkg-config --libs jansson libsodium gnutls libzstd libxxhash libpcre2-8 zlib liblz4) -lsnappy -lroaring -lpthread -lm
+library_obj = $(filter-out %/field_name.o,$(foreach r,$(LIBRARY_ROOMS),$(call obj,$(r))))
+$(BUILD)/libsluice_delta.a: $(library_obj)
+	@rm -f $@
+	$(call say,AR,$@)ar rcs $@ $^
+
+$(OUT)/tools/append_rows: $(OUT)/tests/library/append_rows.o $(BUILD)/libsluice_delta.a
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBRARY_LIBS)
+tools_PROGRAMS += $(OUT)/tools/append_rows
+.PHONY: lib
+lib: packages-build
+	@$(MAKE) --no-print-directory -j2 $(BUILD)/libsluice_delta.a $(OUT)/tools/append_rows
+
 .PHONY: crash-programs bench-programs tools-programs
 crash-programs: $(crash_PROGRAMS)
 bench-programs: $(bench_PROGRAMS)
