@@ -223,3 +223,23 @@ test_a_lying_service_loses_and_doubles_nothing()
     rows_are feed 600
     stop_server
 }
+
+# A table of Spark whose columns have other names in its files: taken by the names it shows.
+test_a_table_that_maps_columns_is_a_source()
+{
+    local archive=${SLUICE_TEST_DATA:-}/delta-golden/table-with-columnmapping-mode-name.tar.zst
+    [ -e "$archive" ] || skip "set SLUICE_TEST_DATA to the folder of other engines' tables"
+    mkdir "$WORK/drop"
+    zstd -qdc "$archive" | tar -xf - -C "$WORK/drop" 2>/dev/null
+    start_server --source-roots "$WORK/drop"
+    create copy '{"schema":{"fields":[{"name":"StringType","type":"string"},{"name":"IntegerType","type":"integer"},{"name":"DateType","type":"date"}]},"merge":"append"}'
+    local source='"source":{"type":"table","path":"table-with-columnmapping-mode-name/delta","columns":["StringType","IntegerType","DateType"]}'
+    task ingest "{\"table\":\"copy\",$source}"
+    expect .result '"SUCCESS"'
+    value '[.received,.accepted]' '[6,6]'
+    api GET '/v1/tables/copy/rows'
+    [ "$(jq -c '[.rows[].IntegerType] | sort' "$BODY")" = '[null,0,1,2,3,4]' ] || fail "$(cat "$BODY")"
+    task ingest "{\"table\":\"copy\",$source}" # the same version again brings nothing
+    value .received 0
+    stop_server
+}
