@@ -1,4 +1,5 @@
-"""Post seeded histories to a Sluice, then read its tables with other engines.
+"""Post seeded histories to a Sluice, then read its tables with other engines, read
+theirs, and let both write one table in turn.
 
 Each cell of the report is one table read by one engine and compared row by row
 with the model. A cell that an engine cannot run for a reason of its own says
@@ -26,7 +27,7 @@ import duckdb
 import duckdb_extension_delta
 import polars
 import pyarrow
-from deltalake import DeltaTable, QueryBuilder
+from deltalake import DeltaTable, QueryBuilder, write_deltalake
 
 SLUICE = os.environ["SLUICE"]
 SEED = int(os.environ.get("INTEROP_SEED", "20261123"))
@@ -245,11 +246,241 @@ def compare(got, expected):
     return f"{len(got)} rows instead of {len(expected)}: {missing} missing, {strange} strange"
 
 
+def count(passed, failed, cell, difference):
+    if difference is None:
+        print(f"ok   {cell}")
+        return passed + 1, failed
+    print(f"FAIL {cell}: {difference}")
+    return passed, failed + 1
+
+
 # Reader defects that are known: (engine, version, table) → why it is not counted.
 KNOWN_DEFECTS = {
     ("polars", "2.1.0", "dv_odd_parts"): "does not apply deletion vectors of files whose path holds an escaped"
     " character (deltalake and duckdb read the same table right)",
 }
+
+
+# ---- their tables, read by us ----
+
+
+def from_json(value, kind):
+    """A value of `sluice table rows` as pyarrow's to_pylist has it."""
+    if value is None:
+        return None
+    if pyarrow.types.is_struct(kind):
+        return {field.name: from_json(value[field.name], field.type) for field in kind}
+    if pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind):
+        return [from_json(item, kind.value_type) for item in value]
+    if pyarrow.types.is_map(kind):
+        return sorted((key, from_json(item, kind.item_type)) for key, item in value.items())
+    if pyarrow.types.is_decimal(kind):
+        return decimal.Decimal(value)
+    if pyarrow.types.is_floating(kind):
+        return float(value)
+    if pyarrow.types.is_date(kind):
+        return datetime.date.fromisoformat(value)
+    if pyarrow.types.is_timestamp(kind):
+        return datetime.datetime.fromisoformat(value.replace("Z", "+00:00"))
+    if pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind):
+        return base64.b64decode(value)
+    return value
+
+
+def plain(value):
+    """Any value as text that compares exactly; entries of maps in one order."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{name}:{plain(value[name])}" for name in sorted(value)) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(plain(item) for item in value) + "]"
+    if isinstance(value, datetime.datetime):
+        value = value if value.tzinfo else value.replace(tzinfo=datetime.timezone.utc)
+        return value.astimezone(datetime.timezone.utc).isoformat()
+    if isinstance(value, decimal.Decimal):
+        return str(value.normalize())
+    return repr(value)
+
+
+def sorted_maps(value):
+    """to_pylist has maps as lists of pairs in the file's order."""
+    if isinstance(value, list) and value and all(isinstance(item, tuple) for item in value):
+        return sorted((key, sorted_maps(item)) for key, item in value)
+    if isinstance(value, list):
+        return [sorted_maps(item) for item in value]
+    if isinstance(value, dict):
+        return {name: sorted_maps(item) for name, item in value.items()}
+    return value
+
+
+def their_rows(rng, first, count):
+    """Rows with every type that deltalake writes, nested ones too."""
+
+    def maybe(value):
+        return None if rng.random() < 0.2 else value
+
+    rows = []
+    for number in range(first, first + count):
+        row = random_row(rng, f"k{number}", number, PLAIN_PARTS)
+        row["person"] = maybe({"name": maybe(random_text(rng)), "born": maybe(datetime.date(1950, 1, number % 28 + 1))})
+        row["visits"] = maybe([maybe({"at": number, "notes": [random_text(rng)] * (number % 3)}) for _ in range(number % 4)])
+        row["counts"] = maybe([(f"c{i}", number * i) for i in range(number % 3)])
+        rows.append(row)
+    return rows
+
+
+THEIR_SCHEMA = pyarrow.schema(
+    [
+        ("id", pyarrow.string()),
+        ("part", pyarrow.string()),
+        ("small", pyarrow.int32()),
+        ("big", pyarrow.int64()),
+        ("ratio", pyarrow.float64()),
+        ("flag", pyarrow.bool_()),
+        ("day", pyarrow.date32()),
+        ("moment", pyarrow.timestamp("us", "UTC")),
+        ("money", pyarrow.decimal128(10, 2)),
+        ("huge", pyarrow.decimal128(38, 6)),
+        ("raw", pyarrow.binary()),
+        ("seq", pyarrow.int64()),
+        ("person", pyarrow.struct([("name", pyarrow.string()), ("born", pyarrow.date32())])),
+        ("visits", pyarrow.list_(pyarrow.struct([("at", pyarrow.int64()), ("notes", pyarrow.list_(pyarrow.string()))]))),
+        ("counts", pyarrow.map_(pyarrow.string(), pyarrow.int64())),
+    ]
+)
+
+
+def their_table(rng, first=0, count=200, schema=THEIR_SCHEMA):
+    rows = their_rows(rng, first, count)
+    return pyarrow.Table.from_pylist([{name: row.get(name) for name in schema.names} for row in rows], schema=schema)
+
+
+def make_appended(rng, path):
+    for commit in range(5):
+        write_deltalake(path, their_table(rng, commit * 200), mode="append")
+
+
+def make_partitioned(rng, path):
+    for commit in range(3):
+        write_deltalake(path, their_table(rng, commit * 200), mode="append", partition_by=["part", "day"])
+
+
+def make_changed(rng, path):
+    write_deltalake(path, their_table(rng, count=1000))
+    table = DeltaTable(path)
+    table.delete("small < 0")
+    table.update(updates={"part": "'changed'"}, predicate="big > 0")
+    source = their_table(rng, 900, 300)
+    table.merge(source, "t.id = s.id", source_alias="s", target_alias="t").when_matched_update_all().when_not_matched_insert_all().execute()
+
+
+def make_checkpointed(rng, path):
+    make_appended(rng, path)
+    DeltaTable(path).create_checkpoint()
+    for commit in range(5, 8):
+        write_deltalake(path, their_table(rng, commit * 200), mode="append")
+
+
+def make_maintained(rng, path):
+    make_appended(rng, path)
+    table = DeltaTable(path)
+    table.delete("flag")
+    table.optimize.compact()
+    table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+
+
+def make_evolved(rng, path):
+    few = pyarrow.schema([THEIR_SCHEMA.field(name) for name in ("id", "part", "small")])
+    write_deltalake(path, their_table(rng, schema=few))
+    write_deltalake(path, their_table(rng, 200), mode="append", schema_mode="merge")
+    write_deltalake(path, their_table(rng, 400, schema=few), mode="append", schema_mode="merge")
+
+
+def make_change_feed(rng, path):
+    write_deltalake(path, their_table(rng, count=500), configuration={"delta.enableChangeDataFeed": "true"})
+    table = DeltaTable(path)
+    table.update(updates={"small": "1"}, predicate="flag")
+    table.delete("small = 1")
+
+
+def make_restored(rng, path):
+    make_appended(rng, path)
+    table = DeltaTable(path)
+    table.delete("big > 0")
+    table.restore(2)
+
+
+THEIR_TABLES = {
+    "appended": make_appended,
+    "partitioned": make_partitioned,
+    "changed": make_changed,
+    "checkpointed": make_checkpointed,
+    "maintained": make_maintained,
+    "evolved": make_evolved,
+    "change_feed": make_change_feed,
+    "restored": make_restored,
+}
+
+
+def we_read(path, version=None):
+    command = [SLUICE, "table", "rows", path] + ([] if version is None else ["--version", str(version)])
+    lines = subprocess.run(command, check=True, capture_output=True).stdout.splitlines()
+    table = DeltaTable(path, version=version)
+    schema = pyarrow.schema(table.schema().to_arrow())
+    expected = table.to_pyarrow_table(partitions=None).to_pylist()
+    rows = [json.loads(line, parse_float=decimal.Decimal) for line in lines]
+    got = [{field.name: from_json(row[field.name], field.type) for field in schema} for row in rows]
+    return compare(sorted(map(plain, got)), sorted(plain(sorted_maps(row)) for row in expected)), len(rows)
+
+
+# ---- both write in turn ----
+
+
+def wait_for_version(server, name, version):
+    for _ in range(600):
+        if server.call("GET", f"/v1/tables/{name}")["version"] >= version:
+            return
+        time.sleep(0.05)
+    raise SystemExit(f"the server does not follow table {name} to version {version}")
+
+
+def take_turns(rng, data, models):
+    """deltalake changes tables of a running server, which goes on with what it finds."""
+    server = Server(data)
+    try:
+        path = os.path.join(data, "tables", "cow")
+        rows = {row["id"]: row for row in models["cow"]}
+        keys = sorted(rows)
+        for turn in range(4):
+            gone, changed, ours = keys[turn], keys[turn + 10], keys[turn + 20]
+            table = DeltaTable(path)
+            table.delete(f"id = '{gone}'")
+            table.update(updates={"small": str(turn), "part": "NULL"}, predicate=f"id = '{changed}'")
+            wait_for_version(server, "cow", table.version())
+            rows.pop(gone, None)
+            rows[changed] = {**rows[changed], "small": turn, "part": None}
+            answer = server.call(
+                "POST",
+                "/v1/tables/cow/lookup",
+                json.dumps({"keys": [{"id": gone}, {"id": changed}]}).encode(),
+                {"Content-Type": "application/json"},
+            )
+            found = [row["found"] and row["row"]["small"] for row in answer["rows"]]
+            if found != [False, turn]:
+                return f"turn {turn}: the lookup gives {found} after deltalake's commit"
+            row = random_row(rng, ours, 10**6 + turn, PLAIN_PARTS)
+            rows[ours] = row
+            again = random_row(rng, gone, 10**6 + turn, PLAIN_PARTS)
+            rows[gone] = again
+            server.call(
+                "POST",
+                "/v1/tables/cow/batches",
+                "\n".join([to_json(row, "upsert"), to_json(again, "upsert")]).encode(),
+                {"Content-Type": "application/x-ndjson", "Prefer": "wait=60", "Idempotency-Key": f"turn-{turn}"},
+            )
+        models["cow"] = list(rows.values())
+        return None
+    finally:
+        server.stop()
 
 
 def main():
@@ -267,6 +498,19 @@ def main():
             models[name] = history(rng, name, definition, server)
     finally:
         server.stop()
+    passed, failed = count(passed, failed, "deltalake and sluice write cow in turn", take_turns(rng, data, models))
+    for name, make in THEIR_TABLES.items():
+        path = os.path.join(work, "theirs", name)
+        cell = f"sluice reads {name} of deltalake {versions()['deltalake']}"
+        try:
+            make(rng, path)
+            difference, rows = we_read(path)
+            cell += f": {rows} rows"
+            if difference is None and name != "maintained":  # vacuum took the files of version 0
+                difference, _ = we_read(path, version=0)
+        except Exception as error:
+            difference = f"{type(error).__name__}: {str(error)[:300]} {getattr(error, 'stderr', b'')[:300]}"
+        passed, failed = count(passed, failed, cell, difference)
     for engine, read in ENGINES.items():
         version = versions()[engine]
         for name, rows in models.items():
@@ -279,12 +523,7 @@ def main():
                 difference = compare(canonical(read(path)), canonical(rows))
             except Exception as error:  # an engine may fail in any way
                 difference = f"{type(error).__name__}: {str(error)[:300]}"
-            if difference is None:
-                passed += 1
-                print(f"ok   {cell}: {len(rows)} rows")
-            else:
-                failed += 1
-                print(f"FAIL {cell}: {difference}")
+            passed, failed = count(passed, failed, f"{cell}: {len(rows)} rows", difference)
     if failed == 0:
         shutil.rmtree(work)
     else:
