@@ -3,6 +3,7 @@
 #include "server/cli/generate.h"
 #include "server/cli/serve.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
@@ -30,6 +31,16 @@ static void print_help(FILE *out)
     }
 }
 
+/* What a command printed and nobody could take down is not done, whatever it returned. */
+static int end_output(const char *name, int code)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout)) {
+        return code;
+    }
+    (void)fprintf(stderr, "sluice %s: writing to standard output: %s\n", name, strerror(errno));
+    return code == EX_OK ? EX_IOERR : code;
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) {
@@ -38,11 +49,11 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
         print_help(stdout);
-        return EX_OK;
+        return end_output("help", EX_OK);
     }
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         if (strcmp(argv[1], commands[i].name) == 0) {
-            return commands[i].run(argc - 1, argv + 1);
+            return end_output(argv[1], commands[i].run(argc - 1, argv + 1));
         }
     }
     (void)fprintf(stderr, "sluice: there is no command '%s'\n\n", argv[1]);

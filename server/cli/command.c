@@ -206,6 +206,14 @@ void command_print(const struct command *command, const struct json *json)
     buffer_deinit(&text);
 }
 
+void command_print_text(struct buffer *text)
+{
+    if (text->size > 0) {
+        (void)fwrite(text->data, 1, text->size, stdout); /* checked by main */
+    }
+    buffer_reset(text);
+}
+
 const char *command_text(const struct json *object, const char *name)
 {
     const char *text = json_text(json_get(object, name));

@@ -90,6 +90,9 @@ enum err_code command_walk_texts(struct client *client, const char *path, const 
 /* A document on standard output: one line with --json, else indented for people. */
 void command_print(const struct command *command, const struct json *json);
 
+/* Lines on standard output, and the buffer is empty again; main checks the stream in the end. */
+void command_print_text(struct buffer *text);
+
 /* Text of a member for a column of a listing; "-" when absent or null. */
 const char *command_text(const struct json *object, const char *name);
 int64_t command_integer(const struct json *object, const char *name);

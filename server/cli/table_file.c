@@ -3,13 +3,13 @@
  */
 #include "server/cli/table_file.h"
 
+#include "server/cli/command.h"
 #include "storage/base/file.h"
 #include "storage/base/mem.h"
 #include "storage/columns/encode_json.h"
 #include "storage/parquet/reader.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -99,12 +99,6 @@ static int64_t row_bytes(const struct field *fields, size_t count)
     return bytes;
 }
 
-static void write_out(struct buffer *text)
-{
-    (void)fwrite(text->data, 1, text->size, stdout); /* checked at the end */
-    buffer_reset(text);
-}
-
 static enum err_code print_frame(const struct frame *frame, struct buffer *text, struct err *err)
 {
     for (int64_t row = 0; row < frame->rows_count; row++) {
@@ -112,7 +106,7 @@ static enum err_code print_frame(const struct frame *frame, struct buffer *text,
         buffer_append_byte(text, '\n');
         TRY(buffer_check(text, "a row as JSON", err));
         if (text->size > TEXT_BYTES_KEPT) {
-            write_out(text);
+            command_print_text(text);
         }
     }
     return ERR_OK;
@@ -146,7 +140,7 @@ static enum err_code print_rows(const struct input *input, int64_t rows, struct 
         start += count;
         piece = piece * 2 < most ? piece * 2 : most;
     }
-    write_out(&text);
+    command_print_text(&text);
     return ERR_OK;
 }
 
@@ -165,9 +159,6 @@ static enum err_code print_file(const char *path, const struct table_file_option
                      rows); /* checked at the end */
     } else {
         TRY(print_rows(&input, rows, err));
-    }
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        return err_set(err, ERR_IO, "writing to standard output: %s", strerror(errno));
     }
     return ERR_OK;
 }

@@ -4,6 +4,7 @@
  */
 #include "server/cli/table_folder.h"
 
+#include "server/cli/command.h"
 #include "storage/base/file.h"
 #include "storage/base/json.h"
 #include "storage/base/mem.h"
@@ -115,11 +116,10 @@ static void print_frame(const struct frame *frame, const bool *mask)
         encode_json_row(frame, row, mask, &text);
         buffer_append_byte(&text, '\n');
         if (text.size > FLUSH_BYTES) {
-            (void)fwrite(text.data, 1, text.size, stdout); /* output */
-            buffer_reset(&text);
+            command_print_text(&text);
         }
     }
-    (void)fwrite(text.data, 1, text.size, stdout); /* output */
+    command_print_text(&text);
     buffer_deinit(&text);
 }
 

@@ -10,6 +10,7 @@
 #   expect_header NAME REGEX   of the last api call
 #   post TABLE FILE [curl…]    post a batch and wait until it is indexed
 #   fail MESSAGE               ends the test
+#   is_sanitized               the program holds ASan: its memory tells nothing
 #   skip REASON                ends the test, counted as neither passed nor failed
 # shellcheck shell=bash
 
@@ -26,6 +27,11 @@ fail()
         tail -n 5 "$LOG" | cut -c 1-400 | sed 's/^/      /' >&2
     fi
     exit 1
+}
+
+is_sanitized()
+{
+    grep -qa __asan_init "$SLUICE"
 }
 
 skip()
