@@ -298,11 +298,13 @@ Test(sources, a_commit_that_fails_takes_back_the_step)
 }
 
 /* Holds the writer at a commit until the gate is opened. */
+static _Atomic bool gate_reached;
 static _Atomic bool gate_open;
 
 static void wait_at_gate(void *arg)
 {
     (void)arg;
+    atomic_store(&gate_reached, true);
     while (!atomic_load(&gate_open)) {
         sched_yield();
     }
@@ -339,6 +341,9 @@ Test(sources, steps_of_one_group_are_taken_back_together)
     fault_arm("catalog.commit=fail@2");
     for (int64_t i = 0; i < 4; i++) { /* the first one is held; the others wait in one group */
         cr_assert_eq(pthread_create(&takers[i].thread, NULL, run_taker, &takers[i]), 0);
+        while (!atomic_load(&gate_reached)) { /* else the second may come into its group */
+            sched_yield();
+        }
         wait_for_queue(i);
     }
     atomic_store(&gate_open, true);
