@@ -26,6 +26,8 @@ static const char help[] =
     "       sluice table show TABLE\n"
     "       sluice table rows TABLE|FOLDER|FILE [--version N | --timestamp T] [--columns A,B]\n"
     "                         [--where COLUMN:OPERATOR:VALUE]… [--limit N] [--count]\n"
+    "       sluice table changes TABLE|FOLDER --from N [--to N] [--columns A,B] [--limit N]\n"
+    "                         [--count]\n"
     "       sluice table history TABLE|FOLDER [--limit N]\n"
     "       sluice table files|schema|checkpoint-info FOLDER [--version N | --timestamp T]\n"
     "\n"
@@ -35,12 +37,15 @@ static const char help[] =
     "\n"
     "  --version N          as of this version, default the newest\n"
     "  --timestamp T        as of this moment, such as 2026-11-23T08:00:00Z\n"
+    "  --from N, --to N     changes of these versions and those between, default to the newest\n"
     "  --columns A,B        only these columns\n"
     "  --where C:OP:VALUE   only rows for which it holds, all of several; operators: eq ne lt le "
     "gt\n"
     "                       ge in (values with commas between) is_null not_null (without value)\n"
     "  --limit N            at most so many rows or versions, default all\n"
-    "  --count              only the number of rows\n" COMMAND_CONNECTION_HELP;
+    "  --count              only the number of rows\n"
+    "  --format ndjson      how rows are printed; there is no other way so "
+    "far\n" COMMAND_CONNECTION_HELP;
 
 /* What the command line asked for. */
 struct arguments {
@@ -48,6 +53,8 @@ struct arguments {
     int64_t version;
     int64_t timestamp_us; /* -1 = none */
     int64_t limit;
+    int64_t from_version; /* -1 = not given */
+    int64_t to_version;
     const char *columns;
     const char *where[TABLE_WHERE_MAX];
     size_t where_count;
@@ -64,6 +71,9 @@ static bool parse(struct arguments *arguments, int argc, char **argv)
     static const struct option options[] = {
         {"version", required_argument, NULL, 'v'},
         {"timestamp", required_argument, NULL, 't'},
+        {"from", required_argument, NULL, 'f'},
+        {"to", required_argument, NULL, 'o'},
+        {"format", required_argument, NULL, 'm'},
         {"columns", required_argument, NULL, 'c'},
         {"where", required_argument, NULL, 'w'},
         {"limit", required_argument, NULL, 'l'},
@@ -86,6 +96,15 @@ static bool parse(struct arguments *arguments, int argc, char **argv)
             break;
         case 'l':
             good = parse_number(optarg, &arguments->limit);
+            break;
+        case 'f':
+            good = parse_number(optarg, &arguments->from_version);
+            break;
+        case 'o':
+            good = parse_number(optarg, &arguments->to_version);
+            break;
+        case 'm':
+            good = strcmp(optarg, "ndjson") == 0;
             break;
         case 'c':
             arguments->columns = optarg;
@@ -215,6 +234,36 @@ static enum err_code server_rows(const struct arguments *arguments, struct clien
     return ERR_OK;
 }
 
+static enum err_code server_changes(const struct arguments *arguments, struct client *client,
+                                    const char *table, struct err *err)
+{
+    if (arguments->limit == 0) {
+        return ERR_OK;
+    }
+    struct buffer path;
+    buffer_init(&path, PATH_BYTES_MAX);
+    buffer_append_text(&path, "/v1/tables/");
+    text_percent_encode(span_of_text(table), "", &path);
+    buffer_append_format(&path, "/changes?limit=%d&from_version=%" PRId64, PAGE_ROWS,
+                         arguments->from_version);
+    if (arguments->to_version >= 0) {
+        buffer_append_format(&path, "&to_version=%" PRId64, arguments->to_version);
+    }
+    if (arguments->columns != NULL) {
+        command_add_parameter(&path, "columns", arguments->columns);
+    }
+    buffer_append_byte(&path, '\0');
+    struct listing listing = {.arguments = arguments};
+    enum err_code code =
+        command_walk_texts(client, (const char *)path.data, "changes", print_row, &listing, err);
+    buffer_deinit(&path);
+    TRY(code);
+    if (arguments->count) {
+        table_print_count(arguments->command.json, listing.count, arguments->to_version);
+    }
+    return ERR_OK;
+}
+
 static enum err_code server_history(const struct arguments *arguments, struct client *client,
                                     const char *table, struct err *err)
 {
@@ -260,6 +309,9 @@ static enum err_code run_with_server(const struct arguments *arguments, const ch
     if (strcmp(verb, "show") == 0) {
         return show(arguments, client, table, err);
     }
+    if (strcmp(verb, "changes") == 0) {
+        return server_changes(arguments, client, table, err);
+    }
     return strcmp(verb, "rows") == 0 ? server_rows(arguments, client, table, err)
                                      : server_history(arguments, client, table, err);
 }
@@ -271,6 +323,8 @@ static enum err_code run(const struct arguments *arguments, const char *verb, co
     if (name != NULL && table_folder_has(verb) && table_folder_is(name)) {
         const struct table_folder_options options = {.version = arguments->version,
                                                      .timestamp_us = arguments->timestamp_us,
+                                                     .from_version = arguments->from_version,
+                                                     .to_version = arguments->to_version,
                                                      .columns = arguments->columns,
                                                      .where = arguments->where,
                                                      .where_count = arguments->where_count,
@@ -282,7 +336,8 @@ static enum err_code run(const struct arguments *arguments, const char *verb, co
     if (is_rows && table_file_is(name)) {
         return file_rows(arguments, name, err);
     }
-    if (table_folder_has(verb) && !is_rows && strcmp(verb, "history") != 0) {
+    bool is_of_servers = is_rows || strcmp(verb, "history") == 0 || strcmp(verb, "changes") == 0;
+    if (table_folder_has(verb) && !is_of_servers) {
         return err_set(err, ERR_NOT_FOUND,
                        "%s is no folder of a Delta table (it has no _delta_log)", name);
     }
@@ -296,6 +351,8 @@ int cli_table(int argc, char **argv)
         .version = -1,
         .timestamp_us = -1,
         .limit = -1,
+        .from_version = -1,
+        .to_version = -1,
     };
     if (!parse(&arguments, argc, argv) || arguments.command.help_wanted || optind >= argc) {
         return command_usage(&arguments.command);
@@ -303,7 +360,8 @@ int cli_table(int argc, char **argv)
     const char *verb = argv[optind];
     bool is_list = strcmp(verb, "list") == 0;
     bool is_known = is_list || strcmp(verb, "show") == 0 || table_folder_has(verb);
-    if (!is_known || argc != optind + (is_list ? 1 : 2)) {
+    bool lacks_from = strcmp(verb, "changes") == 0 && arguments.from_version < 0;
+    if (!is_known || argc != optind + (is_list ? 1 : 2) || lacks_from) {
         return command_usage(&arguments.command);
     }
     struct err err = {0};

@@ -13,6 +13,7 @@
 #include "storage/delta/checkpoint.h"
 #include "storage/delta/state.h"
 #include "storage/object/object.h"
+#include "storage/snapshot/feed.h"
 #include "storage/snapshot/history.h"
 #include "storage/snapshot/scan.h"
 #include "storage/snapshot/scan_text.h"
@@ -182,6 +183,90 @@ static enum err_code folder_rows(const struct table_folder_options *options, con
         table_print_count(options->json, count, snapshot->version);
     }
     return ERR_OK;
+}
+
+/* ---- changes ---- */
+
+/* Names of the mask's columns, borrowed from the schema; NULL = all. mem_free. */
+static const char **names_of(const struct schema *schema, const bool *mask, size_t *count_out)
+{
+    *count_out = 0;
+    if (mask == NULL) {
+        return NULL;
+    }
+    const char **names = mem_zeroed(schema->fields_count, sizeof *names);
+    for (size_t i = 0; i < schema->fields_count; i++) {
+        if (mask[i]) {
+            names[(*count_out)++] = schema->fields[i].name;
+        }
+    }
+    return names;
+}
+
+static void print_piece(const struct feed_piece *piece)
+{
+    struct buffer text;
+    buffer_init(&text, PAGE_BYTES_MAX);
+    for (int64_t row = 0; row < piece->frame->rows_count; row++) {
+        feed_write_row(piece, row, &text);
+        buffer_append_byte(&text, '\n');
+        if (text.size > FLUSH_BYTES) {
+            command_print_text(&text);
+        }
+    }
+    command_print_text(&text);
+    buffer_deinit(&text);
+}
+
+static enum err_code print_changes(const struct table_folder_options *options,
+                                   const struct feed_options *asked, int64_t version,
+                                   struct err *err)
+{
+    CLEANUP(feed_close) struct feed *feed = NULL;
+    TRY(feed_open(asked, &feed, err));
+    int64_t left = options->limit >= 0 ? options->limit : INT64_MAX;
+    int64_t count = 0;
+    while (left > 0) {
+        struct feed_piece piece;
+        bool done = false;
+        TRY(feed_read(feed, left < PAGE_ROWS ? left : PAGE_ROWS, &piece, &done, err));
+        if (done) {
+            break;
+        }
+        if (!options->count) {
+            print_piece(&piece);
+        }
+        count += piece.frame->rows_count;
+        left -= piece.frame->rows_count;
+    }
+    if (options->count) {
+        table_print_count(options->json, count, version);
+    }
+    return ERR_OK;
+}
+
+static enum err_code folder_changes(const struct table_folder_options *options, const char *folder,
+                                    struct err *err)
+{
+    CLEANUP(object_store_close) struct object_store *store = NULL;
+    CLEANUP(delta_state_release) struct delta_state *state = NULL;
+    CLEANUP(schema_release) struct schema *schema = NULL;
+    bool flags[SCHEMA_FIELDS_MAX] = {false};
+    const bool *mask = NULL;
+    TRY(object_store_open_local(folder, &store, err));
+    TRY(delta_state_load(store, &state, err));
+    TRY(delta_metadata_schema(state->metadata, &schema, err));
+    TRY(mask_of(options->columns, schema, flags, &mask, err));
+    int64_t to = options->to_version < 0 || options->to_version > state->version
+                     ? state->version
+                     : options->to_version;
+    struct feed_options asked = {
+        .store = store, .start = {.version = options->from_version}, .to_version = to};
+    CLEANUP(mem_cleanup)
+    const char **names = names_of(schema, mask, &asked.columns_count);
+    asked.columns = names;
+    enum err_code code = print_changes(options, &asked, to, err);
+    return code == ERR_OK ? ERR_OK : not_whole(err);
 }
 
 /* ---- history ---- */
@@ -373,11 +458,8 @@ static const struct {
     const char *name;
     run_fn *run;
 } verbs[] = {
-    {"rows", folder_rows},
-    {"history", folder_history},
-    {"files", folder_files},
-    {"schema", folder_schema},
-    {"checkpoint-info", folder_checkpoints},
+    {"rows", folder_rows},   {"changes", folder_changes}, {"history", folder_history},
+    {"files", folder_files}, {"schema", folder_schema},   {"checkpoint-info", folder_checkpoints},
 };
 
 static run_fn *find_verb(const char *name)

@@ -2,6 +2,7 @@
  * `sluice table` on the folder of any Delta table, whoever wrote it: no server is needed.
  *
  *   rows             as one JSON object a line
+ *   changes          the change data feed of some versions, as one JSON object a row
  *   history          the commits, newest first
  *   files            the live data files
  *   schema           schema, partition columns, configuration and protocol, as JSON
@@ -20,6 +21,8 @@ enum { TABLE_WHERE_MAX = 32 };
 struct table_folder_options {
     int64_t version;          /* as of; -1 = the newest */
     int64_t timestamp_us;     /* as of; -1 = none. At most one of both */
+    int64_t from_version;     /* changes: the first one that is told; -1 = not given */
+    int64_t to_version;       /* changes: the last one; -1 = the newest */
     const char *columns;      /* "a,b"; NULL = all */
     const char *const *where; /* rows: "column:operator:value" (scan_text.h), all must hold */
     size_t where_count;

@@ -157,6 +157,7 @@ struct schema {
     struct lookup_column *lookup;
     enum table_merge merge;
     int64_t delete_retention_seconds;
+    bool change_feed; /* each commit keeps what it changed, for readers of its changes */
     int32_t next_field_id;
     char *description;
     /* private to schema.c: */
@@ -207,17 +208,24 @@ struct json *schema_to_json(const struct schema *schema);
 
 /*
  * The definition `next` as a change of `current`: keeps field ids, allows
- * additive nullable fields, looser rules, more lookups, another delete retention
- * and new descriptions; assigns version and ids. The order of fields that exist
- * says nothing: they keep their place and new ones follow. `same_out` says that
- * nothing differs; the result is `current` then.
- * Errors:  ERR_CONFLICT with the reason a change is refused.
+ * additive nullable fields, looser rules, more lookups, another delete retention,
+ * a feed of changes or none and new descriptions; assigns version and ids. The order of fields that
+ * exist says nothing: they keep their place and new ones follow. `same_out` says that nothing
+ * differs; the result is `current` then. Errors:  ERR_CONFLICT with the reason a change is refused.
  */
 enum err_code schema_evolve(const struct schema *current, const struct schema *next,
                             struct schema **schema_out, bool *same_out, struct err *err) MUST_USE;
 
 struct schema *schema_acquire(const struct schema *schema); /* any thread */
 void schema_release(struct schema **schema);
+
+/*
+ * Its columns and partition columns, without key, rules and lookups, and a string column more at
+ * the end. Field ids stay.
+ * Errors:  ERR_UNSUPPORTED there is such a column, ignoring case, or no room for it.
+ */
+enum err_code schema_extend(const struct schema *schema, const char *name,
+                            struct schema **schema_out, struct err *err) MUST_USE;
 
 /* Index of a field by exact name (bytes), or -1. O(1). */
 int schema_field_index(const struct schema *schema, struct span name);

@@ -302,6 +302,10 @@ static enum err_code parse_table_rest(const struct json *definition, struct sche
                        "/delete_retention_seconds: must be an integer from 0 to %lld (10 years)",
                        (long long)delete_retention_max_seconds);
     }
+    const struct json *feed = json_get(definition, "change_feed");
+    if (json_kind(feed) != JSON_KIND_NULL && !json_as_boolean(feed, &schema->change_feed)) {
+        return err_set(err, ERR_INVALID, "/change_feed: must be true or false");
+    }
     const struct json *description = json_get(definition, "description");
     if (json_kind(description) == JSON_KIND_NULL) {
         return ERR_OK;
@@ -319,9 +323,11 @@ static enum err_code parse_table_rest(const struct json *definition, struct sche
 enum err_code schema_load(const struct json *definition, int32_t version,
                           struct schema **schema_out, struct err *err)
 {
-    static const char *const allowed[] = {"schema",       "key",         "sequence_by",
-                                          "partition_by", "merge",       "delete_retention_seconds",
-                                          "lookup",       "description", NULL};
+    static const char *const allowed[] = {"schema",      "key",
+                                          "sequence_by", "partition_by",
+                                          "merge",       "delete_retention_seconds",
+                                          "change_feed", "lookup",
+                                          "description", NULL};
     if (version < 1) {
         return err_set(err, ERR_CORRUPT, "a table definition has the version %d", version);
     }

@@ -128,6 +128,7 @@ struct json *schema_to_json(const struct schema *schema)
              names_to_json(schema, schema->partition, schema->partition_count));
     json_set_text(definition, "merge", schema_merge_name(schema->merge));
     json_set_integer(definition, "delete_retention_seconds", schema->delete_retention_seconds);
+    json_set_boolean(definition, "change_feed", schema->change_feed);
     json_set(definition, "lookup", lookups_to_json(schema));
     if (schema->description != NULL) {
         json_set_text(definition, "description", schema->description);

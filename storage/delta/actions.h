@@ -30,13 +30,16 @@ struct delta_actions {
     size_t sidecars_count;
     size_t sidecars_capacity;
     struct delta_info info;
-    size_t cdc_count;
+    const struct delta_file **change_files; /* cdc */
+    size_t change_files_count;
+    size_t change_files_capacity;
 };
 
 void delta_actions_deinit(struct delta_actions *actions);
 
 /* Each takes the caller's reference. */
 void delta_actions_add_file(struct delta_actions *actions, const struct delta_file *file);
+void delta_actions_add_change_file(struct delta_actions *actions, const struct delta_file *file);
 void delta_actions_add_txn(struct delta_actions *actions, const struct delta_txn *txn);
 void delta_actions_add_domain(struct delta_actions *actions, const struct delta_domain *domain);
 void delta_actions_set_protocol(struct delta_actions *actions,

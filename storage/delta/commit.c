@@ -57,7 +57,8 @@ const struct delta_commit *delta_commit_new(int64_t version, struct span bytes,
     commit->txns_count = actions->txns_count;
     commit->domains = actions->domains;
     commit->domains_count = actions->domains_count;
-    commit->cdc_count = actions->cdc_count;
+    commit->change_files = actions->change_files;
+    commit->change_files_count = actions->change_files_count;
     commit->references = 1;
     /* Sidecars belong to checkpoints; a commit that names some is read without them. */
     *actions = (struct delta_actions){.sidecars = actions->sidecars,
@@ -98,6 +99,8 @@ void delta_commit_release(const struct delta_commit **commit)
         .txns_count = counted->txns_count,
         .domains = counted->domains,
         .domains_count = counted->domains_count,
+        .change_files = counted->change_files,
+        .change_files_count = counted->change_files_count,
         .info = {.text = (char *)(uintptr_t)counted->info,
                  .txn_id = (char *)(uintptr_t)counted->txn_id},
     };

@@ -72,5 +72,8 @@ enum err_code commit_encode(const struct delta_actions *actions, struct buffer *
     for (size_t i = 0; i < actions->files_count; i++) {
         delta_file_encode(actions->files[i], bytes);
     }
+    for (size_t i = 0; i < actions->change_files_count; i++) {
+        delta_change_file_encode(actions->change_files[i], bytes);
+    }
     return buffer_check(bytes, "the commit", err);
 }

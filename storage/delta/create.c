@@ -14,17 +14,20 @@
 
 #include <assert.h>
 
-/* Our two properties and the caller's. */
+/* Our properties and the caller's. */
 static struct delta_pair *make_configuration(const struct delta_table_options *options,
                                              size_t *count_out)
 {
-    struct delta_pair *pairs = mem_zeroed(options->configuration_count + 2, sizeof *pairs);
+    struct delta_pair *pairs = mem_zeroed(options->configuration_count + 3, sizeof *pairs);
     size_t count = 0;
     if (options->deletion_vectors) {
         pairs[count++] = (struct delta_pair){"delta.enableDeletionVectors", "true"};
     }
     if (options->append_only) {
         pairs[count++] = (struct delta_pair){"delta.appendOnly", "true"};
+    }
+    if (options->change_feed) {
+        pairs[count++] = (struct delta_pair){DELTA_CHANGE_FEED_PROPERTY, "true"};
     }
     for (size_t i = 0; i < options->configuration_count; i++) {
         pairs[count++] = options->configuration[i];
@@ -126,7 +129,9 @@ enum err_code delta_table_create(struct object_store *store,
         .blind_append = true,
     };
     TRY(commit_info_set(&actions, &parts, err));
-    actions.protocol = delta_protocol_new_for(options->deletion_vectors);
+    actions.protocol =
+        delta_protocol_new_for((options->deletion_vectors ? DELTA_NEEDS_DELETION_VECTORS : 0) |
+                               (options->change_feed ? DELTA_NEEDS_CHANGE_FEED : 0));
     actions.metadata =
         make_metadata(options, options->id != NULL ? options->id : table_id.text, now_ms);
     TRY(delta_protocol_check_write(actions.protocol, actions.metadata, err));

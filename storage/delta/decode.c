@@ -33,7 +33,11 @@ void delta_actions_deinit(struct delta_actions *actions)
     for (size_t i = 0; i < actions->sidecars_count; i++) {
         mem_free(actions->sidecars[i]);
     }
+    for (size_t i = 0; i < actions->change_files_count; i++) {
+        delta_file_release(&actions->change_files[i]);
+    }
     mem_free(actions->files);
+    mem_free(actions->change_files);
     mem_free(actions->txns);
     mem_free(actions->domains);
     mem_free(actions->sidecars);
@@ -65,6 +69,13 @@ void delta_actions_add_file(struct delta_actions *actions, const struct delta_fi
 {
     actions->files = grow_pointers(actions->files, actions->files_count, &actions->files_capacity);
     actions->files[actions->files_count++] = file;
+}
+
+void delta_actions_add_change_file(struct delta_actions *actions, const struct delta_file *file)
+{
+    actions->change_files = grow_pointers(actions->change_files, actions->change_files_count,
+                                          &actions->change_files_capacity);
+    actions->change_files[actions->change_files_count++] = file;
 }
 
 void delta_actions_add_txn(struct delta_actions *actions, const struct delta_txn *txn)
@@ -479,9 +490,25 @@ static enum err_code decode_sidecar(const struct log_json *object, struct delta_
 static enum err_code decode_cdc(const struct log_json *object, struct delta_actions *actions,
                                 struct err *err)
 {
-    (void)object; /* change data files are not read */
-    (void)err;    /* cannot fail */
-    actions->cdc_count++;
+    struct fields fields = {.object = object};
+    struct delta_file file = {
+        .path = text_field(&fields, "path"),
+        .size = integer_field(&fields, "size", -1),
+        .rows_count = -1,
+        .base_row_id = -1,
+        .default_row_commit_version = -1,
+    };
+    CLEANUP(mem_cleanup)
+    struct delta_pair *values =
+        pairs_field(&fields, "partitionValues", &file.partition_values_count);
+    CLEANUP(mem_cleanup) struct delta_pair *tags = pairs_field(&fields, "tags", &file.tags_count);
+    file.partition_values = values;
+    file.tags = tags;
+    TRY(check_fields(&fields, "cdc", err));
+    if (delta_file_check(&file, err) != ERR_OK) {
+        return err_wrap(err, "cdc");
+    }
+    delta_actions_add_change_file(actions, delta_file_new(&file));
     return ERR_OK;
 }
 

@@ -190,6 +190,20 @@ void delta_file_encode(const struct delta_file *file, struct buffer *line)
     }
 }
 
+/* spec: delta PROTOCOL.md#add-cdc-file — dataChange is false by definition */
+void delta_change_file_encode(const struct delta_file *file, struct buffer *line)
+{
+    begin_action(line, "cdc");
+    put_text(line, "path", file->path);
+    put_pairs(line, "partitionValues", file->partition_values, file->partition_values_count);
+    put_integer(line, "size", file->size);
+    put_boolean(line, "dataChange", false);
+    if (file->tags_count > 0) {
+        put_pairs(line, "tags", file->tags, file->tags_count);
+    }
+    end_action(line);
+}
+
 void delta_txn_encode(const struct delta_txn *txn, struct buffer *line)
 {
     begin_action(line, "txn");

@@ -34,6 +34,7 @@ enum {
 };
 
 #define DELTA_LOG_FOLDER "_delta_log"
+#define DELTA_CHANGE_FOLDER "_change_data"
 #define DELTA_ENGINE_INFO "sluice/0.1.0"
 
 /* One entry of a string map. `value` NULL is JSON null. */
@@ -60,10 +61,25 @@ void delta_protocol_release(const struct delta_protocol **protocol);
 /* Deep copy of a caller's struct; one reference. */
 const struct delta_protocol *delta_protocol_new(const struct delta_protocol *protocol);
 
-/* (1,2), or (3,7) with deletionVectors, appendOnly and invariants. One reference. */
-const struct delta_protocol *delta_protocol_new_for(bool deletion_vectors);
+/* What a table may come to need beyond version 2; bits. */
+enum delta_needs {
+    DELTA_NEEDS_DELETION_VECTORS = 1,
+    DELTA_NEEDS_CHANGE_FEED = 2,
+};
 
+/* Listed, or allowed by a writer version below 7. */
 bool delta_protocol_has_writer_feature(const struct delta_protocol *protocol, const char *name);
+bool delta_protocol_meets(const struct delta_protocol *protocol, unsigned needs);
+
+/*
+ * The least protocol that allows all that `protocol` allows, and the needs: itself when it does
+ * already, else writer version 7 with its features by name. One reference.
+ */
+const struct delta_protocol *delta_protocol_extend(const struct delta_protocol *protocol,
+                                                   unsigned needs);
+
+/* The least protocol of a table with these needs: (1,2) extended by them. One reference. */
+const struct delta_protocol *delta_protocol_new_for(unsigned needs);
 
 struct delta_metadata;
 
@@ -118,6 +134,17 @@ static inline struct delta_metadata delta_metadata_fields(const struct delta_met
 enum err_code delta_metadata_column_mapping(const struct delta_metadata *metadata,
                                             enum column_mapping *mapping_out,
                                             struct err *err) MUST_USE;
+
+/*
+ * The columns as the log has them: nested ones too, mapped as files call them; no key.
+ *   schema_out  schema_release
+ * Errors: ERR_CORRUPT; ERR_UNSUPPORTED.
+ */
+enum err_code delta_metadata_schema(const struct delta_metadata *metadata,
+                                    struct schema **schema_out, struct err *err) MUST_USE;
+
+/* Writers have to keep a feed of changes; see delta_metadata_flag. */
+#define DELTA_CHANGE_FEED_PROPERTY "delta.enableChangeDataFeed"
 
 /* A configuration value or NULL. */
 const char *delta_metadata_property(const struct delta_metadata *metadata, const char *name);
@@ -240,8 +267,9 @@ struct delta_commit {
     size_t txns_count;
     const struct delta_domain **domains;
     size_t domains_count;
-    size_t cdc_count; /* change data files; not kept */
-    int references;   /* atomic; private to commit.c */
+    const struct delta_file **change_files; /* cdc: path, partition values, size and tags */
+    size_t change_files_count;
+    int references; /* atomic; private to commit.c */
 };
 
 /*
@@ -278,6 +306,7 @@ enum err_code delta_commit_is_ours(struct object_store *store, int64_t version, 
 void delta_protocol_encode(const struct delta_protocol *protocol, struct buffer *line);
 void delta_metadata_encode(const struct delta_metadata *metadata, struct buffer *line);
 void delta_file_encode(const struct delta_file *file, struct buffer *line);
+void delta_change_file_encode(const struct delta_file *file, struct buffer *line);
 void delta_txn_encode(const struct delta_txn *txn, struct buffer *line);
 void delta_domain_encode(const struct delta_domain *domain, struct buffer *line);
 

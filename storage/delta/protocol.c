@@ -5,6 +5,7 @@
 #include "storage/delta/log.h"
 
 #include "storage/base/buffer.h"
+#include "storage/base/json.h"
 #include "storage/base/text.h"
 
 #include <assert.h>
@@ -16,15 +17,17 @@ static const char *const readable_features[] = {
     "deletionVectors", "v2Checkpoint", "timestampNtz",         "vacuumProtocolCheck",
     "columnMapping",   "typeWidening", "typeWidening-preview", NULL};
 static const char *const writable_features[] = {"deletionVectors", "appendOnly", "invariants",
-                                                NULL};
+                                                "changeDataFeed", NULL};
 
-/* What each legacy writer version asks of a writer beyond version 2. */
-static const char *const legacy_writer_needs[] = {
-    [3] = "checkConstraints",
-    [4] = "checkConstraints, changeDataFeed, generatedColumns",
-    [5] = "checkConstraints, changeDataFeed, generatedColumns, columnMapping",
-    [6] = "checkConstraints, changeDataFeed, generatedColumns, columnMapping, identityColumns",
+/* spec: delta PROTOCOL.md#valid-feature-names-in-table-features — what a version means by itself */
+static const struct {
+    const char *name;
+    int writer_version;
+} legacy_features[] = {
+    {"appendOnly", 2},       {"invariants", 2},    {"checkConstraints", 3}, {"changeDataFeed", 4},
+    {"generatedColumns", 4}, {"columnMapping", 5}, {"identityColumns", 6},
 };
+enum { LEGACY_FEATURES = sizeof legacy_features / sizeof *legacy_features };
 
 static bool is_listed(const char *const *names, const char *name)
 {
@@ -80,20 +83,59 @@ enum err_code delta_protocol_check_read(const struct delta_protocol *protocol,
     return refuse_strangers(&strangers, "read", err);
 }
 
-static enum err_code check_writer_version(const struct delta_protocol *protocol, struct err *err)
+static bool has_property(const struct delta_metadata *metadata, const char *prefix)
 {
-    if (protocol->writer_version == 1 || protocol->writer_version == 2) {
-        return ERR_OK;
+    for (size_t i = 0; i < metadata->configuration_count; i++) {
+        if (strncmp(metadata->configuration[i].name, prefix, strlen(prefix)) == 0) {
+            return true;
+        }
     }
-    if (protocol->writer_version >= 3 && protocol->writer_version <= 6) {
-        return err_set(err, ERR_UNSUPPORTED,
-                       "the table has writer version %d, which asks for features we cannot write: "
-                       "%s",
-                       protocol->writer_version, legacy_writer_needs[protocol->writer_version]);
+    return false;
+}
+
+/*
+ * Does the table use what its version only allows? Looking for a key as text may refuse a table
+ * with a column of that name, but never lets one pass that asks something of its writers.
+ */
+static bool is_in_use(const char *feature, const struct delta_metadata *metadata)
+{
+    if (strcmp(feature, "checkConstraints") == 0) {
+        return has_property(metadata, "delta.constraints.");
+    }
+    if (strcmp(feature, "generatedColumns") == 0) {
+        return strstr(metadata->schema_string, "\"delta.generationExpression\"") != NULL;
+    }
+    if (strcmp(feature, "identityColumns") == 0) {
+        return strstr(metadata->schema_string, "\"delta.identity.") != NULL;
+    }
+    return false; /* what we can write, and columns' mapping, which has a check of its own */
+}
+
+/* Versions below 7 allow features by the number; only those that are used matter. */
+static enum err_code check_legacy_writer(const struct delta_protocol *protocol,
+                                         const struct delta_metadata *metadata, struct err *err)
+{
+    CLEANUP(buffer_deinit) struct buffer strangers = {0};
+    buffer_init(&strangers, MESSAGE_NAMES_BYTES);
+    for (size_t i = 0; metadata != NULL && i < LEGACY_FEATURES; i++) {
+        if (legacy_features[i].writer_version <= protocol->writer_version &&
+            is_in_use(legacy_features[i].name, metadata)) {
+            const char *name = legacy_features[i].name;
+            list_strangers(&name, 1, writable_features, &strangers);
+        }
+    }
+    return refuse_strangers(&strangers, "write", err);
+}
+
+static enum err_code check_writer_version(const struct delta_protocol *protocol,
+                                          const struct delta_metadata *metadata, struct err *err)
+{
+    if (protocol->writer_version >= 1 && protocol->writer_version <= 6) {
+        return check_legacy_writer(protocol, metadata, err);
     }
     if (protocol->writer_version != 7) {
         return err_set(err, ERR_UNSUPPORTED,
-                       "the table needs writer version %d; versions 1, 2 and 7 are supported",
+                       "the table needs writer version %d; versions 1 to 7 are supported",
                        protocol->writer_version);
     }
     CLEANUP(buffer_deinit) struct buffer strangers = {0};
@@ -108,7 +150,7 @@ enum err_code delta_protocol_check_write(const struct delta_protocol *protocol,
 {
     enum column_mapping mapping = COLUMN_MAPPING_NONE;
     TRY(delta_protocol_check_read(protocol, metadata, err));
-    TRY(check_writer_version(protocol, err));
+    TRY(check_writer_version(protocol, metadata, err));
     if (metadata != NULL) {
         TRY(delta_metadata_column_mapping(metadata, &mapping, err));
     }
@@ -127,30 +169,101 @@ enum err_code delta_protocol_check_write(const struct delta_protocol *protocol,
     return ERR_OK;
 }
 
-const struct delta_protocol *delta_protocol_new_for(bool deletion_vectors)
-{
-    static const char *reader_features[] = {"deletionVectors"};
-    static const char *writer_features[] = {"deletionVectors", "appendOnly", "invariants"};
-    const struct delta_protocol plain = {.reader_version = 1, .writer_version = 2};
-    const struct delta_protocol vectors = {
-        .reader_version = 3,
-        .writer_version = 7,
-        .reader_features = reader_features,
-        .reader_features_count = sizeof reader_features / sizeof *reader_features,
-        .writer_features = writer_features,
-        .writer_features_count = sizeof writer_features / sizeof *writer_features,
-    };
-    return delta_protocol_new(deletion_vectors ? &vectors : &plain);
-}
-
 bool delta_protocol_has_writer_feature(const struct delta_protocol *protocol, const char *name)
 {
+    for (size_t i = 0; protocol->writer_version < 7 && i < LEGACY_FEATURES; i++) {
+        if (strcmp(legacy_features[i].name, name) == 0) {
+            return protocol->writer_version >= legacy_features[i].writer_version;
+        }
+    }
     for (size_t i = 0; i < protocol->writer_features_count; i++) {
         if (strcmp(protocol->writer_features[i], name) == 0) {
             return true;
         }
     }
     return false;
+}
+
+/* ---- what a table comes to need ---- */
+
+/* Features by name, as they grow; room for all that a protocol may list and ours. */
+struct feature_list {
+    const char *names[DELTA_FEATURES_MAX + LEGACY_FEATURES + 2];
+    size_t count;
+};
+
+static void list_feature(struct feature_list *list, const char *name)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (strcmp(list->names[i], name) == 0) {
+            return;
+        }
+    }
+    assert(list->count < sizeof list->names / sizeof *list->names);
+    list->names[list->count++] = name;
+}
+
+/* The features that `protocol` stands for, spelled out. */
+static void spell_out(const struct delta_protocol *protocol, struct feature_list *readers,
+                      struct feature_list *writers)
+{
+    for (size_t i = 0; i < protocol->reader_features_count; i++) {
+        list_feature(readers, protocol->reader_features[i]);
+    }
+    for (size_t i = 0; i < protocol->writer_features_count; i++) {
+        list_feature(writers, protocol->writer_features[i]);
+    }
+    if (protocol->reader_version == 2) {
+        list_feature(readers, "columnMapping");
+    }
+    for (size_t i = 0; protocol->writer_version < 7 && i < LEGACY_FEATURES; i++) {
+        if (legacy_features[i].writer_version <= protocol->writer_version) {
+            list_feature(writers, legacy_features[i].name);
+        }
+    }
+}
+
+bool delta_protocol_meets(const struct delta_protocol *protocol, unsigned needs)
+{
+    return ((needs & DELTA_NEEDS_DELETION_VECTORS) == 0 ||
+            delta_protocol_has_writer_feature(protocol, "deletionVectors")) &&
+           ((needs & DELTA_NEEDS_CHANGE_FEED) == 0 ||
+            delta_protocol_has_writer_feature(protocol, "changeDataFeed"));
+}
+
+const struct delta_protocol *delta_protocol_extend(const struct delta_protocol *protocol,
+                                                   unsigned needs)
+{
+    if (delta_protocol_meets(protocol, needs)) {
+        return delta_protocol_new(protocol);
+    }
+    struct feature_list readers = {0};
+    struct feature_list writers = {0};
+    int reader_version = protocol->reader_version;
+    spell_out(protocol, &readers, &writers);
+    if ((needs & DELTA_NEEDS_DELETION_VECTORS) != 0) {
+        list_feature(&readers, "deletionVectors");
+        list_feature(&writers, "deletionVectors");
+        reader_version = 3;
+    }
+    if ((needs & DELTA_NEEDS_CHANGE_FEED) != 0) {
+        list_feature(&writers, "changeDataFeed");
+    }
+    const struct delta_protocol extended = {
+        .reader_version = reader_version,
+        .writer_version = 7,
+        .reader_features = readers.names,
+        .reader_features_count = reader_version == 3 ? readers.count : 0,
+        .writer_features = writers.names,
+        .writer_features_count = writers.count,
+    };
+    return delta_protocol_new(&extended);
+}
+
+const struct delta_protocol *delta_protocol_new_for(unsigned needs)
+{
+    const struct delta_protocol plain = {.reader_version = 1, .writer_version = 2};
+    return delta_protocol_extend(&plain, needs);
 }
 
 /* ---- properties ---- */
@@ -182,6 +295,19 @@ enum err_code delta_metadata_column_mapping(const struct delta_metadata *metadat
                ? ERR_OK
                : err_set(err, ERR_UNSUPPORTED,
                          "delta.columnMapping.mode is '%.32s'; none, name and id are known", mode);
+}
+
+enum err_code delta_metadata_schema(const struct delta_metadata *metadata,
+                                    struct schema **schema_out, struct err *err)
+{
+    enum column_mapping mapping = COLUMN_MAPPING_NONE;
+    CLEANUP(json_free) struct json *partitions = json_new_array();
+    for (size_t i = 0; i < metadata->partition_columns_count; i++) {
+        json_append(partitions, json_new_text(metadata->partition_columns[i]));
+    }
+    TRY(delta_metadata_column_mapping(metadata, &mapping, err));
+    return schema_parse_delta_mapped(span_of_text(metadata->schema_string), partitions, mapping,
+                                     schema_out, err);
 }
 
 bool delta_metadata_flag(const struct delta_metadata *metadata, const char *name, bool otherwise)

@@ -372,6 +372,29 @@ static enum err_code commit_time(struct object_store *store, int64_t version, in
     return object_stat(store, name, &size, ms_out, err);
 }
 
+/* A commit that was read, with the time of its file. */
+static enum err_code apply_read(struct object_store *store, const struct delta_state *state,
+                                const struct delta_commit *commit, struct delta_state **state_out,
+                                struct err *err)
+{
+    int64_t modified_ms = -1;
+    TRY(commit_time(store, commit->version, &modified_ms, err));
+    return delta_state_apply(state, commit, modified_ms, commit->bytes_count, state_out, err);
+}
+
+enum err_code delta_state_step(struct object_store *store, const struct delta_state *state,
+                               const struct delta_commit **commit_out,
+                               struct delta_state **state_out, struct err *err)
+{
+    CLEANUP(delta_commit_release) const struct delta_commit *commit = NULL;
+    TRY(delta_commit_read(store, state != NULL ? state->version + 1 : 0, &commit, err));
+    TRY(state != NULL ? apply_read(store, state, commit, state_out, err)
+                      : delta_state_load_version(store, 0, state_out, err));
+    *commit_out = commit;
+    commit = NULL;
+    return ERR_OK;
+}
+
 enum err_code delta_state_update(const struct delta_state *state, struct object_store *store,
                                  struct delta_commits *commits_out, struct delta_state **state_out,
                                  struct err *err)
@@ -380,6 +403,7 @@ enum err_code delta_state_update(const struct delta_state *state, struct object_
     CLEANUP(delta_commits_free) struct delta_commits commits = {0};
     for (;;) {
         const struct delta_commit *commit = NULL;
+        struct delta_state *next = NULL;
         enum err_code code = delta_commit_read(store, newest->version + 1, &commit, err);
         if (code == ERR_NOT_FOUND) {
             err_clear(err);
@@ -388,10 +412,7 @@ enum err_code delta_state_update(const struct delta_state *state, struct object_
         TRY(code);
         commits.items = mem_resize(commits.items, commits.count + 1, sizeof *commits.items);
         commits.items[commits.count++] = commit;
-        int64_t modified_ms = -1;
-        TRY(commit_time(store, commit->version, &modified_ms, err));
-        struct delta_state *next = NULL;
-        TRY(delta_state_apply(newest, commit, modified_ms, commit->bytes_count, &next, err));
+        TRY(apply_read(store, newest, commit, &next, err));
         delta_state_release(&newest);
         newest = next;
     }

@@ -99,6 +99,15 @@ enum err_code delta_state_update(const struct delta_state *state, struct object_
                                  struct delta_commits *commits_out, struct delta_state **state_out,
                                  struct err *err) MUST_USE;
 
+/*
+ * One step: read the commit behind `state` and apply it.
+ *   state  NULL = version 0 is the next
+ * Errors:  ERR_NOT_FOUND there is no such commit (any more).
+ */
+enum err_code delta_state_step(struct object_store *store, const struct delta_state *state,
+                               const struct delta_commit **commit_out,
+                               struct delta_state **state_out, struct err *err) MUST_USE;
+
 /* The same state without tombstones that were due before now_ms less the table's retention. */
 struct delta_state *delta_state_expire(const struct delta_state *state, int64_t now_ms);
 

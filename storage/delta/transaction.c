@@ -83,6 +83,22 @@ void delta_transaction_add(struct delta_transaction *transaction, const struct d
     delta_actions_add_file(&transaction->actions, delta_file_new(&added));
 }
 
+void delta_transaction_add_change_file(struct delta_transaction *transaction,
+                                       const struct delta_file *file)
+{
+    const struct delta_file added = {
+        .path = file->path,
+        .partition_values = file->partition_values,
+        .partition_values_count = file->partition_values_count,
+        .size = file->size,
+        .rows_count = -1,
+        .base_row_id = -1,
+        .default_row_commit_version = -1,
+    };
+    assert(added.size >= 0);
+    delta_actions_add_change_file(&transaction->actions, delta_file_new(&added));
+}
+
 static void remove_file(struct delta_transaction *transaction, const struct delta_file *file,
                         bool data_change)
 {

@@ -46,6 +46,14 @@ const char *delta_transaction_id(const struct delta_transaction *transaction);
  */
 void delta_transaction_add(struct delta_transaction *transaction, const struct delta_file *file);
 
+/*
+ * Add a file of changed rows (cdc). When a commit has any, readers of its changes look at
+ * nothing else of it: they tell all that it changed.
+ *   file  its path, partition values and size; the rest is ignored; copied
+ */
+void delta_transaction_add_change_file(struct delta_transaction *transaction,
+                                       const struct delta_file *file);
+
 /* Remove a live file of the transaction's state; deletionTimestamp is now. */
 void delta_transaction_remove(struct delta_transaction *transaction, const struct delta_file *file,
                               bool data_change);
@@ -136,6 +144,7 @@ struct delta_table_options {
     size_t configuration_count;
     bool deletion_vectors; /* (3,7) and delta.enableDeletionVectors; else (1,2) */
     bool append_only;      /* delta.appendOnly */
+    bool change_feed;      /* writer version 7 and delta.enableChangeDataFeed */
 };
 
 /*

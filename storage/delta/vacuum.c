@@ -110,7 +110,7 @@ static enum err_code collect_wanted(const struct object_store *store,
 /* Hidden: a part of the name starts with '_' or '.', except change data and "_column=value". */
 static bool is_hidden(const char *name)
 {
-    static const char change_data[] = "_change_data/";
+    static const char change_data[] = DELTA_CHANGE_FOLDER "/";
     if (strncmp(name, change_data, sizeof change_data - 1) == 0) {
         name += sizeof change_data - 1;
     }

@@ -97,10 +97,11 @@ static void write_chosen(const struct change_columns *columns, const struct json
     buffer_append_text(text, "]}");
 }
 
-static enum err_code read_schema(const struct change_columns *columns,
+static enum err_code read_schema(const struct changes_options *options, enum change_side side,
                                  const struct delta_metadata *metadata, struct schema **schema_out,
                                  struct err *err)
 {
+    const struct change_columns *columns = &options->columns[side];
     CLEANUP(json_free) struct json *root = NULL;
     CLEANUP(json_free) struct json *partitions = json_new_array();
     CLEANUP(buffer_deinit) struct buffer text;
@@ -122,7 +123,9 @@ static enum err_code read_schema(const struct change_columns *columns,
     enum column_mapping mapping = COLUMN_MAPPING_NONE;
     TRY(delta_metadata_column_mapping(metadata, &mapping, err));
     TRY(schema_parse_delta_mapped(buffer_span(&text), partitions, mapping, &schema, err));
-    TRY(schema_check_flat(schema, err));
+    if (!options->nested) {
+        TRY(schema_check_flat(schema, err));
+    }
     *schema_out = schema;
     schema = NULL;
     return ERR_OK;
@@ -198,7 +201,7 @@ enum err_code changes_of_version(const struct changes_options *options, struct d
     CLEANUP(changes_free) struct changes *changes = new_changes(options);
     struct change_list *added = &changes->lists[CHANGE_ADDED];
     const struct delta_file *file = NULL;
-    TRY(read_schema(&options->columns[CHANGE_ADDED], state->metadata, &added->schema, err));
+    TRY(read_schema(options, CHANGE_ADDED, state->metadata, &added->schema, err));
     for (struct delta_cursor at = {0}; (file = delta_state_next_file(state, &at)) != NULL;) {
         add_file(added, file, NULL);
     }
@@ -217,10 +220,9 @@ enum err_code changes_of_commit(const struct changes_options *options, struct de
     struct change_list *added = &changes->lists[CHANGE_ADDED];
     struct change_list *removed = &changes->lists[CHANGE_REMOVED];
     list_commit(changes, before, commit, after);
-    TRY(read_schema(&options->columns[CHANGE_ADDED], after->metadata, &added->schema, err));
+    TRY(read_schema(options, CHANGE_ADDED, after->metadata, &added->schema, err));
     if (removed->count > 0) {
-        TRY(read_schema(&options->columns[CHANGE_REMOVED], before->metadata, &removed->schema,
-                        err));
+        TRY(read_schema(options, CHANGE_REMOVED, before->metadata, &removed->schema, err));
     }
     *changes_out = changes;
     changes = NULL;

@@ -4,6 +4,7 @@
 #include "storage/snapshot/definition.h"
 
 #include "storage/base/json.h"
+#include "storage/base/json_raw.h"
 #include "storage/base/mem.h"
 
 #include <inttypes.h>
@@ -82,19 +83,36 @@ enum err_code definition_in_force(const struct schema *known, const struct delta
     return ERR_OK;
 }
 
-/* Everything of `current` but our own, then `properties`. Memory: mem_free. */
+/* Did the definition that is in the log ask for a feed of changes? */
+static bool logged_change_feed(const struct delta_metadata *metadata)
+{
+    const char *text = delta_metadata_property(metadata, TEXT_PROPERTY);
+    struct span value;
+    return text != NULL && json_raw_find(span_of_text(text), "change_feed", &value) &&
+           span_equal_text(value, "true");
+}
+
+/*
+ * Everything of `current` but our own, then `properties`. A feed of changes that another engine
+ * switched on stays on until a definition had it and has it no more. Memory: mem_free.
+ */
 static struct delta_pair *replace_properties(const struct delta_metadata *current,
                                              const struct definition_properties *properties,
-                                             size_t *count_out)
+                                             bool change_feed, size_t *count_out)
 {
     size_t count = 0;
     struct delta_pair *pairs =
-        mem_zeroed(current->configuration_count + DEFINITION_PROPERTIES, sizeof *pairs);
+        mem_zeroed(current->configuration_count + DEFINITION_PROPERTIES + 1, sizeof *pairs);
+    bool replaces_feed = change_feed || logged_change_feed(current);
     for (size_t i = 0; i < current->configuration_count; i++) {
         const char *name = current->configuration[i].name;
-        if (strcmp(name, TEXT_PROPERTY) != 0 && strcmp(name, VERSION_PROPERTY) != 0) {
+        if (strcmp(name, TEXT_PROPERTY) != 0 && strcmp(name, VERSION_PROPERTY) != 0 &&
+            (!replaces_feed || strcmp(name, DELTA_CHANGE_FEED_PROPERTY) != 0)) {
             pairs[count++] = current->configuration[i];
         }
+    }
+    if (change_feed) {
+        pairs[count++] = (struct delta_pair){DELTA_CHANGE_FEED_PROPERTY, "true"};
     }
     for (size_t i = 0; i < DEFINITION_PROPERTIES; i++) {
         pairs[count++] = properties->pairs[i];
@@ -121,7 +139,7 @@ enum err_code definition_metadata(const struct delta_metadata *current, const st
     }
     CLEANUP(mem_cleanup)
     struct delta_pair *pairs =
-        replace_properties(current, &properties, &changed.configuration_count);
+        replace_properties(current, &properties, next->change_feed, &changed.configuration_count);
     changed.configuration = pairs;
     *metadata_out = delta_metadata_new(&changed);
     return ERR_OK;

@@ -136,6 +136,19 @@ bool lookup_bytes_of_row(const struct frame *frame, size_t column, int64_t row,
     return true;
 }
 
+void partition_bytes_of_row(const struct frame *frame, int64_t row, struct buffer *scratch,
+                            struct buffer *bytes)
+{
+    const struct schema *schema = frame->schema;
+    for (size_t i = 0; i < schema->partition_count; i++) {
+        buffer_reset(scratch);
+        bool has = lookup_bytes_of_row(frame, schema->partition[i], row, scratch);
+        buffer_append_byte(bytes, has);
+        buffer_append_u32(bytes, (uint32_t)scratch->size);
+        buffer_append_span(bytes, buffer_span(scratch));
+    }
+}
+
 static int compare_reals(double a, double b)
 {
     bool a_nan = a != a;

@@ -42,6 +42,14 @@ bool key_is_whole(const struct frame *frame, int64_t row);
 /* Append the bytes of one value of a lookup column; false and nothing for null. */
 bool lookup_bytes_of_row(const struct frame *frame, size_t column, int64_t row,
                          struct buffer *bytes);
+
+/*
+ * Append the partition of a row as bytes that order together: null mark, size and value of each
+ * partition column; nothing when there are none.
+ *   scratch  overwritten
+ */
+void partition_bytes_of_row(const struct frame *frame, int64_t row, struct buffer *scratch,
+                            struct buffer *bytes);
 void lookup_bytes_of_value(const struct row_value *value, struct buffer *bytes);
 
 /* One value of a frame in the form images and filters have; false for null. Borrows. */

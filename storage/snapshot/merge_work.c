@@ -8,6 +8,7 @@
 #include "storage/object/object.h"
 #include "storage/snapshot/images.h"
 #include "storage/snapshot/keys.h"
+#include "storage/snapshot/merge_changes.h"
 #include "storage/snapshot/order.h"
 #include "storage/snapshot/rewrite.h"
 
@@ -42,6 +43,10 @@ void merge_work_deinit(struct merge_work *work)
     for (size_t i = 0; i < work->outputs_count; i++) {
         output_deinit(&work->outputs[i]);
     }
+    for (size_t i = 0; i < work->change_outputs_count; i++) {
+        output_deinit(&work->change_outputs[i]);
+    }
+    schema_release(&work->change_schema);
     for (size_t i = 0; i < work->touched_count; i++) {
         deletion_vector_free(&work->touched[i].vector);
     }
@@ -52,6 +57,7 @@ void merge_work_deinit(struct merge_work *work)
     mem_free(work->sort_keys);
     mem_free(work->partition_sizes);
     mem_free(work->outputs);
+    mem_free(work->change_outputs);
     mem_free(work->output_ends);
     mem_free(work->touched);
     buffer_deinit(&work->sort_bytes);
@@ -61,14 +67,22 @@ void merge_work_deinit(struct merge_work *work)
     index_view_release(&work->runs);
 }
 
-void merge_work_discard(struct merge_work *work)
+static void discard_outputs(const struct merge_work *work, const struct output *outputs,
+                            size_t count)
 {
     struct err ignored = {0};
-    for (size_t i = 0; i < work->outputs_count; i++) {
-        if (object_remove(work->table->store, work->outputs[i].name, &ignored) != ERR_OK) {
+    for (size_t i = 0; i < count; i++) {
+        if (object_remove(work->table->store, outputs[i].name, &ignored) != ERR_OK) {
             err_clear(&ignored); /* vacuum gets it later */
         }
     }
+}
+
+void merge_work_discard(struct merge_work *work)
+{
+    struct err ignored = {0};
+    discard_outputs(work, work->outputs, work->outputs_count);
+    discard_outputs(work, work->change_outputs, work->change_outputs_count);
     if (work->vectors.has_file &&
         object_remove(work->table->store, work->vectors.object_name, &ignored) != ERR_OK) {
         err_clear(&ignored); /* likewise */
@@ -133,20 +147,6 @@ static void gather_rows(struct merge_work *work)
 
 /* ---- order ---- */
 
-/* The partition of a row as bytes that order together: size and value, or a null mark, a column. */
-static void append_partition(const struct merge_work *work, int64_t row, struct buffer *scratch,
-                             struct buffer *bytes)
-{
-    const struct schema *schema = work->frame->schema;
-    for (size_t i = 0; i < schema->partition_count; i++) {
-        buffer_reset(scratch);
-        bool has = lookup_bytes_of_row(work->frame, schema->partition[i], row, scratch);
-        buffer_append_byte(bytes, has);
-        buffer_append_u32(bytes, (uint32_t)scratch->size);
-        buffer_append_span(bytes, buffer_span(scratch));
-    }
-}
-
 static enum err_code make_sort_keys(struct merge_work *work, struct err *err)
 {
     const struct plan *plan = &work->plan;
@@ -162,7 +162,7 @@ static enum err_code make_sort_keys(struct merge_work *work, struct err *err)
     buffer_init(&scratch, SCRATCH_BYTES_MAX);
     CLEANUP(mem_cleanup) size_t *starts = mem_zeroed(plan->puts_count + 1, sizeof *starts);
     for (size_t i = 0; i < plan->puts_count; i++) {
-        append_partition(work, work->rows[i], &scratch, &work->sort_bytes);
+        partition_bytes_of_row(work->frame, work->rows[i], &scratch, &work->sort_bytes);
         work->partition_sizes[i] = work->sort_bytes.size - starts[i];
         buffer_append_span(&work->sort_bytes, plan_key(plan, &plan->puts[i]));
         starts[i + 1] = work->sort_bytes.size;
@@ -263,12 +263,18 @@ static enum err_code place_rows(struct merge_work *work, struct err *err)
     return ERR_OK;
 }
 
-/* One for each partition with new rows, and at most one for each file that is rewritten. */
+/*
+ * One for each partition with new rows, and at most one for each file that is rewritten; of
+ * changes about one a partition.
+ */
 static size_t count_files(const struct merge_work *work)
 {
     size_t count = work->partitions_count;
     for (size_t i = 0; i < work->touched_count; i++) {
         count += work->touched[i].rewritten ? 1 : 0;
+    }
+    if (merge_changes_are_told(work)) {
+        count += work->partitions_count + work->touched_count;
     }
     return count;
 }
@@ -557,6 +563,7 @@ enum err_code merge_work_write(struct merge_work *work, struct err *err)
     start_side(work);
     TRY(write_rows(work, err));
     TRY(rewrite_files(work, err));
+    TRY(merge_changes_write(work, err));
     TRY(write_vectors(work, err));
     TRY(object_group_sync(work->group, err));
     bool root_synced = work->outputs_count > 0 && work->snapshot->schema->partition_count == 0;
@@ -583,5 +590,6 @@ enum err_code merge_work_stage(const struct merge_work *work, struct delta_trans
             output_commit(&work->outputs[i], transaction, true, NULL);
         }
     }
+    merge_changes_stage(work, transaction);
     return ERR_OK;
 }

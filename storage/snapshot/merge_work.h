@@ -52,8 +52,11 @@ struct merge_work {
     size_t touched_count;
     struct deletion_vector_batch vectors;
     struct entry_lists lists;
-    struct index_view *runs; /* of the rows that were written; NULL = not made yet */
-    bool rewrites;           /* copy-on-write */
+    struct index_view *runs;       /* of the rows that were written; NULL = not made yet */
+    bool rewrites;                 /* copy-on-write */
+    struct schema *change_schema;  /* of the change data files */
+    struct output *change_outputs; /* change data files; borrow names of the schema */
+    size_t change_outputs_count;
 
     pthread_t side; /* makes images and runs while the caller encodes and syncs */
     bool side_started;

@@ -26,11 +26,12 @@ void output_deinit(struct output *output)
     *output = (struct output){0};
 }
 
-/* Name and path from the partition values. */
-static void make_names(struct output *output)
+/* Name and path from the partition values, below `folder`. */
+static void make_names(struct output *output, const char *folder)
 {
     struct buffer text;
     buffer_init(&text, OUTPUT_TEXT_BYTES_MAX);
+    buffer_append_text(&text, folder);
     delta_partition_folder(output->partition_values, output->partition_values_count, &text);
     char file_name[DELTA_FILE_NAME_BYTES];
     delta_data_file_name(file_name);
@@ -47,9 +48,8 @@ static void make_names(struct output *output)
 }
 
 /* Values as texts in one allocation; offsets first, because the buffer moves while it grows. */
-void output_init(struct output *output, uint32_t number, const struct frame *frame, int64_t row)
+static void take_partition(struct output *output, const struct frame *frame, int64_t row)
 {
-    *output = (struct output){.number = number};
     const struct schema *schema = frame->schema;
     struct buffer texts;
     buffer_init(&texts, OUTPUT_TEXT_BYTES_MAX);
@@ -74,7 +74,20 @@ void output_init(struct output *output, uint32_t number, const struct frame *fra
                                 .value = nulls[i] ? NULL : output->partition_texts + starts[i]};
     }
     buffer_deinit(&texts);
-    make_names(output);
+}
+
+void output_init(struct output *output, uint32_t number, const struct frame *frame, int64_t row)
+{
+    *output = (struct output){.number = number};
+    take_partition(output, frame, row);
+    make_names(output, "");
+}
+
+void output_init_changes(struct output *output, const struct frame *frame, int64_t row)
+{
+    *output = (struct output){0};
+    take_partition(output, frame, row);
+    make_names(output, DELTA_CHANGE_FOLDER "/");
 }
 
 void output_init_like(struct output *output, uint32_t number, const struct delta_file *file)
@@ -87,7 +100,7 @@ void output_init_like(struct output *output, uint32_t number, const struct delta
         output->partition_values[i] =
             file->partition_values[i]; /* borrowed: the file outlives us */
     }
-    make_names(output);
+    make_names(output, "");
 }
 
 void output_masks(const struct schema *schema, bool **columns_out, bool **statistics_out)

@@ -45,6 +45,9 @@ void output_deinit(struct output *output);
  */
 void output_init(struct output *output, uint32_t number, const struct frame *frame, int64_t row);
 
+/* The same of changed rows: a change data file, which no index knows. */
+void output_init_changes(struct output *output, const struct frame *frame, int64_t row);
+
 /* The same in the partition of an existing file. */
 void output_init_like(struct output *output, uint32_t number, const struct delta_file *file);
 

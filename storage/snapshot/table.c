@@ -204,6 +204,13 @@ static enum err_code commit_definition(struct table *table, const struct snapsho
     struct delta_transaction *transaction =
         delta_transaction_begin(current->state, table->store, DELTA_READS_NOTHING);
     delta_transaction_set_metadata(transaction, metadata);
+    if (next->change_feed &&
+        !delta_protocol_meets(current->state->protocol, DELTA_NEEDS_CHANGE_FEED)) {
+        CLEANUP(delta_protocol_release)
+        const struct delta_protocol *protocol =
+            delta_protocol_extend(current->state->protocol, DELTA_NEEDS_CHANGE_FEED);
+        delta_transaction_set_protocol(transaction, protocol);
+    }
     delta_transaction_set_operation(transaction, columns ? "CHANGE COLUMNS" : "SET TBLPROPERTIES",
                                     NULL, NULL);
     if (FAULT("definition.commit")) {

@@ -24,19 +24,6 @@ static bool same_type(const struct field *a, const struct field *b)
            (a->type != COLUMN_DECIMAL || (a->precision == b->precision && a->scale == b->scale));
 }
 
-static enum err_code parse_log_schema(const struct delta_metadata *metadata,
-                                      struct schema **schema_out, struct err *err)
-{
-    enum column_mapping mapping = COLUMN_MAPPING_NONE;
-    CLEANUP(json_free) struct json *partitions = json_new_array();
-    for (size_t i = 0; i < metadata->partition_columns_count; i++) {
-        json_append(partitions, json_new_text(metadata->partition_columns[i]));
-    }
-    TRY(delta_metadata_column_mapping(metadata, &mapping, err));
-    return schema_parse_delta_mapped(span_of_text(metadata->schema_string), partitions, mapping,
-                                     schema_out, err);
-}
-
 static enum err_code check_partitions(const struct schema *schema, const struct schema *stored,
                                       struct err *err)
 {
@@ -56,7 +43,7 @@ enum err_code table_check_columns(const struct schema *schema,
 {
     CLEANUP(schema_release) struct schema *stored = NULL;
     enum column_mapping mapping = COLUMN_MAPPING_NONE;
-    TRY(parse_log_schema(metadata, &stored, err));
+    TRY(delta_metadata_schema(metadata, &stored, err));
     TRY(schema_check_flat(stored, err));
     TRY(delta_metadata_column_mapping(metadata, &mapping, err));
     if (mapping != COLUMN_MAPPING_NONE) {
@@ -443,7 +430,7 @@ enum err_code snapshot_open_folder(const char *folder, int64_t version,
         TRY(delta_state_load_version(owner->store, version, &state, err));
     }
     CLEANUP(schema_release) struct schema *schema = NULL;
-    TRY(parse_log_schema(state->metadata, &schema, err));
+    TRY(delta_metadata_schema(state->metadata, &schema, err));
     struct id uuid = {0};
     if (!id_parse(span_of_text(state->metadata->id), &uuid)) {
         uuid = (struct id){0}; /* other engines may use other names */

@@ -277,6 +277,7 @@ static enum err_code write_first_version(const char *folder, const char *name,
         .configuration_count = DEFINITION_PROPERTIES,
         .deletion_vectors = schema->merge == TABLE_DELETION_VECTORS,
         .append_only = schema->merge == TABLE_APPEND,
+        .change_feed = schema->change_feed,
     };
     struct json *extension = json_new_object();
     json_set(extension, "tombstones", json_new_array());

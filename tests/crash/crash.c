@@ -433,7 +433,8 @@ static void create_tables(void)
     const char *const definitions[][2] = {
         {"/v1/tables/keyed",
          "{\"schema\":{\"fields\":[{\"name\":\"id\",\"type\":\"string\",\"nullable\":"
-         "false},{\"name\":\"n\",\"type\":\"long\"}]},\"key\":[\"id\"]}"},
+         "false},{\"name\":\"n\",\"type\":\"long\"}]},\"key\":[\"id\"],"
+         "\"change_feed\":true}"},
         {"/v1/tables/appended",
          spread
              ? "{\"schema\":{\"fields\":[{\"name\":\"batch\",\"type\":\"string\"},{"
@@ -477,8 +478,8 @@ static void drain(void)
     }
 }
 
-/* Run `program table rows …/tables/<name>` and hand each line to `visit`. */
-static void read_table(const char *name, void (*visit)(const char *line))
+/* Run `program table rows|changes …/tables/<name>` and hand each line to `visit`. */
+static void read_table(const char *verb, const char *name, void (*visit)(const char *line))
 {
     char path[PATH_BYTES + 64];
     (void)snprintf(path, sizeof path, "%s/tables/%s", data, name); /* fits */
@@ -491,7 +492,9 @@ static void read_table(const char *name, void (*visit)(const char *line))
         (void)dup2(ends[1], STDOUT_FILENO);
         (void)close(ends[0]);
         (void)close(ends[1]);
-        (void)execl(program, program, "table", "rows", path, (char *)NULL);
+        bool rows = strcmp(verb, "rows") == 0;
+        (void)execl(program, program, "table", verb, path, rows ? (char *)NULL : "--from", "0",
+                    (char *)NULL);
         _exit(127);
     }
     (void)close(ends[1]);
@@ -506,7 +509,7 @@ static void read_table(const char *name, void (*visit)(const char *line))
     int status = 0;
     (void)waitpid(pid, &status, 0);
     if (status != 0) {
-        problem("table rows %s: status %d", name, status);
+        problem("table %s %s: status %d", verb, name, status);
     }
 }
 
@@ -551,13 +554,39 @@ static void visit_keyed(const char *line)
     found_n[client][key] = n;
 }
 
+static int64_t fed_n[CLIENTS][KEYS_OF_CLIENT];
+
+/* Changes of all versions in order: each begins where the last one of its key ended. */
+static void visit_change(const char *line)
+{
+    char id[64];
+    char type[32];
+    int64_t n = -1;
+    int client = -1;
+    int key = -1;
+    if (!http_json_text(line, "id", id, sizeof id) || !http_json_integer(line, "n", &n) ||
+        !http_json_text(line, "_change_type", type, sizeof type) ||
+        sscanf(id, "c%d-%d", &client, &key) != 2 || client < 0 || client >= CLIENTS || key < 0 ||
+        key >= KEYS_OF_CLIENT) {
+        problem("the feed of keyed holds a strange change");
+        return;
+    }
+    bool comes = strcmp(type, "insert") == 0 || strcmp(type, "update_postimage") == 0;
+    if (fed_n[client][key] != (comes ? 0 : n)) {
+        problem("the feed of keyed: %s of %s holds %" PRId64 " behind %" PRId64, type, id, n,
+                fed_n[client][key]);
+    }
+    fed_n[client][key] = comes ? n : 0;
+}
+
 static void count_everything(void)
 {
     for (int c = 0; c < CLIENTS; c++) {
         seen[c] = mem_zeroed(BATCHES_MAX, sizeof *seen[c]);
     }
-    read_table("appended", visit_appended);
-    read_table("keyed", visit_keyed);
+    read_table("rows", "appended", visit_appended);
+    read_table("rows", "keyed", visit_keyed);
+    read_table("changes", "keyed", visit_change);
     for (int c = 0; c < CLIENTS; c++) {
         for (int64_t number = 1; number <= clients[c].acknowledged; number++) {
             struct batch batch = batch_of(&clients[c], number);
@@ -568,6 +597,11 @@ static void count_everything(void)
             }
         }
         for (int key = 0; key < KEYS_OF_CLIENT; key++) {
+            if (fed_n[c][key] != found_n[c][key]) {
+                problem("the feed of keyed ends with %" PRId64
+                        " for c%d-%d, the table with %" PRId64,
+                        fed_n[c][key], c, key, found_n[c][key]);
+            }
             if (found_n[c][key] != clients[c].key_batch[key]) {
                 problem("key c%d-%d holds %" PRId64 " instead of %" PRId64, c, key, found_n[c][key],
                         clients[c].key_batch[key]);

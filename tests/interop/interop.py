@@ -56,6 +56,8 @@ TABLES = {
     "dv_odd_parts": {"merge": "deletion-vectors", "key": ["id"], "sequence_by": "seq", "partition_by": ["part"]},
     "cow": {"merge": "copy-on-write", "key": ["id"], "sequence_by": "seq"},
     "cow_parts": {"merge": "copy-on-write", "key": ["id"], "partition_by": ["part"]},
+    "dv_feed": {"merge": "deletion-vectors", "key": ["id"], "sequence_by": "seq", "partition_by": ["part"], "change_feed": True},
+    "cow_feed": {"merge": "copy-on-write", "key": ["id"], "change_feed": True},
     "appended": {"merge": "append"},
     "appended_parts": {"merge": "append", "partition_by": ["part"]},
     "appended_odd_parts": {"merge": "append", "partition_by": ["part"]},
@@ -432,6 +434,25 @@ def we_read(path, version=None):
     return compare(sorted(map(plain, got)), sorted(plain(sorted_maps(row)) for row in expected)), len(rows)
 
 
+def compare_feeds(path):
+    """What deltalake and we tell of all versions."""
+    table = DeltaTable(path)
+    schema = pyarrow.schema(table.schema().to_arrow())
+    feed = table.load_cdf(starting_version=0)
+    theirs = pyarrow.table(feed.read_all() if hasattr(feed, "read_all") else feed).to_pylist()
+    command = [SLUICE, "table", "changes", path, "--from", "0"]
+    lines = subprocess.run(command, check=True, capture_output=True).stdout.splitlines()
+    ours = [json.loads(line, parse_float=decimal.Decimal) for line in lines]
+
+    def told(row, cell):
+        values = {field.name: cell(row[field.name], field.type) for field in schema}
+        return (row["_commit_version"], row["_change_type"], plain(values))
+
+    got = sorted(told(row, from_json) for row in ours)
+    expected = sorted(told(row, lambda value, kind: sorted_maps(value)) for row in theirs)
+    return compare(got, expected), len(ours)
+
+
 # ---- both write in turn ----
 
 
@@ -508,6 +529,15 @@ def main():
             cell += f": {rows} rows"
             if difference is None and name != "maintained":  # vacuum took the files of version 0
                 difference, _ = we_read(path, version=0)
+        except Exception as error:
+            difference = f"{type(error).__name__}: {str(error)[:300]} {getattr(error, 'stderr', b'')[:300]}"
+        passed, failed = count(passed, failed, cell, difference)
+    feeds = [os.path.join(data, "tables", name) for name in TABLES if "feed" in name]
+    for path in feeds + [os.path.join(work, "theirs", "change_feed")]:
+        cell = f"deltalake {versions()['deltalake']} and sluice tell the same changes of {os.path.basename(path)}"
+        try:
+            difference, rows = compare_feeds(path)
+            cell += f": {rows} rows"
         except Exception as error:
             difference = f"{type(error).__name__}: {str(error)[:300]} {getattr(error, 'stderr', b'')[:300]}"
         passed, failed = count(passed, failed, cell, difference)

@@ -79,12 +79,34 @@ Test(schema, defaults_are_those_of_the_contract)
     cr_expect_eq(append->merge, TABLE_APPEND);
     cr_expect(append->fields[0].nullable);
     cr_expect_eq(append->delete_retention_seconds, 604800);
+    cr_expect_not(append->change_feed);
     CLEANUP(schema_release)
     struct schema *keyed = kit_schema(
         "{'schema':{'fields':[{'name':'a','type':'string','nullable':false,'pattern':null}]},"
         "'key':['a'],'sequence_by':null}");
     cr_expect_eq(keyed->merge, TABLE_DELETION_VECTORS);
     cr_expect_null(keyed->fields[0].pattern);
+}
+
+Test(schema, can_be_extended_by_a_text_column)
+{
+    struct err err = {0};
+    CLEANUP(schema_release)
+    struct schema *schema = kit_schema(
+        "{'schema':{'fields':[{'name':'a','type':'decimal(9,2)','phi':true},"
+        "{'name':'b','type':'string','nullable':false}]},'key':['b'],'change_feed':true}");
+    CLEANUP(schema_release) struct schema *extended = NULL;
+    cr_assert_eq(schema_extend(schema, "_change_type", &extended, &err), ERR_OK, "%s", err.msg);
+    cr_assert_eq(extended->fields_count, 3);
+    cr_expect_eq(extended->fields[0].precision, 9);
+    cr_expect_eq(extended->fields[0].scale, 2);
+    cr_expect(extended->fields[0].phi);
+    cr_expect_not(extended->fields[1].nullable);
+    cr_expect_str_eq(extended->fields[2].name, "_change_type");
+    cr_expect_eq(extended->fields[2].type, COLUMN_STRING);
+    cr_expect_eq(schema_field_index(extended, span_of_text("_change_type")), 2);
+    CLEANUP(schema_release) struct schema *again = NULL;
+    cr_expect_eq(schema_extend(extended, "_CHANGE_type", &again, &err), ERR_UNSUPPORTED);
 }
 
 Test(schema, json_form_reads_back_to_the_same)
@@ -219,6 +241,7 @@ Test(schema, each_fault_is_refused_with_its_pointer)
          "/partition_by/0: 'p' is protected health information"},
         {KEYED(",{'name':'p','type':'timestamp'}", ",'partition_by':['p']"),
          "/partition_by/0: 'p' must be of type"},
+        {KEYED("", ",'change_feed':'yes'"), "/change_feed: must be true or false"},
         {KEYED("", ",'delete_retention_seconds':-1"), "/delete_retention_seconds: "},
         {KEYED("", ",'delete_retention_seconds':315360001"), "/delete_retention_seconds: "},
         {KEYED("", ",'delete_retention_seconds':'7d'"), "/delete_retention_seconds: "},
@@ -410,6 +433,8 @@ static const struct {
      "partition_by cannot change"},
     {"merge", TABLE_WITH(""), TABLE_WITH(",'merge':'copy-on-write'"), "merge cannot change"},
     {"delete retention", TABLE_WITH(""), TABLE_WITH(",'delete_retention_seconds':5"), NULL},
+    {"change feed", TABLE_WITH(""), TABLE_WITH(",'change_feed':true"), NULL},
+    {"no change feed", TABLE_WITH(",'change_feed':true"), TABLE_WITH(""), NULL},
     {"description of the table", TABLE_WITH(""), TABLE_WITH(",'description':'x'"), NULL},
     {"lookup added", TABLE_WITH(""), TABLE_WITH(",'lookup':[{'entity':'m','column':'v','as':'a'}]"),
      NULL},

@@ -69,7 +69,9 @@ Test(actions, decodes_every_field)
     cr_expect_eq(commit->files[1]->deleted_ms, 8);
     cr_expect_eq(commit->txns[0]->version, 41);
     cr_expect(commit->domains[0]->removed);
-    cr_expect_eq(commit->cdc_count, 1);
+    cr_assert_eq(commit->change_files_count, 1);
+    cr_expect_str_eq(commit->change_files[0]->path, "c");
+    cr_expect_eq(commit->change_files[0]->size, 1);
     delta_commit_release(&commit);
 }
 
@@ -231,13 +233,20 @@ Test(actions, the_gates_name_what_is_missing)
     } cases[] = {
         {"plain", 1, 2, NULL, NULL, NULL, "{}", NULL, NULL},
         {"old writer", 1, 1, NULL, NULL, NULL, "{}", NULL, NULL},
-        {"legacy checks", 1, 3, NULL, NULL, NULL, "{}", NULL, "checkConstraints"},
+        {"legacy, nothing in use", 1, 6, NULL, NULL, NULL, "{}", NULL, NULL},
+        {"legacy generated", 1, 4, NULL, NULL, NULL,
+         "{\"metadata\":{\"delta.generationExpression\":\"x\"}}", NULL, "generatedColumns"},
+        {"legacy identity", 1, 6, NULL, NULL, NULL, "{\"metadata\":{\"delta.identity.start\":1}}",
+         NULL, "identityColumns"},
+        {"older than what it holds", 1, 3, NULL, NULL, NULL,
+         "{\"metadata\":{\"delta.generationExpression\":\"x\"}}", NULL, NULL},
+        {"change feed", 1, 7, NULL, "changeDataFeed", NULL, "{}", NULL, NULL},
         {"mapping on", 2, 5, NULL, NULL, "name", "{}", NULL, "columnMapping"},
         {"mapping on, by id", 3, 7, "columnMapping", "appendOnly", "id", "{}", NULL,
          "columnMapping"},
         {"mapping of nobody", 2, 5, NULL, NULL, "index", "{}", "columnMapping.mode",
          "columnMapping.mode"},
-        {"mapping off", 2, 5, NULL, NULL, "none", "{}", NULL, "columnMapping"},
+        {"mapping off", 2, 5, NULL, NULL, "none", "{}", NULL, NULL},
         {"vectors", 3, 7, "deletionVectors", "deletionVectors", NULL, "{}", NULL, NULL},
         {"append only", 3, 7, NULL, "appendOnly", NULL, "{}", NULL, NULL},
         {"row tracking", 3, 7, NULL, "rowTracking", NULL, "{}", NULL, "rowTracking"},
@@ -278,6 +287,96 @@ Test(actions, the_gates_name_what_is_missing)
         cr_expect(cases[i].refuses_write == NULL || strstr(writing.msg, cases[i].refuses_write),
                   "%s: %s", cases[i].name, writing.msg);
     }
+}
+
+Test(actions, constraints_of_a_legacy_table_are_refused)
+{
+    const struct delta_protocol protocol = {.reader_version = 1, .writer_version = 3};
+    const struct delta_pair constraint = {"delta.constraints.adult", "age > 17"};
+    struct delta_metadata metadata = {
+        .id = "i", .schema_string = "{}", .configuration = &constraint};
+    struct err err = {0};
+    cr_expect_eq(delta_protocol_check_write(&protocol, &metadata, &err), ERR_OK, "%s", err.msg);
+    metadata.configuration_count = 1;
+    cr_expect_eq(delta_protocol_check_write(&protocol, &metadata, &err), ERR_UNSUPPORTED);
+    cr_expect_not_null(strstr(err.msg, "checkConstraints"), "%s", err.msg);
+}
+
+/* As the log would have it. */
+static void expect_protocol(const struct delta_protocol *protocol, const char *expected,
+                            const char *when)
+{
+    CLEANUP(buffer_deinit) struct buffer line;
+    buffer_init(&line, 1 << 16);
+    delta_protocol_encode(protocol, &line);
+    buffer_append_byte(&line, '\0');
+    cr_expect_str_eq((const char *)line.data, expected, "%s", when);
+}
+
+Test(actions, protocols_grow_no_further_than_needed)
+{
+    static const char *mapping[] = {"columnMapping"};
+    static const char *rows[] = {"rowTracking", "appendOnly"};
+    static const struct {
+        const char *name;
+        struct delta_protocol from;
+        unsigned needs;
+        const char *to;
+    } cases[] = {
+        {"nothing",
+         {.reader_version = 1, .writer_version = 2},
+         0,
+         "{\"protocol\":{\"minReaderVersion\":1,\"minWriterVersion\":2}}\n"},
+        {"a feed",
+         {.reader_version = 1, .writer_version = 2},
+         DELTA_NEEDS_CHANGE_FEED,
+         "{\"protocol\":{\"minReaderVersion\":1,\"minWriterVersion\":7,\"writerFeatures\":"
+         "[\"appendOnly\",\"invariants\",\"changeDataFeed\"]}}\n"},
+        {"allowed already",
+         {.reader_version = 1, .writer_version = 4},
+         DELTA_NEEDS_CHANGE_FEED,
+         "{\"protocol\":{\"minReaderVersion\":1,\"minWriterVersion\":4}}\n"},
+        {"both",
+         {.reader_version = 1, .writer_version = 2},
+         DELTA_NEEDS_CHANGE_FEED | DELTA_NEEDS_DELETION_VECTORS,
+         "{\"protocol\":{\"minReaderVersion\":3,\"minWriterVersion\":7,\"readerFeatures\":"
+         "[\"deletionVectors\"],\"writerFeatures\":[\"appendOnly\",\"invariants\","
+         "\"deletionVectors\",\"changeDataFeed\"]}}\n"},
+        {"of a mapped table",
+         {.reader_version = 2, .writer_version = 5},
+         DELTA_NEEDS_DELETION_VECTORS,
+         "{\"protocol\":{\"minReaderVersion\":3,\"minWriterVersion\":7,\"readerFeatures\":"
+         "[\"columnMapping\",\"deletionVectors\"],\"writerFeatures\":[\"appendOnly\","
+         "\"invariants\",\"checkConstraints\",\"changeDataFeed\",\"generatedColumns\","
+         "\"columnMapping\",\"deletionVectors\"]}}\n"},
+        {"listed ones stay",
+         {.reader_version = 3,
+          .writer_version = 7,
+          .reader_features = mapping,
+          .reader_features_count = 1,
+          .writer_features = rows,
+          .writer_features_count = 2},
+         DELTA_NEEDS_CHANGE_FEED,
+         "{\"protocol\":{\"minReaderVersion\":3,\"minWriterVersion\":7,\"readerFeatures\":"
+         "[\"columnMapping\"],\"writerFeatures\":[\"rowTracking\",\"appendOnly\","
+         "\"changeDataFeed\"]}}\n"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        CLEANUP(delta_protocol_release)
+        const struct delta_protocol *protocol =
+            delta_protocol_extend(&cases[i].from, cases[i].needs);
+        expect_protocol(protocol, cases[i].to, cases[i].name);
+        cr_expect(delta_protocol_meets(protocol, cases[i].needs), "%s", cases[i].name);
+    }
+}
+
+Test(actions, change_files_without_a_path_are_refused)
+{
+    struct err err = {0};
+    const struct delta_commit *commit = NULL;
+    cr_expect_eq(delta_commit_decode(1, span_of_text("{\"cdc\":{\"size\":1}}\n"), &commit, &err),
+                 ERR_CORRUPT);
+    cr_expect_not_null(strstr(err.msg, "cdc: "), "%s", err.msg);
 }
 
 Test(actions, intervals)

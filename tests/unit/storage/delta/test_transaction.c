@@ -45,7 +45,7 @@ Test(transaction, writes_what_other_engines_expect)
     expect_commit_text(store, 0,
                        "{\"protocol\":{\"minReaderVersion\":3,\"minWriterVersion\":7,"
                        "\"readerFeatures\":[\"deletionVectors\"],\"writerFeatures\":"
-                       "[\"deletionVectors\",\"appendOnly\",\"invariants\"]}}");
+                       "[\"appendOnly\",\"invariants\",\"deletionVectors\"]}}");
     expect_commit_text(store, 0, "\"delta.enableDeletionVectors\":\"true\"");
     CLEANUP(delta_state_release) struct delta_state *second = append(first, store, "a");
     expect_commit_text(store, 1,
@@ -155,7 +155,7 @@ Test(transaction, conflict_matrix)
         {"new schema", WINNER_METADATA("\"{}\""), DELTA_CONFLICT_METADATA, DELTA_CONFLICT_METADATA,
          DELTA_CONFLICT_METADATA},
         {"a protocol we cannot write",
-         "{\"protocol\":{\"minReaderVersion\":1,\"minWriterVersion\":3}}\n",
+         "{\"protocol\":{\"minReaderVersion\":1,\"minWriterVersion\":8}}\n",
          DELTA_CONFLICT_PROTOCOL, DELTA_CONFLICT_PROTOCOL, DELTA_CONFLICT_PROTOCOL},
         {"a protocol we can write",
          "{\"protocol\":{\"minReaderVersion\":1,\"minWriterVersion\":2}}\n", DELTA_CONFLICT_NONE,

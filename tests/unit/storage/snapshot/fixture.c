@@ -37,7 +37,8 @@ static struct schema *make_schema(const struct fixture_options *options)
                               ",{\"name\":\"note\",\"type\":\"string\"}"
                               ",{\"name\":\"region\",\"type\":\"string\"}"
                               ",{\"name\":\"member\",\"type\":\"string\",\"phi\":true}]}");
-    buffer_append_format(&text, ",\"merge\":\"%s\"", merge_names[options->merge]);
+    buffer_append_format(&text, ",\"merge\":\"%s\",\"change_feed\":%s", merge_names[options->merge],
+                         options->change_feed ? "true" : "false");
     if (keyed) {
         buffer_append_text(&text, ",\"key\":[\"id\"]");
     }

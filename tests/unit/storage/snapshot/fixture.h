@@ -24,7 +24,8 @@ struct fixture_options {
     bool sequence;
     bool partition;
     bool lookup;
-    bool root;                 /* lookup column is the key */
+    bool root; /* lookup column is the key */
+    bool change_feed;
     int64_t retention_seconds; /* 0 = a week */
 };
 

@@ -8,63 +8,15 @@
 #include "storage/columns/encode_json.h"
 #include "storage/delta/log.h"
 #include "storage/object/object.h"
-#include "storage/snapshot/compact.h"
 #include "tests/unit/storage/snapshot/fixture.h"
+#include "tests/unit/storage/snapshot/history_kit.h"
 
 #include <criterion/criterion.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { HISTORIES = 60, VERSIONS = 12, KEYS = 15, LINES_MAX = 2000, LINE_BYTES = 160 };
-
-/* ---- a bag of rows as JSON lines, sorted ---- */
-
-struct bag {
-    char lines[LINES_MAX][LINE_BYTES];
-    size_t count;
-};
-
-static void bag_add(struct bag *bag, struct span line)
-{
-    cr_assert(bag->count < LINES_MAX);
-    cr_assert(line.size < LINE_BYTES);
-    memcpy(bag->lines[bag->count], line.data, line.size);
-    bag->lines[bag->count++][line.size] = '\0';
-}
-
-static void bag_remove(struct bag *bag, struct span line, const char *what)
-{
-    for (size_t i = 0; i < bag->count; i++) {
-        if (span_equal_text(line, bag->lines[i])) {
-            memcpy(bag->lines[i], bag->lines[--bag->count], LINE_BYTES);
-            return;
-        }
-    }
-    cr_assert_fail("%s: a row was removed that was not there: %.*s", what, SPAN_PRINT(line));
-}
-
-static int compare_lines(const void *a, const void *b)
-{
-    return strcmp(a, b);
-}
-
-static void expect_rows(struct bag *bag, const struct snapshot *snapshot, const char *what)
-{
-    CLEANUP(buffer_deinit) struct buffer expected;
-    CLEANUP(buffer_deinit) struct buffer got;
-    buffer_init(&expected, 1 << 24);
-    buffer_init(&got, 1 << 24);
-    fixture_rows(snapshot, &expected);
-    qsort(bag->lines, bag->count, LINE_BYTES, compare_lines);
-    for (size_t i = 0; i < bag->count; i++) {
-        buffer_append_text(&got, bag->lines[i]);
-        buffer_append_byte(&got, '\n');
-    }
-    cr_assert(span_equal(buffer_span(&expected), buffer_span(&got)),
-              "%s: expected\n%.*s\ngot\n%.*s", what, SPAN_PRINT(buffer_span(&expected)),
-              SPAN_PRINT(buffer_span(&got)));
-}
+enum { HISTORIES = 60, VERSIONS = 12 };
 
 /* ---- reading ---- */
 
@@ -96,22 +48,13 @@ static void apply_side(struct changes *changes, enum change_side side, int64_t r
     }
 }
 
-static struct delta_state *state_of(struct fixture *fixture, int64_t version)
-{
-    struct err err = {0};
-    struct delta_state *state = NULL;
-    cr_assert_eq(delta_state_load_version(table_store(fixture->table), version, &state, &err),
-                 ERR_OK, "%s", err.msg);
-    return state;
-}
-
 static struct changes *changes_at(struct fixture *fixture, int64_t version)
 {
     struct err err = {0};
     struct changes *changes = NULL;
     const struct changes_options options = {.store = table_store(fixture->table)};
-    CLEANUP(delta_state_release) struct delta_state *before = state_of(fixture, version - 1);
-    CLEANUP(delta_state_release) struct delta_state *after = state_of(fixture, version);
+    CLEANUP(delta_state_release) struct delta_state *before = history_state(fixture, version - 1);
+    CLEANUP(delta_state_release) struct delta_state *after = history_state(fixture, version);
     CLEANUP(delta_commit_release) const struct delta_commit *commit = NULL;
     cr_assert_eq(delta_commit_read(options.store, version, &commit, &err), ERR_OK, "%s", err.msg);
     cr_assert_eq(changes_of_commit(&options, before, commit, after, &changes, &err), ERR_OK, "%s",
@@ -124,66 +67,13 @@ static void fill(struct fixture *fixture, int64_t version, struct bag *bag, cons
     struct err err = {0};
     CLEANUP(changes_free) struct changes *changes = NULL;
     const struct changes_options options = {.store = table_store(fixture->table)};
-    CLEANUP(delta_state_release) struct delta_state *state = state_of(fixture, version);
+    CLEANUP(delta_state_release) struct delta_state *state = history_state(fixture, version);
     cr_assert_eq(changes_of_version(&options, state, &changes, &err), ERR_OK, "%s", err.msg);
     bag->count = 0;
     apply_side(changes, CHANGE_ADDED, 5, bag, what);
 }
 
-static const struct snapshot *snapshot_of(struct fixture *fixture, int64_t version)
-{
-    struct err err = {0};
-    const struct snapshot *snapshot = NULL;
-    struct table_refresh_result result = {0};
-    cr_assert_eq(table_refresh(fixture->table, &result, &err), ERR_OK, "%s", err.msg);
-    cr_assert_eq(table_snapshot_at_version(fixture->table, version, &snapshot, &err), ERR_OK, "%s",
-                 err.msg);
-    return snapshot;
-}
-
 /* ---- histories ---- */
-
-static uint64_t roll(uint64_t *state, uint64_t sides)
-{
-    *state = *state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-    return (*state >> 33) % sides;
-}
-
-static void compact_all(struct fixture *fixture)
-{
-    struct err err = {0};
-    CLEANUP(compact_plan_deinit) struct compact_plan plan = {0};
-    compact_plan_thorough(fixture->table, &plan);
-    struct compact_result result = {0};
-    if (plan.count == 0) {
-        return; /* as few files as can be */
-    }
-    cr_assert_eq(compact_run(fixture->table, &plan, NULL, &result, &err), ERR_OK, "%s", err.msg);
-}
-
-static void make_version(struct fixture *fixture, uint64_t *dice)
-{
-    struct record_words records[8];
-    char ids[8][16];
-    char notes[8][16];
-    size_t count = 1 + roll(dice, 8);
-    if (roll(dice, 6) == 0) {
-        compact_all(fixture);
-        return;
-    }
-    for (size_t i = 0; i < count; i++) {
-        (void)snprintf(ids[i], sizeof ids[i], "k%d", (int)roll(dice, KEYS));
-        (void)snprintf(notes[i], sizeof notes[i], "n%d", (int)roll(dice, 1000));
-        records[i] = (struct record_words){
-            .operation = roll(dice, 4) == 0 ? FRAME_DELETE : FRAME_UPSERT,
-            .id = ids[i],
-            .amount = (int32_t)roll(dice, 100),
-            .note = notes[i],
-            .region = roll(dice, 2) == 0 ? "north" : "south",
-        };
-    }
-    fixture_put(fixture, records, count);
-}
 
 static void run_history(uint64_t seed)
 {
@@ -194,7 +84,7 @@ static void run_history(uint64_t seed)
     const struct fixture_options options = {.partition = seed % 2 == 0};
     struct fixture fixture = fixture_make(&options);
     for (int i = 0; i < VERSIONS; i++) {
-        make_version(&fixture, &dice);
+        history_make_version(&fixture, &dice);
     }
     int64_t newest = table_version(fixture.table);
     bag.count = 0;
@@ -202,17 +92,17 @@ static void run_history(uint64_t seed)
         (void)snprintf(what, sizeof what, "seed %" PRIu64 ", version %" PRId64, seed, version);
         CLEANUP(changes_free) struct changes *changes = changes_at(&fixture, version);
         CLEANUP(snapshot_release)
-        const struct snapshot *snapshot = snapshot_of(&fixture, version);
+        const struct snapshot *snapshot = history_snapshot(&fixture, version);
         bool removed = false;
         size_t before = bag.count;
         struct err err = {0};
         cr_assert_eq(changes_remove_rows(changes, &removed, &err), ERR_OK, "%s", err.msg);
-        apply_side(changes, CHANGE_REMOVED, 1 + (int64_t)roll(&dice, 4), &bag, what);
+        apply_side(changes, CHANGE_REMOVED, 1 + (int64_t)history_roll(&dice, 4), &bag, what);
         cr_assert_eq(removed, bag.count < before, "%s", what);
-        apply_side(changes, CHANGE_ADDED, 1 + (int64_t)roll(&dice, 4), &bag, what);
-        expect_rows(&bag, snapshot, what);
+        apply_side(changes, CHANGE_ADDED, 1 + (int64_t)history_roll(&dice, 4), &bag, what);
+        bag_expect_rows(&bag, snapshot, what);
         fill(&fixture, version, &whole, what);
-        expect_rows(&whole, snapshot, what);
+        bag_expect_rows(&whole, snapshot, what);
     }
     fixture_remove(&fixture);
 }
@@ -242,10 +132,10 @@ Test(changes, are_read_from_any_place_on)
     const struct fixture_options fixture_options = {0};
     struct fixture fixture = fixture_make(&fixture_options);
     put_numbered(&fixture, 0, 12);
-    compact_all(&fixture);
+    history_compact(&fixture);
     put_numbered(&fixture, 4, 4); /* a vector, and files of a row */
     CLEANUP(delta_state_release)
-    struct delta_state *state = state_of(&fixture, table_version(fixture.table));
+    struct delta_state *state = history_state(&fixture, table_version(fixture.table));
     static const char *const names[] = {"amount"};
     const struct changes_options options = {
         .store = table_store(fixture.table),
@@ -290,7 +180,7 @@ Test(changes, are_none_where_files_were_only_rewritten)
     const struct fixture_options fixture_options = {0};
     struct fixture fixture = fixture_make(&fixture_options);
     put_numbered(&fixture, 0, 5);
-    compact_all(&fixture);
+    history_compact(&fixture);
     CLEANUP(changes_free)
     struct changes *changes = changes_at(&fixture, table_version(fixture.table));
     cr_assert_eq(changes_remove_rows(changes, &removed, &err), ERR_OK, "%s", err.msg);
@@ -308,7 +198,7 @@ Test(changes, refuse_what_is_not_there)
     const struct fixture_options fixture_options = {0};
     struct fixture fixture = fixture_make(&fixture_options);
     put_numbered(&fixture, 0, 2);
-    CLEANUP(delta_state_release) struct delta_state *state = state_of(&fixture, 2);
+    CLEANUP(delta_state_release) struct delta_state *state = history_state(&fixture, 2);
     static const char *const names[] = {"id", "colour"};
     struct changes_options options = {
         .store = table_store(fixture.table),
