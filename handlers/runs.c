@@ -8,6 +8,7 @@
 #include "handlers/job_requests.h"
 #include "handlers/page_token.h"
 #include "handlers/problem.h"
+#include "handlers/run_start.h"
 #include "handlers/run_views.h"
 #include "storage/base/clock.h"
 #include "storage/base/text.h"
@@ -159,22 +160,19 @@ static enum err_code one_off_of(struct services *services, struct exchange *exch
                             &new->definition);
 }
 
-enum handler_result handle_run_submit(struct services *services, struct exchange *exchange)
+enum handler_result run_start_one_off(struct services *services, struct exchange *exchange,
+                                      const struct json *json, const char *token)
 {
     struct run_wait wait;
-    struct run_new new = {.trigger = RUN_TRIGGER_ONE_OFF, .trigger_time_us = clock_wall_us()};
-    CLEANUP(json_free) struct json *body = NULL;
-    CLEANUP(json_free) struct json *plain = NULL;
+    struct run_new new = {.trigger = RUN_TRIGGER_ONE_OFF,
+                          .trigger_time_us = clock_wall_us(),
+                          .principal = exchange->principal->id,
+                          .token = token};
     CLEANUP(job_definition_release) const struct job_definition *definition = NULL;
-    new.principal = exchange->principal->id;
-    if (job_request_body(exchange, &body) != ERR_OK ||
-        run_parse_wait(services, exchange, &wait) != ERR_OK ||
-        job_request_token(exchange, body, &new.token) != ERR_OK) {
+    if (run_parse_wait(services, exchange, &wait) != ERR_OK) {
         return problem_err(exchange);
     }
-    plain = json_duplicate(body); /* the token is text of `body` */
-    json_remove(plain, "idempotency_token");
-    if (job_request_check(services, exchange, plain, 0, true, &definition) != ERR_OK) {
+    if (job_request_check(services, exchange, json, 0, true, &definition) != ERR_OK) {
         return job_request_failed(exchange);
     }
     if (!job_request_parameters_fit(exchange, NULL, definition)) {
@@ -184,6 +182,20 @@ enum handler_result handle_run_submit(struct services *services, struct exchange
         return problem_err(exchange);
     }
     return make_run(services, exchange, &new, &wait);
+}
+
+enum handler_result handle_run_submit(struct services *services, struct exchange *exchange)
+{
+    const char *token = NULL;
+    CLEANUP(json_free) struct json *body = NULL;
+    CLEANUP(json_free) struct json *plain = NULL;
+    if (job_request_body(exchange, &body) != ERR_OK ||
+        job_request_token(exchange, body, &token) != ERR_OK) {
+        return problem_err(exchange);
+    }
+    plain = json_duplicate(body); /* the token is text of `body` */
+    json_remove(plain, "idempotency_token");
+    return run_start_one_off(services, exchange, plain, token);
 }
 
 /* ---- reading ---- */

@@ -408,6 +408,7 @@ void control_begin(struct active_run *run, size_t node, int64_t now_us)
     case JOB_TASK_EXPORT:
     case JOB_TASK_OPTIMIZE:
     case JOB_TASK_VACUUM:
+    case JOB_TASK_RESTORE:
     case JOB_TASK_HTTP_REQUEST:
     case JOB_TASK_TYPE_COUNT:
         assert(false);

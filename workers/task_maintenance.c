@@ -5,7 +5,10 @@
 
 #include "storage/base/clock.h"
 #include "storage/base/file.h"
+#include "storage/base/text.h"
+#include "storage/delta/state.h"
 #include "storage/snapshot/compact.h"
+#include "storage/snapshot/restore.h"
 #include "storage/snapshot/snapshot.h"
 #include "storage/snapshot/table.h"
 #include "storage/snapshot/tables.h"
@@ -148,18 +151,70 @@ enum err_code task_vacuum_run(struct task_attempt *attempt, struct err *err)
                        "reads under way are younger than that",
                        TABLE_VACUUM_SECONDS_MIN);
     }
-    TRY(task_check_time(attempt, err));
+    TRY(begin_maintenance(attempt, table, err)); /* no restore brings files back meanwhile */
+    CLEANUP(finish_maintenance) struct table *maintained = table;
     if (!dry_run) {
         TRY(task_audit(attempt, "table.vacuum", "table.define", name, NULL, -1, err));
     }
     const struct table_vacuum_options options = {
         .now_ms = clock_wall_us() / 1000, .retention_ms = seconds * 1000, .dry_run = dry_run};
     struct table_vacuum_result result = {0};
-    TRY(table_vacuum(table, &options, &result, err));
+    TRY(table_vacuum(maintained, &options, &result, err));
     task_note_version(attempt, name, false, table_version(table));
     task_set_value(attempt, "files_seen", json_new_integer(result.files_seen));
     task_set_value(attempt, "files_removed", json_new_integer(result.files_removed));
     task_set_value(attempt, "bytes_removed", json_new_integer(result.bytes_removed));
     task_set_value(attempt, "dry_run", json_new_boolean(dry_run));
+    return ERR_OK;
+}
+
+/* ---- restore ---- */
+
+static enum err_code find_version(const struct task_attempt *attempt, struct table *table,
+                                  int64_t *version_out, struct err *err)
+{
+    struct span text;
+    int64_t timestamp_us = 0;
+    if (json_as_integer(json_get(attempt->body, "version"), version_out)) {
+        return ERR_OK;
+    }
+    if (!json_as_string(json_get(attempt->body, "timestamp"), &text) ||
+        !text_parse_timestamp(text, &timestamp_us) || timestamp_us < 0) {
+        return err_set(err, ERR_INVALID,
+                       "/timestamp: give a moment since 1970 as RFC 3339 with zone, such as "
+                       "2026-11-23T08:00:00Z");
+    }
+    return delta_state_version_at(table_store(table), timestamp_us / 1000, version_out, err);
+}
+
+enum err_code task_restore_run(struct task_attempt *attempt, struct err *err)
+{
+    const char *name = NULL;
+    int64_t version = -1;
+    CLEANUP(table_release) struct table *table = NULL;
+    TRY(open_table(attempt, &name, &table, err));
+    TRY(begin_maintenance(attempt, table, err)); /* no vacuum takes the files meanwhile */
+    CLEANUP(finish_maintenance) struct table *maintained = table;
+    TRY(find_version(attempt, table, &version, err));
+    const char *key =
+        arena_format(&attempt->arena, "sluice-restore/%s", task_idempotency_key(attempt));
+    if (key == NULL) {
+        return err_set(err, ERR_NOMEM, "no memory is left for the attempt");
+    }
+    TRY(task_audit(attempt, "table.restore", "table.define", name, NULL, -1, err));
+    struct restore_result result = {0};
+    enum err_code code = table_restore(maintained, version, key, &result, err);
+    if (code == ERR_IO) {
+        process_stop_after_io_error(err);
+    }
+    TRY(code);
+    task_note_version(attempt, name, true, result.version);
+    task_set_value(attempt, "version", json_new_integer(result.version));
+    task_set_value(attempt, "restored_version", json_new_integer(version));
+    task_set_value(attempt, "committed", json_new_boolean(result.committed));
+    task_set_value(attempt, "files_added", json_new_integer(result.files_added));
+    task_set_value(attempt, "files_removed", json_new_integer(result.files_removed));
+    task_set_value(attempt, "rows",
+                   result.rows_count >= 0 ? json_new_integer(result.rows_count) : json_new_null());
     return ERR_OK;
 }

@@ -21,7 +21,6 @@ enum {
     BODY_BYTES_MAX = 4 << 20,
     PARAMETERS_MAX = 100,
     PAGE_RUNS = 100,
-    EX_RUN_FAILED = 1, /* the run ended, but not with SUCCESS */
 };
 
 static const char help[] =

@@ -233,6 +233,9 @@ static void print_document(struct watch *watch, const struct json *run, bool end
 static void show(struct watch *watch, const struct json *run, bool ended)
 {
     int64_t now_us = clock_wall_us();
+    if (watch->mode == RUN_WATCH_SILENT) {
+        return;
+    }
     if (watch->command->json) {
         print_document(watch, run, ended);
     } else if (watch->mode == RUN_WATCH_QUIET) {

@@ -7,9 +7,13 @@
 
 #include <stdint.h>
 
+/* Exit code of commands that follow a run which ends, but not with SUCCESS. */
+enum { EX_RUN_FAILED = 1 };
+
 enum run_watch_mode {
-    RUN_WATCH_QUIET, /* nothing until the end, then one line */
-    RUN_WATCH_SHOW,  /* a picture redrawn in place on a terminal; elsewhere a line a change */
+    RUN_WATCH_SILENT, /* nothing: the caller says what came of it */
+    RUN_WATCH_QUIET,  /* nothing until the end, then one line */
+    RUN_WATCH_SHOW,   /* a picture redrawn in place on a terminal; elsewhere a line a change */
 };
 
 /*

@@ -7,6 +7,7 @@
 #include "server/cli/command.h"
 #include "server/cli/table_file.h"
 #include "server/cli/table_folder.h"
+#include "server/cli/table_run.h"
 
 #include "storage/base/text.h"
 
@@ -29,11 +30,18 @@ static const char help[] =
     "       sluice table changes TABLE|FOLDER --from N [--to N] [--columns A,B] [--limit N]\n"
     "                         [--count]\n"
     "       sluice table history TABLE|FOLDER [--limit N]\n"
+    "       sluice table restore TABLE --version N | --timestamp T\n"
+    "       sluice table optimize TABLE\n"
+    "       sluice table vacuum TABLE [--retention-seconds N] [--apply]\n"
     "       sluice table files|schema|checkpoint-info FOLDER [--version N | --timestamp T]\n"
     "\n"
     "A FOLDER is any Delta table on this machine, whoever wrote it, and a FILE any Parquet\n"
     "file; its name has a slash or a dot. They are read without a server. Rows are printed\n"
     "as one JSON object a line.\n"
+    "\n"
+    "restore, optimize and vacuum start a run on the server, wait for its end and exit with 1 "
+    "when\n"
+    "it fails. vacuum counts what would go, and removes it with --apply.\n"
     "\n"
     "  --version N          as of this version, default the newest\n"
     "  --timestamp T        as of this moment, such as 2026-11-23T08:00:00Z\n"
@@ -43,6 +51,8 @@ static const char help[] =
     "gt\n"
     "                       ge in (values with commas between) is_null not_null (without value)\n"
     "  --limit N            at most so many rows or versions, default all\n"
+    "  --retention-seconds N  files that left the table so long ago go, default 604800 (7 days)\n"
+    "  --apply              remove, not only count\n"
     "  --count              only the number of rows\n"
     "  --format ndjson      how rows are printed; there is no other way so "
     "far\n" COMMAND_CONNECTION_HELP;
@@ -53,7 +63,8 @@ struct arguments {
     int64_t version;
     int64_t timestamp_us; /* -1 = none */
     int64_t limit;
-    int64_t from_version; /* -1 = not given */
+    struct table_run_options run; /* but version and timestamp */
+    int64_t from_version;         /* -1 = not given */
     int64_t to_version;
     const char *columns;
     const char *where[TABLE_WHERE_MAX];
@@ -74,6 +85,8 @@ static bool parse(struct arguments *arguments, int argc, char **argv)
         {"from", required_argument, NULL, 'f'},
         {"to", required_argument, NULL, 'o'},
         {"format", required_argument, NULL, 'm'},
+        {"retention-seconds", required_argument, NULL, 'r'},
+        {"apply", no_argument, NULL, 'a'},
         {"columns", required_argument, NULL, 'c'},
         {"where", required_argument, NULL, 'w'},
         {"limit", required_argument, NULL, 'l'},
@@ -102,6 +115,12 @@ static bool parse(struct arguments *arguments, int argc, char **argv)
             break;
         case 'o':
             good = parse_number(optarg, &arguments->to_version);
+            break;
+        case 'r':
+            good = parse_number(optarg, &arguments->run.retention_seconds);
+            break;
+        case 'a':
+            arguments->run.apply = true;
             break;
         case 'm':
             good = strcmp(optarg, "ndjson") == 0;
@@ -296,8 +315,18 @@ static enum err_code show(const struct arguments *arguments, struct client *clie
     return ERR_OK;
 }
 
+static enum err_code run_on_table(const struct arguments *arguments, struct client *client,
+                                  const char *verb, const char *table, bool *success_out,
+                                  struct err *err)
+{
+    struct table_run_options options = arguments->run;
+    options.version = arguments->version;
+    options.timestamp_us = arguments->timestamp_us;
+    return table_run(&arguments->command, client, verb, table, &options, success_out, err);
+}
+
 static enum err_code run_with_server(const struct arguments *arguments, const char *verb,
-                                     const char *table, struct err *err)
+                                     const char *table, bool *success_out, struct err *err)
 {
     CLEANUP(client_close) struct client *client = NULL;
     TRY(client_open(&arguments->command.client, &client, err));
@@ -306,6 +335,9 @@ static enum err_code run_with_server(const struct arguments *arguments, const ch
         return command_walk(client, "/v1/tables?limit=1000", "tables", print_table, &listing, err);
     }
     assert(table != NULL); /* only a list has none */
+    if (table_run_has(verb)) {
+        return run_on_table(arguments, client, verb, table, success_out, err);
+    }
     if (strcmp(verb, "show") == 0) {
         return show(arguments, client, table, err);
     }
@@ -317,7 +349,7 @@ static enum err_code run_with_server(const struct arguments *arguments, const ch
 }
 
 static enum err_code run(const struct arguments *arguments, const char *verb, const char *name,
-                         struct err *err)
+                         bool *success_out, struct err *err)
 {
     bool is_rows = strcmp(verb, "rows") == 0;
     if (name != NULL && table_folder_has(verb) && table_folder_is(name)) {
@@ -341,7 +373,7 @@ static enum err_code run(const struct arguments *arguments, const char *verb, co
         return err_set(err, ERR_NOT_FOUND,
                        "%s is no folder of a Delta table (it has no _delta_log)", name);
     }
-    return run_with_server(arguments, verb, name, err);
+    return run_with_server(arguments, verb, name, success_out, err);
 }
 
 int cli_table(int argc, char **argv)
@@ -353,18 +385,23 @@ int cli_table(int argc, char **argv)
         .limit = -1,
         .from_version = -1,
         .to_version = -1,
+        .run = {.retention_seconds = -1},
     };
     if (!parse(&arguments, argc, argv) || arguments.command.help_wanted || optind >= argc) {
         return command_usage(&arguments.command);
     }
     const char *verb = argv[optind];
     bool is_list = strcmp(verb, "list") == 0;
-    bool is_known = is_list || strcmp(verb, "show") == 0 || table_folder_has(verb);
+    bool is_known =
+        is_list || strcmp(verb, "show") == 0 || table_folder_has(verb) || table_run_has(verb);
     bool lacks_from = strcmp(verb, "changes") == 0 && arguments.from_version < 0;
     if (!is_known || argc != optind + (is_list ? 1 : 2) || lacks_from) {
         return command_usage(&arguments.command);
     }
     struct err err = {0};
-    enum err_code code = run(&arguments, verb, is_list ? NULL : argv[optind + 1], &err);
-    return code == ERR_OK ? EX_OK : command_fail(&arguments.command, &err);
+    bool success = true;
+    if (run(&arguments, verb, is_list ? NULL : argv[optind + 1], &success, &err) != ERR_OK) {
+        return command_fail(&arguments.command, &err);
+    }
+    return success ? EX_OK : EX_RUN_FAILED;
 }

@@ -120,6 +120,20 @@ void delta_transaction_remove(struct delta_transaction *transaction, const struc
     remove_file(transaction, file, data_change);
 }
 
+void delta_transaction_bring_back(struct delta_transaction *transaction,
+                                  const struct delta_file *file)
+{
+    const struct delta_file *live = delta_state_file_by_path(transaction->state, file->path);
+    if (live != NULL) {
+        remove_file(transaction, live, true);
+    }
+    struct delta_file added = delta_file_fields(file);
+    added.removed = false;
+    added.deleted_ms = 0;
+    added.data_change = true;
+    delta_actions_add_file(&transaction->actions, delta_file_new(&added));
+}
+
 enum err_code delta_transaction_set_dv(struct delta_transaction *transaction,
                                        const struct delta_file *file, const struct delta_dv *dv,
                                        struct err *err)

@@ -54,6 +54,13 @@ void delta_transaction_add(struct delta_transaction *transaction, const struct d
 void delta_transaction_add_change_file(struct delta_transaction *transaction,
                                        const struct delta_file *file);
 
+/*
+ * Bring a file back as it was in an earlier version, deletion vector and statistics included;
+ * when it is live with another vector that one goes.
+ */
+void delta_transaction_bring_back(struct delta_transaction *transaction,
+                                  const struct delta_file *file);
+
 /* Remove a live file of the transaction's state; deletionTimestamp is now. */
 void delta_transaction_remove(struct delta_transaction *transaction, const struct delta_file *file,
                               bool data_change);

@@ -17,10 +17,15 @@
 enum { ARENA_BYTES_MAX = 256 << 20 }; /* far above what JSON of DEFINITION_BYTES_MAX needs */
 
 static const char *const types[JOB_TASK_TYPE_COUNT] = {
-    [JOB_TASK_INGEST] = "ingest",       [JOB_TASK_CHECK] = "check",
-    [JOB_TASK_EXPORT] = "export",       [JOB_TASK_OPTIMIZE] = "optimize",
-    [JOB_TASK_VACUUM] = "vacuum",       [JOB_TASK_HTTP_REQUEST] = "http_request",
-    [JOB_TASK_CONDITION] = "condition", [JOB_TASK_FOR_EACH] = "for_each",
+    [JOB_TASK_INGEST] = "ingest",
+    [JOB_TASK_CHECK] = "check",
+    [JOB_TASK_EXPORT] = "export",
+    [JOB_TASK_OPTIMIZE] = "optimize",
+    [JOB_TASK_VACUUM] = "vacuum",
+    [JOB_TASK_RESTORE] = "restore",
+    [JOB_TASK_HTTP_REQUEST] = "http_request",
+    [JOB_TASK_CONDITION] = "condition",
+    [JOB_TASK_FOR_EACH] = "for_each",
     [JOB_TASK_RUN_JOB] = "run_job",
 };
 

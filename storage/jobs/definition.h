@@ -52,6 +52,7 @@ enum job_task_type {
     JOB_TASK_EXPORT,
     JOB_TASK_OPTIMIZE,
     JOB_TASK_VACUUM,
+    JOB_TASK_RESTORE,
     JOB_TASK_HTTP_REQUEST,
     JOB_TASK_CONDITION, /* from here on decided by the runner without a thread */
     JOB_TASK_FOR_EACH,

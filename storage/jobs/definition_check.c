@@ -430,6 +430,7 @@ static const char *table_action(enum job_task_type type)
         return "rows.read";
     case JOB_TASK_OPTIMIZE:
     case JOB_TASK_VACUUM:
+    case JOB_TASK_RESTORE:
         return "table.define";
     case JOB_TASK_HTTP_REQUEST:
     case JOB_TASK_CONDITION:

@@ -169,6 +169,21 @@ static const struct object_rule vacuum_rule = {
                 {"dry_run", RULE_BOOLEAN, .flags = RULE_TEMPLATE, .fallback = "false"}),
 };
 
+static void check_restore(struct normalizer *normalizer, const struct json *given)
+{
+    if (rule_has(given, "version") == rule_has(given, "timestamp")) {
+        normalizer_tell(normalizer, "version", "required",
+                        "give either version or timestamp, of what is to come back");
+    }
+}
+
+static const struct object_rule restore_rule = {
+    RULE_FIELDS(RULE_TABLE(RULE_REQUIRED),
+                {"version", RULE_INTEGER, .flags = RULE_TEMPLATE, .maximum = INT64_MAX},
+                {"timestamp", RULE_STRING, .flags = RULE_TEMPLATE, .minimum = 1, .maximum = 64}),
+    .check = check_restore,
+};
+
 const struct rule_choice definition_condition_choices[] = {
     [CONDITION_EQUAL_TO] = {"EQUAL_TO", NULL},
     [CONDITION_NOT_EQUAL] = {"NOT_EQUAL", NULL},
@@ -234,6 +249,7 @@ static const struct object_rule inner_task_rule = {
             BODY("export", export_rule),
             BODY("optimize", optimize_rule),
             BODY("vacuum", vacuum_rule),
+            BODY("restore", restore_rule),
             BODY("http_request", definition_http_request_rule),
             BODY("run_job", run_job_rule),
             {NULL, NULL},
@@ -282,6 +298,7 @@ const struct object_rule definition_task_rule = {
             BODY("export", export_rule),
             BODY("optimize", optimize_rule),
             BODY("vacuum", vacuum_rule),
+            BODY("restore", restore_rule),
             BODY("http_request", definition_http_request_rule),
             BODY("condition", condition_rule),
             BODY("for_each", for_each_rule),
@@ -298,6 +315,7 @@ const struct object_rule *definition_body_rule(enum job_task_type type)
         [JOB_TASK_EXPORT] = &export_rule,
         [JOB_TASK_OPTIMIZE] = &optimize_rule,
         [JOB_TASK_VACUUM] = &vacuum_rule,
+        [JOB_TASK_RESTORE] = &restore_rule,
         [JOB_TASK_HTTP_REQUEST] = &definition_http_request_rule,
         [JOB_TASK_CONDITION] = &condition_rule,
         [JOB_TASK_FOR_EACH] = &for_each_rule,

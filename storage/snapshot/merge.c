@@ -254,22 +254,10 @@ static bool is_all_there(const struct plan *plan)
     return true;
 }
 
-static enum err_code attempt(const struct merge *merge, struct err *err)
+static enum err_code attempt(void *arg, struct err *err)
 {
+    const struct merge *merge = arg;
     int64_t started_us = clock_monotonic_us();
-    bool changed = false;
-    enum err_code code = table_catch_up(merge->table, &changed, err);
-    if (code == ERR_CONFLICT) { /* foreign columns: trying again does not help */
-        err->code = ERR_PRECONDITION;
-    }
-    if (code != ERR_OK) {
-        return err->code;
-    }
-    if (merge->table->overwritten_from >= 0) {
-        return err_set(err, ERR_PRECONDITION,
-                       "version %lld was overwritten by another engine; refresh first",
-                       (long long)merge->table->overwritten_from);
-    }
     CLEANUP(snapshot_release) const struct snapshot *snapshot = table_snapshot(merge->table);
     CLEANUP(merge_work_deinit) struct merge_work work;
     merge_work_init(&work, merge->table, snapshot, merge->inputs, merge->inputs_count);
@@ -322,21 +310,7 @@ enum err_code table_merge(struct table *table, const struct merge_input *inputs,
                           .inputs_count = inputs_count,
                           .now_us = clock_wall_us(),
                           .outcome = &outcome};
-    enum err_code code = ERR_CONFLICT;
-    struct err lost = {0};
-    for (int i = 0; i < MERGE_ATTEMPTS_MAX && code == ERR_CONFLICT; i++) {
-        err_clear(&lost);
-        code = attempt(&merge, &lost);
-    }
-    if (code != ERR_OK) {
-        *err = lost;
-        if (code == ERR_CONFLICT) {
-            err->code = ERR_BUSY;
-        } else if (code == ERR_PRECONDITION) {
-            err->code = ERR_CONFLICT;
-        }
-        return err_wrap(err, "table '%s'", table->name);
-    }
+    TRY(table_write_attempts(table, attempt, &merge, err));
     TRY(recall(&merge, err));
     *outcome_out = outcome;
     outcome = (struct merge_outcome){0};

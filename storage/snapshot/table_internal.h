@@ -139,6 +139,19 @@ void table_publish(struct table *table, const struct schema *schema,
                    struct index_view *view);
 
 /* Remember a commit of ours. position_from -1 = no batch in it. */
+/*
+ * Write to the table: follow the log, then make the attempt, and both again after a foreign writer
+ * was faster (ERR_CONFLICT of the attempt, which has committed nothing then).
+ *
+ * Errors:  what the attempt returns, with the table's name; ERR_BUSY MERGE_ATTEMPTS_MAX attempts
+ *          were lost; ERR_CONFLICT the table's columns are others than the definition's, or
+ *          a version of ours was overwritten.
+ * Thread:  with the commit lock.
+ */
+typedef enum err_code table_attempt_fn(void *arg, struct err *err);
+enum err_code table_write_attempts(struct table *table, table_attempt_fn *attempt, void *arg,
+                                   struct err *err) MUST_USE;
+
 void table_remember(struct table *table, int64_t version, uint64_t hash, int64_t position_from);
 
 /*
