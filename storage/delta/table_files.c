@@ -131,20 +131,6 @@ enum err_code delta_path_decode(const struct object_store *store, const char *pa
 
 /* ---- partition values ---- */
 
-static void append_code_units(struct span bytes, struct buffer *text)
-{
-    /* spec: delta PROTOCOL.md#partition-value-serialization — binary as \u00XX characters */
-    for (size_t i = 0; i < bytes.size; i++) {
-        uint8_t byte = bytes.data[i];
-        if (byte < 0x80) {
-            buffer_append_byte(text, byte);
-        } else {
-            buffer_append_byte(text, (uint8_t)(0xc0 | byte >> 6));
-            buffer_append_byte(text, (uint8_t)(0x80 | (byte & 0x3f)));
-        }
-    }
-}
-
 /* Spark spells what is not finite; the API never lets such a value in, foreign files may. */
 static void append_real(double value, struct buffer *text)
 {
@@ -171,10 +157,9 @@ void delta_partition_value_format(const struct column *column, const struct fiel
     }
     switch (field->type) {
     case COLUMN_STRING:
+    case COLUMN_BINARY: /* PROTOCOL.md says escaped; Spark and the kernels write the bytes as UTF-8
+                         */
         buffer_append_span(text, column_bytes(column, row));
-        break;
-    case COLUMN_BINARY:
-        append_code_units(column_bytes(column, row), text);
         break;
     case COLUMN_BYTE:
     case COLUMN_SHORT:
@@ -216,23 +201,6 @@ void delta_partition_value_format(const struct column *column, const struct fiel
         assert(false);
     }
     *null_out = text->size == before; /* the protocol reads an empty text as null */
-}
-
-/* Characters up to U+00FF back to bytes; false for others. */
-static bool decode_code_units(struct span text, struct buffer *bytes)
-{
-    for (size_t i = 0; i < text.size; i++) {
-        uint8_t lead = text.data[i];
-        if (lead < 0x80) {
-            buffer_append_byte(bytes, lead);
-        } else if ((lead & 0xfc) == 0xc0 && i + 1 < text.size &&
-                   (text.data[i + 1] & 0xc0) == 0x80) {
-            buffer_append_byte(bytes, (uint8_t)((lead & 0x03) << 6 | (text.data[++i] & 0x3f)));
-        } else {
-            return false;
-        }
-    }
-    return true;
 }
 
 static void append_value(struct column *column, const struct delta_bound *value)
@@ -277,13 +245,7 @@ enum err_code delta_partition_value_append(const char *value, const struct field
     assert(column->type == field->type);
     bool null = value == NULL || value[0] == '\0';
     struct delta_bound parsed = {0};
-    CLEANUP(buffer_deinit) struct buffer bytes = {0};
-    buffer_init(&bytes, DELTA_COMMIT_BYTES_MAX);
     bool good = null || delta_value_parse_partition(span_of_text(value), field, &parsed);
-    if (good && !null && field->type == COLUMN_BINARY) {
-        good = decode_code_units(span_of_text(value), &bytes);
-        parsed.bytes = buffer_span(&bytes);
-    }
     if (!good) {
         return err_set(err, ERR_CORRUPT, "the partition value of column '%s' is no %s", field->name,
                        column_type_name(field->type));
