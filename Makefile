@@ -261,11 +261,17 @@ crash: packages-test
 	@SLUICE=$(BUILD)/crash-run/sluice TOOLS=$(BUILD)/crash-run/faults/tools SLUICE_FAULTS_PROGRAM=$(BUILD)/crash-run/sluice \
 	    tests/e2e/run.sh tests/e2e/test_faults.sh
 
-#: make interop        other engines read what we write (Python packages from PyPI)
+#: make interop        other engines and we read each other's tables (packages from PyPI, jars of Maven Central)
 .PHONY: interop
 interop: packages-proof
 	@$(MAKE) --no-print-directory -j2 all
-	@SLUICE=$(BUILD)/sluice tests/interop/run.sh
+	@SLUICE=$(BUILD)/sluice tests/interop/run.sh --compare README.md
+
+#: make interop-readme the same, and its matrix goes into README.md
+.PHONY: interop-readme
+interop-readme: packages-proof
+	@$(MAKE) --no-print-directory -j2 all
+	@SLUICE=$(BUILD)/sluice tests/interop/run.sh --readme README.md
 
 #: make powercut       power loss on real file systems (root; not part of check)
 .PHONY: powercut

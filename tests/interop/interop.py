@@ -1,12 +1,16 @@
 """Post seeded histories to a Sluice, then read its tables with other engines, read
 theirs, and let both write one table in turn.
 
-Each cell of the report is one table read by one engine and compared row by row
-with the model. A cell that an engine cannot run for a reason of its own says
-"unverified" with the engine's words, and is counted as neither passed nor failed.
-The last line is "N passed, N failed".
+Each cell of the matrix is a feature and an engine: does it read our tables, do we read
+its, do both write one in turn. Everything is compared row by row with a model, or with what
+the engine itself reads. A cell that cannot run says "unverified" with the reason, and is
+counted as neither passed nor failed. The last line is "N passed, N failed".
+
+  --readme FILE   write the matrix between the markers of this file; without it the run only
+                  says when the file it stands in tells something else
 """
 
+import argparse
 import base64
 import datetime
 import decimal
@@ -27,6 +31,7 @@ import duckdb
 import duckdb_extension_delta
 import polars
 import pyarrow
+import spark
 from deltalake import DeltaTable, QueryBuilder, write_deltalake
 
 SLUICE = os.environ["SLUICE"]
@@ -50,6 +55,7 @@ FIELDS = [
 ]
 NAMES = [field["name"] for field in FIELDS]
 
+# Name → definition; what it stands for in the matrix is in OURS.
 TABLES = {
     "dv": {"merge": "deletion-vectors", "key": ["id"], "sequence_by": "seq"},
     "dv_parts": {"merge": "deletion-vectors", "key": ["id"], "sequence_by": "seq", "partition_by": ["part"]},
@@ -61,6 +67,28 @@ TABLES = {
     "appended": {"merge": "append"},
     "appended_parts": {"merge": "append", "partition_by": ["part"]},
     "appended_odd_parts": {"merge": "append", "partition_by": ["part"]},
+    "evolved": {"merge": "deletion-vectors", "key": ["id"], "sequence_by": "seq"},
+    "checkpointed": {"merge": "copy-on-write", "key": ["id"]},
+    "maintained": {"merge": "deletion-vectors", "key": ["id"], "sequence_by": "seq"},
+}
+OURS = {
+    "dv": "deletion vectors",
+    "dv_parts": "partitioned",
+    "dv_odd_parts": "partitioned",
+    "cow": "upserts, copy-on-write",
+    "cow_parts": "partitioned",
+    "dv_feed": "change feed",
+    "cow_feed": "change feed",
+    "appended": "append",
+    "appended_parts": "partitioned",
+    "appended_odd_parts": "partitioned",
+    "evolved": "evolved schema",
+    "checkpointed": "checkpoints",
+    "maintained": "optimized, vacuumed",
+}
+NOT_WRITTEN = {
+    "nested columns": "Sluice reads nested columns and does not write them yet",
+    "column mapping": "Sluice reads mapped columns and does not write them yet",
 }
 PLAIN_PARTS = [None, "a", "bb", "c"]
 ODD_PARTS = [None, "a", "b b", "c/d=é%"]
@@ -92,6 +120,7 @@ class Server:
             request.add_header(name, value)
         try:
             with urllib.request.urlopen(request, timeout=120) as answer:
+                self.etag = answer.headers["ETag"]
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             raise SystemExit(f"{method} {path}: {error.code} {error.read().decode()}")
@@ -144,20 +173,41 @@ def to_json(row, operation):
     return json.dumps(record, ensure_ascii=False)
 
 
+LATE = {"small", "money", "raw"}  # columns that `evolved` gets in the middle of its history
+
+
+def define(server, name, definition, fields, headers=None):
+    body = {"schema": {"fields": fields}, **definition}
+    return server.call(
+        "PUT", f"/v1/tables/{name}", json.dumps(body).encode(), {"Content-Type": "application/json", **(headers or {})}
+    )
+
+
+def evolve(server, name):
+    server.call("GET", f"/v1/tables/{name}")
+    early = [field for field in FIELDS if field["name"] not in LATE]
+    late = [field for field in FIELDS if field["name"] in LATE]
+    define(server, name, TABLES[name], early + late, {"If-Match": server.etag})
+
+
 def history(rng, name, definition, server):
     """Post commits of inserts, upserts, patches and deletes; return the model's rows."""
     keyed = "key" in definition
     has_sequence = "sequence_by" in definition
     model, appended, sequence = {}, [], 0
     parts = ODD_PARTS if "odd" in name else PLAIN_PARTS
-    for commit in range(COMMITS):
+    for commit in range(120 if name == "checkpointed" else COMMITS):
+        if name == "evolved" and commit == COMMITS // 2:
+            evolve(server, name)
         lines = []
-        for _ in range(rng.randint(1, 60)):
+        for _ in range(rng.randint(1, 10 if name == "checkpointed" else 60)):
             key = f"k{rng.randint(0, KEYS)}"
             sequence += 1
             late = has_sequence and rng.random() < 0.2
             seq = max(1, sequence - rng.randint(50, 500)) if late else sequence
             row = random_row(rng, key, seq, parts)
+            if name == "evolved" and commit < COMMITS // 2:
+                row = {field: value for field, value in row.items() if field not in LATE}
             if not keyed:
                 appended.append(row)
                 lines.append(to_json(row, None))
@@ -166,7 +216,7 @@ def history(rng, name, definition, server):
             known = model.get(key)
             wins = known is None or not has_sequence or seq >= known["seq"]
             if operation == "patch":
-                row = {field: row[field] for field in ("id", "small", "seq")}
+                row = {field: row[field] for field in ("id", "big", "seq")}
             elif operation == "delete":
                 row = {field: row[field] for field in ("id", "seq")}
             lines.append(to_json(row, operation))
@@ -231,13 +281,7 @@ def read_polars(path):
     return polars.scan_delta(path).collect().to_dicts()
 
 
-ENGINES = {"deltalake": read_deltalake, "duckdb": read_duckdb, "polars": read_polars}
-
-
-def versions():
-    import importlib.metadata
-
-    return {name: importlib.metadata.version(name) for name in ENGINES}
+READERS = {"deltalake": read_deltalake, "duckdb": read_duckdb, "polars": read_polars}
 
 
 def compare(got, expected):
@@ -248,17 +292,90 @@ def compare(got, expected):
     return f"{len(got)} rows instead of {len(expected)}: {missing} missing, {strange} strange"
 
 
-def count(passed, failed, cell, difference):
-    if difference is None:
-        print(f"ok   {cell}")
-        return passed + 1, failed
-    print(f"FAIL {cell}: {difference}")
-    return passed, failed + 1
+# ---- the matrix ----
+
+READ_OURS, READ_THEIRS, IN_TURN = "they read ours", "we read theirs", "both in turn"
+DIRECTIONS = (READ_OURS, READ_THEIRS, IN_TURN)
+FEATURES = (
+    "append",
+    "upserts, copy-on-write",
+    "partitioned",
+    "nested columns",
+    "column mapping",
+    "deletion vectors",
+    "change feed",
+    "evolved schema",
+    "checkpoints",
+    "optimized, vacuumed",
+    "restored",
+)
 
 
-# Reader defects that are known: (engine, version, table) → why it is not counted.
+class Report:
+    def __init__(self):
+        self.passed = self.failed = 0
+        self.cells = {}  # (feature, engine, direction) → list of None (good), or a reason
+
+    def note(self, feature, engine, direction, verdict, reason):
+        self.cells.setdefault((feature, engine, direction), []).append((verdict, reason))
+
+    def check(self, feature, engine, direction, what, run):
+        """`run` gives (difference or None, words for the line)."""
+        try:
+            difference, words = run()
+        except Exception as error:  # an engine may fail in any way
+            text = str(getattr(error, "stderr", b"") or error)
+            difference, words = f"{type(error).__name__}: {' '.join(text.split())[:300]}", ""
+        line = f"{engine}: {what}{': ' + words if words else ''}"
+        if difference is None:
+            self.passed += 1
+            print(f"ok   {line}", flush=True)
+        else:
+            self.failed += 1
+            print(f"FAIL {line}: {difference}", flush=True)
+        self.note(feature, engine, direction, "ok" if difference is None else "failed", difference)
+
+    def unverified(self, feature, engine, direction, what, reason):
+        print(f"unverified {engine}: {what}: {reason}", flush=True)
+        self.note(feature, engine, direction, "unverified", reason)
+
+    def cell(self, feature, engine, direction, reasons):
+        """✓ when all was good, ✗ when something failed, else a number of a reason; – for nothing."""
+        notes = self.cells.get((feature, engine, direction), [])
+        verdicts = [verdict for verdict, _ in notes]
+        if "failed" in verdicts:
+            return "✗"
+        mark = "✓" if "ok" in verdicts else "" if notes else "–"
+        for verdict, reason in notes:
+            if verdict == "unverified":
+                if reason not in reasons:
+                    reasons.append(reason)
+                mark += f"({reasons.index(reason) + 1})"
+        return mark
+
+    def matrix(self, engines):
+        reasons = []
+        lines = ["| feature | " + " | ".join(engines) + " |", "|---|" + "---|" * len(engines)]
+        for feature in FEATURES:
+            cells = [" ".join(self.cell(feature, engine, direction, reasons) for direction in DIRECTIONS) for engine in engines]
+            lines.append(f"| {feature} | " + " | ".join(cells) + " |")
+        lines += ["", "Each cell: they read ours, we read theirs, both write one table in turn. ✓ verified row by row, – does not apply."]
+        lines += [f"({number}) unverified: {reason}" for number, reason in enumerate(reasons, 1)]
+        return "\n".join(lines) + "\n"
+
+
+BEGIN, END = "<!-- matrix: make interop-readme -->\n", "<!-- end of matrix -->\n"
+
+
+def matrix_in(path):
+    text = pathlib.Path(path).read_text()
+    start = text.index(BEGIN) + len(BEGIN)
+    return text, start, text.index(END, start)
+
+
+# Reader defects that are known: (engine and version, table) → why it is not counted.
 KNOWN_DEFECTS = {
-    ("polars", "2.1.0", "dv_odd_parts"): "does not apply deletion vectors of files whose path holds an escaped"
+    ("polars 2.1.0", "dv_odd_parts"): "Polars does not apply deletion vectors of files whose path holds an escaped"
     " character (deltalake and duckdb read the same table right)",
 }
 
@@ -411,46 +528,72 @@ def make_restored(rng, path):
     table.restore(2)
 
 
+# Name → (feature, how it is made, is its first version still whole?)
 THEIR_TABLES = {
-    "appended": make_appended,
-    "partitioned": make_partitioned,
-    "changed": make_changed,
-    "checkpointed": make_checkpointed,
-    "maintained": make_maintained,
-    "evolved": make_evolved,
-    "change_feed": make_change_feed,
-    "restored": make_restored,
+    "appended": ("append", make_appended, True),
+    "nested": ("nested columns", make_appended, True),
+    "partitioned": ("partitioned", make_partitioned, True),
+    "changed": ("upserts, copy-on-write", make_changed, True),
+    "checkpointed": ("checkpoints", make_checkpointed, True),
+    "maintained": ("optimized, vacuumed", make_maintained, False),
+    "evolved": ("evolved schema", make_evolved, True),
+    "change_feed": ("change feed", make_change_feed, True),
+    "restored": ("restored", make_restored, True),
 }
 
 
-def we_read(path, version=None):
-    command = [SLUICE, "table", "rows", path] + ([] if version is None else ["--version", str(version)])
-    lines = subprocess.run(command, check=True, capture_output=True).stdout.splitlines()
-    table = DeltaTable(path, version=version)
-    schema = pyarrow.schema(table.schema().to_arrow())
-    expected = table.to_pyarrow_table(partitions=None).to_pylist()
-    rows = [json.loads(line, parse_float=decimal.Decimal) for line in lines]
-    got = [{field.name: from_json(row[field.name], field.type) for field in schema} for row in rows]
-    return compare(sorted(map(plain, got)), sorted(plain(sorted_maps(row)) for row in expected)), len(rows)
+def our_lines(*arguments):
+    command = [SLUICE, "table", *arguments]
+    output = subprocess.run(command, check=True, capture_output=True).stdout
+    return [json.loads(line, parse_float=decimal.Decimal) for line in output.splitlines()]
 
 
-def compare_feeds(path):
-    """What deltalake and we tell of all versions."""
-    table = DeltaTable(path)
-    schema = pyarrow.schema(table.schema().to_arrow())
-    feed = table.load_cdf(starting_version=0)
-    theirs = pyarrow.table(feed.read_all() if hasattr(feed, "read_all") else feed).to_pylist()
-    command = [SLUICE, "table", "changes", path, "--from", "0"]
-    lines = subprocess.run(command, check=True, capture_output=True).stdout.splitlines()
-    ours = [json.loads(line, parse_float=decimal.Decimal) for line in lines]
+def values_of(row, schema):
+    return {field.name: from_json(row[field.name], field.type) for field in schema}
 
-    def told(row, cell):
-        values = {field.name: cell(row[field.name], field.type) for field in schema}
+
+def we_read(path, read, version=None):
+    """What we read of a table's version, against what its writer reads."""
+    table = read(path, version)
+    rows = our_lines("rows", path, *([] if version is None else ["--version", str(version)]))
+    got = sorted(plain(values_of(row, table.schema)) for row in rows)
+    return compare(got, sorted(plain(sorted_maps(row)) for row in table.to_pylist())), len(rows)
+
+
+def we_read_versions(path, read, versions):
+    for version in versions:
+        difference, rows = we_read(path, read, version)
+        if difference is not None:
+            return f"version {version}: {difference}", ""
+    difference, rows = we_read(path, read)
+    return difference, f"{rows} rows"
+
+
+def deltalake_table(path, version=None):
+    return DeltaTable(path, version=version).to_pyarrow_table()
+
+
+def deltalake_changes(path):
+    feed = DeltaTable(path).load_cdf(starting_version=0)
+    table = pyarrow.table(feed.read_all() if hasattr(feed, "read_all") else feed)
+    return table, pyarrow.schema(DeltaTable(path).schema().to_arrow())
+
+
+def spark_changes(session, path):
+    return spark.read_changes(session, path), spark.read(session, path).schema
+
+
+def compare_feeds(path, read_changes):
+    """What another engine and we tell of all versions."""
+    theirs, schema = read_changes(path)
+    ours = our_lines("changes", path, "--from", "0")
+
+    def line(row, values):
         return (row["_commit_version"], row["_change_type"], plain(values))
 
-    got = sorted(told(row, from_json) for row in ours)
-    expected = sorted(told(row, lambda value, kind: sorted_maps(value)) for row in theirs)
-    return compare(got, expected), len(ours)
+    got = sorted(line(row, values_of(row, schema)) for row in ours)
+    expected = sorted(line(row, {name: sorted_maps(row[name]) for name in schema.names}) for row in theirs.to_pylist())
+    return compare(got, expected), f"{len(ours)} changes"
 
 
 # ---- both write in turn ----
@@ -464,42 +607,74 @@ def wait_for_version(server, name, version):
     raise SystemExit(f"the server does not follow table {name} to version {version}")
 
 
-def take_turns(rng, data, models):
-    """deltalake changes tables of a running server, which goes on with what it finds."""
+class DeltalakeTurns:
+    """deltalake changes a copy-on-write table."""
+
+    name = "cow"
+
+    def __init__(self, path):
+        self.path = path
+
+    def change(self, turn, gone, changed):
+        table = DeltaTable(self.path)
+        table.delete(f"id = '{gone}'")
+        table.update(updates={"small": str(turn), "part": "NULL"}, predicate=f"id = '{changed}'")
+        return table.version()
+
+
+class SparkTurns:
+    """Spark changes a table with deletion vectors, one statement of each kind, and compacts it."""
+
+    name = "dv"
+
+    def __init__(self, session, path):
+        self.session, self.path = session, path
+
+    def change(self, turn, gone, changed):
+        table = f"delta.`{self.path}`"
+        if turn % 2 == 0:
+            self.session.sql(f"delete from {table} where id = '{gone}'")
+            self.session.sql(f"update {table} set small = {turn}, part = null where id = '{changed}'")
+        else:
+            self.session.sql(
+                f"merge into {table} t using (select * from values ('{gone}', true), ('{changed}', false) as v(id, gone)) s"
+                f" on t.id = s.id when matched and s.gone then delete when matched then update set small = {turn}, part = null"
+            )
+            self.session.sql(f"optimize {table}")
+        return self.session.sql(f"describe history {table} limit 1").collect()[0]["version"]
+
+
+def take_turns(rng, data, models, other):
+    """Another engine changes a table of a running server, which goes on with what it finds."""
     server = Server(data)
+    name = other.name
     try:
-        path = os.path.join(data, "tables", "cow")
-        rows = {row["id"]: row for row in models["cow"]}
+        rows = {row["id"]: row for row in models[name]}
         keys = sorted(rows)
         for turn in range(4):
             gone, changed, ours = keys[turn], keys[turn + 10], keys[turn + 20]
-            table = DeltaTable(path)
-            table.delete(f"id = '{gone}'")
-            table.update(updates={"small": str(turn), "part": "NULL"}, predicate=f"id = '{changed}'")
-            wait_for_version(server, "cow", table.version())
+            wait_for_version(server, name, other.change(turn, gone, changed))
             rows.pop(gone, None)
             rows[changed] = {**rows[changed], "small": turn, "part": None}
             answer = server.call(
                 "POST",
-                "/v1/tables/cow/lookup",
+                f"/v1/tables/{name}/lookup",
                 json.dumps({"keys": [{"id": gone}, {"id": changed}]}).encode(),
                 {"Content-Type": "application/json"},
             )
             found = [row["found"] and row["row"]["small"] for row in answer["rows"]]
             if found != [False, turn]:
-                return f"turn {turn}: the lookup gives {found} after deltalake's commit"
-            row = random_row(rng, ours, 10**6 + turn, PLAIN_PARTS)
-            rows[ours] = row
-            again = random_row(rng, gone, 10**6 + turn, PLAIN_PARTS)
-            rows[gone] = again
+                return f"turn {turn}: the lookup gives {found} after the other's commit", ""
+            rows[ours] = random_row(rng, ours, 10**6 + turn, PLAIN_PARTS)
+            rows[gone] = random_row(rng, gone, 10**6 + turn, PLAIN_PARTS)
             server.call(
                 "POST",
-                "/v1/tables/cow/batches",
-                "\n".join([to_json(row, "upsert"), to_json(again, "upsert")]).encode(),
+                f"/v1/tables/{name}/batches",
+                "\n".join([to_json(rows[ours], "upsert"), to_json(rows[gone], "upsert")]).encode(),
                 {"Content-Type": "application/x-ndjson", "Prefer": "wait=60", "Idempotency-Key": f"turn-{turn}"},
             )
-        models["cow"] = list(rows.values())
-        return None
+        models[name] = list(rows.values())
+        return None, "4 turns"
     finally:
         server.stop()
 
@@ -513,70 +688,152 @@ def restore(data, name, version):
         server.stop()
 
 
+class Engines:
+    """Who reads what we write. Spark takes part where it can run."""
+
+    def __init__(self):
+        import importlib.metadata
+
+        self.readers = {name: read for name, read in READERS.items()}
+        self.labels = {name: f"{name} {importlib.metadata.version(name)}" for name in READERS}
+        self.labels["spark"] = f"Spark {spark.SPARK} with Delta {spark.DELTA}"
+        self.why_no_spark = self.session = None
+        try:
+            self.session = spark.start(os.environ["INTEROP_JARS"])
+        except spark.Unavailable as error:
+            self.why_no_spark = str(error)
+        if self.session is not None:
+            self.readers["spark"] = lambda path, version=None: spark.read(self.session, path, version).to_pylist()
+
+
+def make_ours(rng, data):
+    models = {}
+    server = Server(data)
+    try:
+        for name, definition in TABLES.items():
+            define(server, name, definition, [field for field in FIELDS if name != "evolved" or field["name"] not in LATE])
+            models[name] = history(rng, name, definition, server)
+        for verb, body in (("optimize", b"{}"), ("vacuum", b'{"dry_run": false, "retention_seconds": 3600}')):
+            server.call("POST", f"/v1/tables/maintained/{verb}", body, {"Content-Type": "application/json", "Prefer": "wait=60"})
+    finally:
+        server.stop()
+    return models
+
+
+def check_turns(report, rng, data, models, engines):
+    def path(name):
+        return os.path.join(data, "tables", name)
+
+    turns = {"deltalake": DeltalakeTurns(path("cow"))}
+    if engines.session is not None:
+        turns["spark"] = SparkTurns(engines.session, path("dv"))
+    else:
+        report.unverified("deletion vectors", engines.labels["spark"], IN_TURN, "writes dv in turn with us", engines.why_no_spark)
+    for engine, other in turns.items():
+        run = lambda: take_turns(rng, data, models, other)
+        report.check(OURS[other.name], engines.labels[engine], IN_TURN, f"writes {other.name} in turn with us", run)
+
+
+def check_theirs(report, rng, work, engines):
+    def path(engine, name):
+        return os.path.join(work, engine, name)
+
+    for name, (feature, make, whole) in THEIR_TABLES.items():
+        make(rng, path("deltalake", name))
+        run = lambda: we_read_versions(path("deltalake", name), deltalake_table, [0] if whole else [])
+        report.check(feature, engines.labels["deltalake"], READ_THEIRS, f"we read its {name}", run)
+    for name, (feature, make, whole) in spark.TABLES.items():
+        features = ["append", "nested columns"] if feature == "append, nested" else [feature]
+        if engines.session is None:
+            for feature in features:
+                report.unverified(feature, engines.labels["spark"], READ_THEIRS, f"we read its {name}", engines.why_no_spark)
+            continue
+
+        def run():
+            make(engines.session, path("spark", name))
+            read = lambda table, version=None: spark.read(engines.session, table, version)
+            return we_read_versions(path("spark", name), read, [0] if whole else [])
+
+        report.check(features[0], engines.labels["spark"], READ_THEIRS, f"we read its {name}", run)
+        for feature in features[1:]:
+            report.cells.setdefault((feature, engines.labels["spark"], READ_THEIRS), []).extend(
+                report.cells[(features[0], engines.labels["spark"], READ_THEIRS)][-1:]
+            )
+
+
+def check_feeds(report, data, work, engines):
+    feeds = {"deltalake": deltalake_changes}
+    if engines.session is not None:
+        feeds["spark"] = lambda path: spark_changes(engines.session, path)
+    for engine, read_changes in feeds.items():
+        paths = {os.path.join(data, "tables", name): READ_OURS for name in TABLES if "feed" in name}
+        paths[os.path.join(work, engine, "change_feed")] = READ_THEIRS
+        for path, direction in paths.items():
+            run = lambda: compare_feeds(path, read_changes)
+            what = f"tells the same changes of {'its' if direction == READ_THEIRS else 'our'} {os.path.basename(path)}"
+            report.check("change feed", engines.labels[engine], direction, what, run)
+
+
+def check_ours(report, data, models, engines):
+    for engine, label in engines.labels.items():
+        for name, rows in models.items():
+            path = os.path.join(data, "tables", name)
+            if engine not in engines.readers:
+                report.unverified(OURS[name], label, READ_OURS, f"reads our {name}", engines.why_no_spark)
+            elif (label, name) in KNOWN_DEFECTS:
+                report.unverified(OURS[name], label, READ_OURS, f"reads our {name}", KNOWN_DEFECTS[label, name])
+            else:
+                run = lambda: (compare(canonical(engines.readers[engine](path)), canonical(rows)), f"{len(rows)} rows")
+                report.check(OURS[name], label, READ_OURS, f"reads our {name}", run)
+        for feature, reason in NOT_WRITTEN.items():
+            report.note(feature, label, READ_OURS, "unverified", reason)
+
+
+def check_restored(report, data, engines):
+    """Last, because it changes what the models say."""
+    for name in ("dv_parts", "cow_feed"):
+        path = os.path.join(data, "tables", name)
+        expected = canonical(read_deltalake(path, COMMITS // 2))
+        restore(data, name, COMMITS // 2)
+        for engine, read in engines.readers.items():
+            run = lambda: (compare(canonical(read(path)), expected), f"{len(expected)} rows")
+            report.check("restored", engines.labels[engine], READ_OURS, f"reads our {name} after a restore", run)
+
+
 def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--readme", help="write the matrix into this file")
+    parser.add_argument("--compare", help="say when the matrix of this file differs")
+    arguments = parser.parse_args()
     rng = random.Random(SEED)
     work = tempfile.mkdtemp(prefix="sluice-interop.")
     data = os.path.join(work, "data")
     os.mkdir(data, 0o700)
-    passed = failed = 0
-    server = Server(data)
-    models = {}
-    try:
-        for name, definition in TABLES.items():
-            body = {"schema": {"fields": FIELDS}, **definition}
-            server.call("PUT", f"/v1/tables/{name}", json.dumps(body).encode(), {"Content-Type": "application/json"})
-            models[name] = history(rng, name, definition, server)
-    finally:
-        server.stop()
-    passed, failed = count(passed, failed, "deltalake and sluice write cow in turn", take_turns(rng, data, models))
-    for name, make in THEIR_TABLES.items():
-        path = os.path.join(work, "theirs", name)
-        cell = f"sluice reads {name} of deltalake {versions()['deltalake']}"
-        try:
-            make(rng, path)
-            difference, rows = we_read(path)
-            cell += f": {rows} rows"
-            if difference is None and name != "maintained":  # vacuum took the files of version 0
-                difference, _ = we_read(path, version=0)
-        except Exception as error:
-            difference = f"{type(error).__name__}: {str(error)[:300]} {getattr(error, 'stderr', b'')[:300]}"
-        passed, failed = count(passed, failed, cell, difference)
-    feeds = [os.path.join(data, "tables", name) for name in TABLES if "feed" in name]
-    for path in feeds + [os.path.join(work, "theirs", "change_feed")]:
-        cell = f"deltalake {versions()['deltalake']} and sluice tell the same changes of {os.path.basename(path)}"
-        try:
-            difference, rows = compare_feeds(path)
-            cell += f": {rows} rows"
-        except Exception as error:
-            difference = f"{type(error).__name__}: {str(error)[:300]} {getattr(error, 'stderr', b'')[:300]}"
-        passed, failed = count(passed, failed, cell, difference)
-    for engine, read in ENGINES.items():
-        version = versions()[engine]
-        for name, rows in models.items():
-            path = os.path.join(data, "tables", name)
-            cell = f"{engine} {version} reads {name}"
-            if (engine, version, name) in KNOWN_DEFECTS:
-                print(f"unverified {cell}: {KNOWN_DEFECTS[engine, version, name]}")
-                continue
-            try:
-                difference = compare(canonical(read(path)), canonical(rows))
-            except Exception as error:  # an engine may fail in any way
-                difference = f"{type(error).__name__}: {str(error)[:300]}"
-            passed, failed = count(passed, failed, f"{cell}: {len(rows)} rows", difference)
-    for name in ("dv_parts", "cow_feed"):  # last, because it changes what the models say
-        path = os.path.join(data, "tables", name)
-        expected = canonical(read_deltalake(path, COMMITS // 2))
-        restore(data, name, COMMITS // 2)
-        for engine, read in ENGINES.items():
-            difference = compare(canonical(read(path)), expected)
-            cell = f"{engine} {versions()[engine]} reads {name} after a restore: {len(expected)} rows"
-            passed, failed = count(passed, failed, cell, difference)
-    if failed == 0:
+    report = Report()
+    engines = Engines()
+    models = make_ours(rng, data)
+    check_turns(report, rng, data, models, engines)
+    check_theirs(report, rng, work, engines)
+    check_feeds(report, data, work, engines)
+    check_ours(report, data, models, engines)
+    check_restored(report, data, engines)
+    matrix = report.matrix([engines.labels[name] for name in ("spark", "deltalake", "duckdb", "polars")])
+    print(matrix)
+    if arguments.readme:
+        text, start, end = matrix_in(arguments.readme)
+        pathlib.Path(arguments.readme).write_text(text[:start] + "\n" + matrix + "\n" + text[end:])
+    if arguments.compare:
+        text, start, end = matrix_in(arguments.compare)
+        if text[start:end].strip() != matrix.strip():
+            print(f"note: the matrix in {arguments.compare} tells something else; `make interop-readme` writes it anew")
+    if engines.session is not None:
+        engines.session.stop()
+    if report.failed == 0:
         shutil.rmtree(work)
     else:
         print(f"tables are kept in {work}")
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+    print(f"{report.passed} passed, {report.failed} failed")
+    return 1 if report.failed else 0
 
 
 if __name__ == "__main__":
