@@ -256,15 +256,24 @@ static enum err_code collect_rejections(struct step *step, size_t index,
                           ? arena_format(&step->arena, "/%s", frame->schema->fields[field].name)
                           : "";
         }
+        const char *message =
+            rejection->code == MERGE_KEY_EXISTS
+                ? "a row with this key is there already; post it as upsert to replace it"
+                : "there is no row with this key to patch, and the record lacks a field that "
+                  "must have a value";
+        if (rejection->code == MERGE_CONSTRAINT) {
+            message = arena_format(&step->arena, "the row does not meet the table's constraint %s",
+                                   rejection->detail != NULL ? rejection->detail : "");
+        }
+        if (message == NULL) {
+            buffer_deinit(&payloads);
+            return err_set(err, ERR_TOO_LARGE, "too many records were refused at merge");
+        }
         errors[i] = (struct record_error){
             .line = frame->lines != NULL ? frame->lines[rejection->row] : rejection->row + 1,
             .pointer = span_of_text(pointer),
             .code = span_of_text(merge_code_name(rejection->code)),
-            .message = span_of_text(
-                rejection->code == MERGE_KEY_EXISTS
-                    ? "a row with this key is there already; post it as upsert to replace it"
-                    : "there is no row with this key to patch, and the record lacks a field that "
-                      "must have a value"),
+            .message = span_of_text(message),
             .operation = frame_operation_at(frame, rejection->row),
             .payload_start = (int64_t)start,
             .payload_size = (int64_t)(payloads.size - start),

@@ -7,6 +7,7 @@
 #include "storage/base/buffer.h"
 #include "storage/base/json.h"
 #include "storage/base/text.h"
+#include "storage/delta/constraints.h"
 
 #include <assert.h>
 #include <string.h>
@@ -16,8 +17,8 @@ enum { MESSAGE_NAMES_BYTES = 256 };
 static const char *const readable_features[] = {
     "deletionVectors", "v2Checkpoint", "timestampNtz",         "vacuumProtocolCheck",
     "columnMapping",   "typeWidening", "typeWidening-preview", NULL};
-static const char *const writable_features[] = {"deletionVectors", "appendOnly", "invariants",
-                                                "changeDataFeed", NULL};
+static const char *const writable_features[] = {"deletionVectors", "appendOnly",       "invariants",
+                                                "changeDataFeed",  "checkConstraints", NULL};
 
 /* spec: delta PROTOCOL.md#valid-feature-names-in-table-features — what a version means by itself */
 static const struct {
@@ -83,25 +84,12 @@ enum err_code delta_protocol_check_read(const struct delta_protocol *protocol,
     return refuse_strangers(&strangers, "read", err);
 }
 
-static bool has_property(const struct delta_metadata *metadata, const char *prefix)
-{
-    for (size_t i = 0; i < metadata->configuration_count; i++) {
-        if (strncmp(metadata->configuration[i].name, prefix, strlen(prefix)) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /*
  * Does the table use what its version only allows? Looking for a key as text may refuse a table
  * with a column of that name, but never lets one pass that asks something of its writers.
  */
 static bool is_in_use(const char *feature, const struct delta_metadata *metadata)
 {
-    if (strcmp(feature, "checkConstraints") == 0) {
-        return has_property(metadata, "delta.constraints.");
-    }
     if (strcmp(feature, "generatedColumns") == 0) {
         return strstr(metadata->schema_string, "\"delta.generationExpression\"") != NULL;
     }
@@ -145,6 +133,18 @@ static enum err_code check_writer_version(const struct delta_protocol *protocol,
     return refuse_strangers(&strangers, "write", err);
 }
 
+/* Every condition that a row must meet has to be one that we can evaluate. */
+static enum err_code check_constraints(const struct delta_metadata *metadata, struct err *err)
+{
+    CLEANUP(constraints_deinit) struct constraints constraints = {0};
+    CLEANUP(schema_release) struct schema *schema = NULL;
+    if (!constraints_are_there(metadata)) {
+        return ERR_OK;
+    }
+    TRY(delta_metadata_schema(metadata, &schema, err));
+    return constraints_load(metadata, schema, &constraints, err);
+}
+
 enum err_code delta_protocol_check_write(const struct delta_protocol *protocol,
                                          const struct delta_metadata *metadata, struct err *err)
 {
@@ -158,15 +158,7 @@ enum err_code delta_protocol_check_write(const struct delta_protocol *protocol,
         return err_set(err, ERR_UNSUPPORTED,
                        "the table needs a feature we cannot write: columnMapping (it is on)");
     }
-    /*
-     * Looking for the key as text may refuse a table with a column of that name,
-     * but never lets an expression pass that we would have to evaluate.
-     */
-    if (metadata != NULL && strstr(metadata->schema_string, "\"delta.invariants\"") != NULL) {
-        return err_set(err, ERR_UNSUPPORTED,
-                       "a column carries delta.invariants, an expression we cannot evaluate");
-    }
-    return ERR_OK;
+    return metadata == NULL ? ERR_OK : check_constraints(metadata, err);
 }
 
 bool delta_protocol_has_writer_feature(const struct delta_protocol *protocol, const char *name)

@@ -14,6 +14,7 @@
 static const char *const code_names[] = {
     [MERGE_KEY_EXISTS] = "key_exists",
     [MERGE_REQUIRED] = "required",
+    [MERGE_CONSTRAINT] = "constraint",
 };
 
 const char *merge_code_name(enum merge_code code)
@@ -23,6 +24,9 @@ const char *merge_code_name(enum merge_code code)
 
 void merge_batch_outcome_deinit(struct merge_batch_outcome *outcome)
 {
+    for (size_t i = 0; i < outcome->rejections_count; i++) {
+        mem_free(outcome->rejections[i].detail);
+    }
     mem_free(outcome->rejections);
     *outcome = (struct merge_batch_outcome){0};
 }
@@ -53,6 +57,9 @@ static struct json *encode_batch(const struct merge_input *input,
         json_append(item, json_new_integer(rejection->row));
         json_append(item, json_new_text(merge_code_name(rejection->code)));
         json_append(item, json_new_integer(rejection->field_id));
+        if (rejection->detail != NULL) {
+            json_append(item, json_new_text(rejection->detail));
+        }
         json_append(rejected, item);
     }
     json_set(batch, "rejected", rejected);
@@ -160,7 +167,9 @@ static bool decode_rejection(const struct json *item, struct merge_rejection *re
         !json_as_integer(json_at(item, 2), &field_id) || field_id < 0 || field_id > INT32_MAX) {
         return false;
     }
+    const char *detail = json_text(json_at(item, 3));
     rejection->field_id = (int32_t)field_id;
+    rejection->detail = detail != NULL ? mem_copy_text(detail) : NULL;
     return true;
 }
 

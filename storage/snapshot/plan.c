@@ -9,9 +9,12 @@
 #include "storage/base/fault.h"
 #include "storage/base/hash.h"
 #include "storage/base/mem.h"
+#include "storage/delta/constraints.h"
 #include "storage/snapshot/probe.h"
 
 #include <assert.h>
+
+enum { DETAIL_BYTES_MAX = 500 }; /* of a constraint's text in a refusal */
 
 #define KEYS_BYTES_MAX ((size_t)2 << 30)
 #define NO_RECORD SIZE_MAX
@@ -44,7 +47,8 @@ struct planner {
     size_t slots_count;
     struct probe_key *keys; /* of groups */
     struct probe_result stored;
-    struct frame *scratch;       /* the row a patch starts from */
+    struct frame *scratch; /* the row a patch starts from */
+    struct constraints constraints;
     size_t *rejections_capacity; /* per input */
 };
 
@@ -72,6 +76,7 @@ static void planner_deinit(struct planner *planner)
     mem_free(planner->rejections_capacity);
     probe_result_deinit(&planner->stored);
     frame_free(&planner->scratch);
+    constraints_deinit(&planner->constraints);
 }
 
 /* ---- grouping ---- */
@@ -272,8 +277,30 @@ static void supersede(struct planner *planner, const struct turn *turn)
     planner->plan->outcomes[turn->input_index].superseded++;
 }
 
+/* Does a row that the record would leave break a constraint? Then it is refused. */
+static bool is_broken(struct planner *planner, const struct turn *turn, const struct frame *frame,
+                      int64_t row)
+{
+    const struct constraint *broken = constraints_broken(&planner->constraints, frame, row);
+    if (broken == NULL) {
+        return false;
+    }
+    struct merge_batch_outcome *outcome = &planner->plan->outcomes[turn->input_index];
+    CLEANUP(buffer_deinit) struct buffer text;
+    buffer_init(&text, SIZE_MAX);
+    buffer_append_format(&text, "%s: %.*s", broken->name, DETAIL_BYTES_MAX, broken->text);
+    buffer_append_byte(&text, '\0');
+    reject(planner, turn, MERGE_CONSTRAINT, 0);
+    outcome->rejections[outcome->rejections_count - 1].detail =
+        mem_copy_text((const char *)text.data);
+    return true;
+}
+
 static void put_record(struct planner *planner, const struct turn *turn, struct standing *standing)
 {
+    if (is_broken(planner, turn, turn->input->frame, turn->row)) {
+        return;
+    }
     apply(planner, turn, standing);
     standing->kind = STANDING_NEW;
     standing->source = turn->input_index;
@@ -348,6 +375,10 @@ static enum err_code patch_record(struct planner *planner, const struct turn *tu
     if (lacking != 0) { /* the row stays in `patched`, nobody refers to it */
         reject(planner, turn, MERGE_REQUIRED, lacking);
         return ERR_OK;
+    }
+    const struct frame *patched = planner->plan->patched;
+    if (is_broken(planner, turn, patched, patched->rows_count - 1)) {
+        return ERR_OK; /* likewise */
     }
     apply(planner, turn, standing);
     standing->kind = STANDING_NEW;
@@ -515,7 +546,7 @@ static enum err_code plan_keyed(struct planner *planner, struct err *err)
     return ERR_OK;
 }
 
-/* Append tables: every row goes in. */
+/* Append tables: every row goes in that meets the constraints. */
 static void plan_append(struct planner *planner)
 {
     struct plan *plan = planner->plan;
@@ -526,13 +557,18 @@ static void plan_append(struct planner *planner)
         }
         const struct merge_input *input = &planner->request->inputs[i];
         for (int64_t row = 0; row < input->frame->rows_count; row++) {
+            const struct turn turn = {.input = input, .input_index = i, .row = row};
             assert(frame_operation_at(input->frame, row) != FRAME_DELETE);
+            if (is_broken(planner, &turn, input->frame, row)) {
+                continue;
+            }
             plan->puts[plan->puts_count++] = (struct plan_put){.source = i,
                                                                .row = row,
                                                                .sequence = input->order_position,
                                                                .position = input->order_position};
         }
-        plan->outcomes[i].applied = input->frame->rows_count;
+        plan->outcomes[i].applied =
+            input->frame->rows_count - (int64_t)plan->outcomes[i].rejections_count;
     }
 }
 
@@ -555,6 +591,8 @@ enum err_code plan_make(const struct plan_request *request, struct plan *plan_ou
         plan.outcomes[i].already = is_skipped(&planner, i);
         plan.outcomes[i].counts_known = !plan.outcomes[i].already;
     }
+    TRY(constraints_load(request->snapshot->state->metadata, planner.schema, &planner.constraints,
+                         err));
     if (planner.schema->key_count == 0) {
         plan_append(&planner);
     } else {

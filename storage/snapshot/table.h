@@ -82,13 +82,15 @@ struct merge_input {
 enum merge_code {
     MERGE_KEY_EXISTS, /* insert of a live key */
     MERGE_REQUIRED,   /* patch of an absent key that leaves a field without a value */
+    MERGE_CONSTRAINT, /* the row does not meet a constraint of the table */
 };
-const char *merge_code_name(enum merge_code code); /* "key_exists", "required" */
+const char *merge_code_name(enum merge_code code); /* "key_exists", "required", "constraint" */
 
 struct merge_rejection {
     int64_t row; /* of the input's frame */
     enum merge_code code;
     int32_t field_id; /* MERGE_REQUIRED: the first field without a value; else 0 */
+    char *detail; /* MERGE_CONSTRAINT: which one, "name: text"; else NULL; owned by the outcome */
 };
 
 /* What became of one batch: applied + superseded + rejections_count = rows of its frame. */

@@ -221,6 +221,11 @@ Test(actions, log_names)
     }
 }
 
+#define INVARIANT_SCHEMA(text)                                                                     \
+    "{\"type\":\"struct\",\"fields\":[{\"name\":\"a\",\"type\":\"long\",\"nullable\":true,"        \
+    "\"metadata\":"                                                                                \
+    "{\"delta.invariants\":\"{\\\"expression\\\":{\\\"expression\\\":\\\"" text "\\\"}}\"}}]}"
+
 Test(actions, the_gates_name_what_is_missing)
 {
     static const struct {
@@ -257,8 +262,14 @@ Test(actions, the_gates_name_what_is_missing)
          "columnMapping"},
         {"reader 4", 4, 7, NULL, NULL, NULL, "{}", "version 4", "version 4"},
         {"writer 8", 1, 8, NULL, NULL, NULL, "{}", NULL, "version 8"},
-        {"invariants in use", 1, 2, NULL, NULL, NULL, "{\"metadata\":{\"delta.invariants\":\"x\"}}",
-         NULL, "delta.invariants"},
+        {"invariants in use", 1, 2, NULL, NULL, NULL, INVARIANT_SCHEMA("a > 3"), NULL, NULL},
+        {"invariants unknown", 1, 2, NULL, NULL, NULL, INVARIANT_SCHEMA("f(a)"), NULL,
+         "the invariant of column a (f(a)) cannot be evaluated: byte 1: a function"},
+        {"invariants in another form", 1, 2, NULL, NULL, NULL,
+         "{\"type\":\"struct\",\"fields\":[{\"name\":\"a\",\"type\":\"long\",\"nullable\":true,"
+         "\"metadata\":{\"delta.invariants\":\"a > 3\"}}]}",
+         NULL, "in a form that is not known"},
+        {"checks", 1, 7, NULL, "checkConstraints", NULL, "{}", NULL, NULL},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const char *readers[] = {cases[i].reader_feature};
@@ -289,17 +300,22 @@ Test(actions, the_gates_name_what_is_missing)
     }
 }
 
-Test(actions, constraints_of_a_legacy_table_are_refused)
+Test(actions, constraints_are_those_we_can_evaluate)
 {
     const struct delta_protocol protocol = {.reader_version = 1, .writer_version = 3};
-    const struct delta_pair constraint = {"delta.constraints.adult", "age > 17"};
-    struct delta_metadata metadata = {
-        .id = "i", .schema_string = "{}", .configuration = &constraint};
+    struct delta_pair constraint = {"delta.constraints.adult", "age > 17"};
+    const struct delta_metadata metadata = {
+        .id = "i",
+        .schema_string = "{\"type\":\"struct\",\"fields\":[{\"name\":\"age\",\"type\":\"integer\","
+                         "\"nullable\":true,\"metadata\":{}}]}",
+        .configuration = &constraint,
+        .configuration_count = 1};
     struct err err = {0};
     cr_expect_eq(delta_protocol_check_write(&protocol, &metadata, &err), ERR_OK, "%s", err.msg);
-    metadata.configuration_count = 1;
+    constraint.value = "abs(age) > 17";
     cr_expect_eq(delta_protocol_check_write(&protocol, &metadata, &err), ERR_UNSUPPORTED);
-    cr_expect_not_null(strstr(err.msg, "checkConstraints"), "%s", err.msg);
+    cr_expect_not_null(strstr(err.msg, "constraint adult (abs(age) > 17) cannot be evaluated"),
+                       "%s", err.msg);
 }
 
 /* As the log would have it. */
