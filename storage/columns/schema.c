@@ -349,6 +349,11 @@ static void schema_free(struct schema *schema)
         mem_free(schema->lookup[i].as);
     }
     mem_free(schema->fields);
+    for (size_t i = 0; i < schema->constraints_count; i++) {
+        mem_free(schema->constraints[i].name);
+        mem_free(schema->constraints[i].check);
+    }
+    mem_free(schema->constraints);
     mem_free(schema->lookup);
     mem_free(schema->description);
     mem_free(schema->name_index);

@@ -137,6 +137,13 @@ struct lookup_column {
     size_t column; /* index into fields */
 };
 
+/* A condition that every row meets (predicate.h). */
+struct schema_constraint {
+    char *name;
+    char *check;
+};
+enum { SCHEMA_CONSTRAINTS_MAX = 100, SCHEMA_CONSTRAINT_NAME_BYTES_MAX = 64 };
+
 enum table_merge { TABLE_DELETION_VECTORS, TABLE_COPY_ON_WRITE, TABLE_APPEND };
 
 /*
@@ -157,6 +164,8 @@ struct schema {
     struct lookup_column *lookup;
     enum table_merge merge;
     int64_t delete_retention_seconds;
+    size_t constraints_count;
+    struct schema_constraint *constraints;
     bool change_feed; /* each commit keeps what it changed, for readers of its changes */
     int32_t next_field_id;
     char *description;
@@ -178,6 +187,7 @@ struct schema {
  *              empty text from null and the value names a folder
  *   lookup     column types as for keys, nullable or not; `as` equal to `entity` makes
  *              the table the entity's root and needs the key to be exactly the column
+ *   constraints  names of their own, conditions that predicate_parse takes
  *   rules      max_length on string and binary; pattern, enum and format on string;
  *              minimum and maximum on numbers, decimals (number, or text when a number
  *              would not be exact), dates and timestamps (text)
@@ -209,7 +219,8 @@ struct json *schema_to_json(const struct schema *schema);
 /*
  * The definition `next` as a change of `current`: keeps field ids, allows
  * additive nullable fields, looser rules, more lookups, another delete retention,
- * a feed of changes or none and new descriptions; assigns version and ids. The order of fields that
+ * other constraints (whoever writes the definition looks at the rows), a feed of changes or none
+ * and new descriptions; assigns version and ids. The order of fields that
  * exist says nothing: they keep their place and new ones follow. `same_out` says that nothing
  * differs; the result is `current` then. Errors:  ERR_CONFLICT with the reason a change is refused.
  */
@@ -230,6 +241,9 @@ enum err_code schema_extend(const struct schema *schema, const char *name,
 /* Index of a field by exact name (bytes), or -1. O(1). */
 int schema_field_index(const struct schema *schema, struct span name);
 int schema_field_index_by_id(const struct schema *schema, int32_t id);
+
+/* Does it state this very one, name and condition? */
+bool schema_has_constraint(const struct schema *schema, const struct schema_constraint *constraint);
 
 /* Delta's schemaString of these fields (descriptions as metadata "comment"). */
 void schema_write_delta(const struct schema *schema, struct buffer *text);

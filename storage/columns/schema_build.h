@@ -32,6 +32,13 @@ enum err_code schema_parse_field(const struct json *value, size_t index, struct 
 enum err_code schema_parse_rule(const char *name, const struct json *value, struct field *field,
                                 struct err *err) MUST_USE;
 
+/*
+ * `constraints` of a definition whose fields are sealed.
+ * Errors:  ERR_INVALID with the JSON pointer.
+ */
+enum err_code schema_parse_constraints(const struct json *value, struct schema *schema,
+                                       struct err *err) MUST_USE;
+
 /* "deletion-vectors", "copy-on-write", "append". */
 enum { TABLE_MERGE_COUNT = TABLE_APPEND + 1 };
 const char *schema_merge_name(enum table_merge merge);

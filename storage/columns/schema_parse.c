@@ -323,11 +323,9 @@ static enum err_code parse_table_rest(const struct json *definition, struct sche
 enum err_code schema_load(const struct json *definition, int32_t version,
                           struct schema **schema_out, struct err *err)
 {
-    static const char *const allowed[] = {"schema",      "key",
-                                          "sequence_by", "partition_by",
-                                          "merge",       "delete_retention_seconds",
-                                          "change_feed", "lookup",
-                                          "description", NULL};
+    static const char *const allowed[] = {
+        "schema",      "key",    "sequence_by", "partition_by", "merge", "delete_retention_seconds",
+        "change_feed", "lookup", "constraints", "description",  NULL};
     if (version < 1) {
         return err_set(err, ERR_CORRUPT, "a table definition has the version %d", version);
     }
@@ -342,6 +340,7 @@ enum err_code schema_load(const struct json *definition, int32_t version,
     TRY(parse_sequence(definition, schema, err));
     TRY(parse_partitions(definition, schema, err));
     TRY(parse_lookups(definition, schema, err));
+    TRY(schema_parse_constraints(json_get(definition, "constraints"), schema, err));
     TRY(parse_table_rest(definition, schema, err));
     schema->version = version;
     *schema_out = schema;

@@ -111,6 +111,18 @@ static struct json *lookups_to_json(const struct schema *schema)
     return lookups;
 }
 
+static struct json *constraints_to_json(const struct schema *schema)
+{
+    struct json *constraints = json_new_array();
+    for (size_t i = 0; i < schema->constraints_count; i++) {
+        struct json *constraint = json_new_object();
+        json_set_text(constraint, "name", schema->constraints[i].name);
+        json_set_text(constraint, "check", schema->constraints[i].check);
+        json_append(constraints, constraint);
+    }
+    return constraints;
+}
+
 struct json *schema_to_json(const struct schema *schema)
 {
     struct json *fields = json_new_array();
@@ -130,6 +142,9 @@ struct json *schema_to_json(const struct schema *schema)
     json_set_integer(definition, "delete_retention_seconds", schema->delete_retention_seconds);
     json_set_boolean(definition, "change_feed", schema->change_feed);
     json_set(definition, "lookup", lookups_to_json(schema));
+    if (schema->constraints_count > 0) {
+        json_set(definition, "constraints", constraints_to_json(schema));
+    }
     if (schema->description != NULL) {
         json_set_text(definition, "description", schema->description);
     }

@@ -20,13 +20,13 @@ static struct delta_pair *make_configuration(const struct delta_table_options *o
 {
     struct delta_pair *pairs = mem_zeroed(options->configuration_count + 3, sizeof *pairs);
     size_t count = 0;
-    if (options->deletion_vectors) {
+    if ((options->needs & DELTA_NEEDS_DELETION_VECTORS) != 0) {
         pairs[count++] = (struct delta_pair){"delta.enableDeletionVectors", "true"};
     }
     if (options->append_only) {
         pairs[count++] = (struct delta_pair){"delta.appendOnly", "true"};
     }
-    if (options->change_feed) {
+    if ((options->needs & DELTA_NEEDS_CHANGE_FEED) != 0) {
         pairs[count++] = (struct delta_pair){DELTA_CHANGE_FEED_PROPERTY, "true"};
     }
     for (size_t i = 0; i < options->configuration_count; i++) {
@@ -129,9 +129,7 @@ enum err_code delta_table_create(struct object_store *store,
         .blind_append = true,
     };
     TRY(commit_info_set(&actions, &parts, err));
-    actions.protocol =
-        delta_protocol_new_for((options->deletion_vectors ? DELTA_NEEDS_DELETION_VECTORS : 0) |
-                               (options->change_feed ? DELTA_NEEDS_CHANGE_FEED : 0));
+    actions.protocol = delta_protocol_new_for(options->needs);
     actions.metadata =
         make_metadata(options, options->id != NULL ? options->id : table_id.text, now_ms);
     TRY(delta_protocol_check_write(actions.protocol, actions.metadata, err));

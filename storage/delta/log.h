@@ -65,6 +65,7 @@ const struct delta_protocol *delta_protocol_new(const struct delta_protocol *pro
 enum delta_needs {
     DELTA_NEEDS_DELETION_VECTORS = 1,
     DELTA_NEEDS_CHANGE_FEED = 2,
+    DELTA_NEEDS_CONSTRAINTS = 4,
 };
 
 /* Listed, or allowed by a writer version below 7. */

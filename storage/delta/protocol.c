@@ -215,12 +215,26 @@ static void spell_out(const struct delta_protocol *protocol, struct feature_list
     }
 }
 
+static const struct {
+    unsigned need; /* enum delta_needs */
+    const char *feature;
+    bool for_readers;
+} needed_features[] = {
+    {DELTA_NEEDS_DELETION_VECTORS, "deletionVectors", true},
+    {DELTA_NEEDS_CHANGE_FEED, "changeDataFeed", false},
+    {DELTA_NEEDS_CONSTRAINTS, "checkConstraints", false},
+};
+enum { NEEDED_FEATURES = sizeof needed_features / sizeof *needed_features };
+
 bool delta_protocol_meets(const struct delta_protocol *protocol, unsigned needs)
 {
-    return ((needs & DELTA_NEEDS_DELETION_VECTORS) == 0 ||
-            delta_protocol_has_writer_feature(protocol, "deletionVectors")) &&
-           ((needs & DELTA_NEEDS_CHANGE_FEED) == 0 ||
-            delta_protocol_has_writer_feature(protocol, "changeDataFeed"));
+    for (size_t i = 0; i < NEEDED_FEATURES; i++) {
+        if ((needs & needed_features[i].need) != 0 &&
+            !delta_protocol_has_writer_feature(protocol, needed_features[i].feature)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 const struct delta_protocol *delta_protocol_extend(const struct delta_protocol *protocol,
@@ -233,13 +247,14 @@ const struct delta_protocol *delta_protocol_extend(const struct delta_protocol *
     struct feature_list writers = {0};
     int reader_version = protocol->reader_version;
     spell_out(protocol, &readers, &writers);
-    if ((needs & DELTA_NEEDS_DELETION_VECTORS) != 0) {
-        list_feature(&readers, "deletionVectors");
-        list_feature(&writers, "deletionVectors");
-        reader_version = 3;
-    }
-    if ((needs & DELTA_NEEDS_CHANGE_FEED) != 0) {
-        list_feature(&writers, "changeDataFeed");
+    for (size_t i = 0; i < NEEDED_FEATURES; i++) {
+        if ((needs & needed_features[i].need) != 0) {
+            list_feature(&writers, needed_features[i].feature);
+            if (needed_features[i].for_readers) {
+                list_feature(&readers, needed_features[i].feature);
+                reader_version = 3;
+            }
+        }
     }
     const struct delta_protocol extended = {
         .reader_version = reader_version,

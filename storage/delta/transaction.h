@@ -149,9 +149,8 @@ struct delta_table_options {
     size_t partition_columns_count;
     const struct delta_pair *configuration; /* further properties */
     size_t configuration_count;
-    bool deletion_vectors; /* (3,7) and delta.enableDeletionVectors; else (1,2) */
-    bool append_only;      /* delta.appendOnly */
-    bool change_feed;      /* writer version 7 and delta.enableChangeDataFeed */
+    unsigned needs; /* enum delta_needs; vectors and feed with the property that switches them on */
+    bool append_only; /* delta.appendOnly */
 };
 
 /*

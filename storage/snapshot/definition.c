@@ -4,7 +4,6 @@
 #include "storage/snapshot/definition.h"
 
 #include "storage/base/json.h"
-#include "storage/base/json_raw.h"
 #include "storage/base/mem.h"
 
 #include <inttypes.h>
@@ -12,7 +11,28 @@
 #include <string.h>
 
 #define TEXT_PROPERTY "sluice.definition"
+#define CONSTRAINT_PREFIX "delta.constraints."
 #define VERSION_PROPERTY "sluice.definitionVersion"
+
+enum { OWN_PROPERTIES = 2 };
+
+/* "delta.constraints.NAME"; mem_free. */
+static char *constraint_property(const char *name)
+{
+    struct buffer text;
+    buffer_init(&text, SIZE_MAX);
+    buffer_append_text(&text, CONSTRAINT_PREFIX);
+    buffer_append_text(&text, name);
+    buffer_append_byte(&text, '\0');
+    return (char *)text.data; /* its only owner now */
+}
+
+unsigned definition_needs(const struct schema *schema)
+{
+    return (schema->merge == TABLE_DELETION_VECTORS ? DELTA_NEEDS_DELETION_VECTORS : 0) |
+           (schema->change_feed ? DELTA_NEEDS_CHANGE_FEED : 0) |
+           (schema->constraints_count > 0 ? DELTA_NEEDS_CONSTRAINTS : 0);
+}
 
 enum err_code definition_properties_init(struct definition_properties *properties,
                                          const struct schema *schema, struct err *err)
@@ -28,13 +48,28 @@ enum err_code definition_properties_init(struct definition_properties *propertie
         definition_properties_deinit(properties);
         return code;
     }
+    properties->constraints_count = schema->constraints_count;
+    properties->constraint_names = mem_zeroed(schema->constraints_count + 1, sizeof(char *));
+    properties->pairs =
+        mem_zeroed(OWN_PROPERTIES + schema->constraints_count, sizeof *properties->pairs);
     properties->pairs[0] = (struct delta_pair){TEXT_PROPERTY, (const char *)properties->text.data};
     properties->pairs[1] = (struct delta_pair){VERSION_PROPERTY, properties->version};
+    properties->pairs_count = OWN_PROPERTIES;
+    for (size_t i = 0; i < schema->constraints_count; i++) {
+        properties->constraint_names[i] = constraint_property(schema->constraints[i].name);
+        properties->pairs[properties->pairs_count++] =
+            (struct delta_pair){properties->constraint_names[i], schema->constraints[i].check};
+    }
     return ERR_OK;
 }
 
 void definition_properties_deinit(struct definition_properties *properties)
 {
+    for (size_t i = 0; i < properties->constraints_count; i++) {
+        mem_free(properties->constraint_names[i]);
+    }
+    mem_free(properties->constraint_names);
+    mem_free(properties->pairs);
     buffer_deinit(&properties->text);
     *properties = (struct definition_properties){0};
 }
@@ -83,38 +118,72 @@ enum err_code definition_in_force(const struct schema *known, const struct delta
     return ERR_OK;
 }
 
-/* Did the definition that is in the log ask for a feed of changes? */
-static bool logged_change_feed(const struct delta_metadata *metadata)
+/* The definition that is in the log, as a document; NULL = none that can be read. json_free. */
+static struct json *logged_definition(const struct delta_metadata *metadata)
 {
     const char *text = delta_metadata_property(metadata, TEXT_PROPERTY);
-    struct span value;
-    return text != NULL && json_raw_find(span_of_text(text), "change_feed", &value) &&
-           span_equal_text(value, "true");
+    struct json *definition = NULL;
+    struct err ignored = {0};
+    if (text == NULL || json_parse(span_of_text(text), &definition, &ignored) != ERR_OK) {
+        return NULL;
+    }
+    return definition;
+}
+
+static bool is_constraint_of(const struct json *definition, const char *property)
+{
+    const struct json *list = json_get(definition, "constraints");
+    static const size_t prefix = sizeof CONSTRAINT_PREFIX - 1;
+    if (strncmp(property, CONSTRAINT_PREFIX, prefix) != 0) {
+        return false;
+    }
+    for (size_t i = 0; i < json_count(list); i++) {
+        const char *name = json_text(json_get(json_at(list, i), "name"));
+        if (name != NULL && strcmp(name, property + prefix) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Is the property one that definitions write: the logged one has it, or the next one will? */
+static bool is_of_definition(const struct json *logged, const char *property,
+                             const struct definition_properties *properties, bool change_feed)
+{
+    bool had_feed = false;
+    if (strcmp(property, DELTA_CHANGE_FEED_PROPERTY) == 0) {
+        (void)json_as_boolean(json_get(logged, "change_feed"), &had_feed); /* absent: it had none */
+        return change_feed || had_feed;
+    }
+    for (size_t i = 0; i < properties->pairs_count; i++) {
+        if (strcmp(property, properties->pairs[i].name) == 0) {
+            return true;
+        }
+    }
+    return is_constraint_of(logged, property);
 }
 
 /*
- * Everything of `current` but our own, then `properties`. A feed of changes that another engine
- * switched on stays on until a definition had it and has it no more. Memory: mem_free.
+ * Everything of `current` but our own, then `properties`. What another engine switched on or
+ * added stays until a definition had it and has it no more. Memory: mem_free.
  */
 static struct delta_pair *replace_properties(const struct delta_metadata *current,
                                              const struct definition_properties *properties,
                                              bool change_feed, size_t *count_out)
 {
     size_t count = 0;
+    CLEANUP(json_free) struct json *logged = logged_definition(current);
     struct delta_pair *pairs =
-        mem_zeroed(current->configuration_count + DEFINITION_PROPERTIES + 1, sizeof *pairs);
-    bool replaces_feed = change_feed || logged_change_feed(current);
+        mem_zeroed(current->configuration_count + properties->pairs_count + 1, sizeof *pairs);
     for (size_t i = 0; i < current->configuration_count; i++) {
-        const char *name = current->configuration[i].name;
-        if (strcmp(name, TEXT_PROPERTY) != 0 && strcmp(name, VERSION_PROPERTY) != 0 &&
-            (!replaces_feed || strcmp(name, DELTA_CHANGE_FEED_PROPERTY) != 0)) {
+        if (!is_of_definition(logged, current->configuration[i].name, properties, change_feed)) {
             pairs[count++] = current->configuration[i];
         }
     }
     if (change_feed) {
         pairs[count++] = (struct delta_pair){DELTA_CHANGE_FEED_PROPERTY, "true"};
     }
-    for (size_t i = 0; i < DEFINITION_PROPERTIES; i++) {
+    for (size_t i = 0; i < properties->pairs_count; i++) {
         pairs[count++] = properties->pairs[i];
     }
     *count_out = count;

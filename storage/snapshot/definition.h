@@ -7,6 +7,7 @@
  *
  *   sluice.definition         canonical JSON text, as PUT /v1/tables/{table} takes it
  *   sluice.definitionVersion  from 1
+ *   delta.constraints.NAME    its constraints, as every engine knows them
  *
  * Tables made before there were such properties have none until their next change.
  */
@@ -21,13 +22,15 @@
 #include <stdint.h>
 
 enum {
-    DEFINITION_PROPERTIES = 2,
     DEFINITION_BYTES_MAX = 16 << 20,
 };
 
 /* The properties of one definition; owned by the caller. */
 struct definition_properties {
-    struct delta_pair pairs[DEFINITION_PROPERTIES]; /* borrow from what follows */
+    struct delta_pair *pairs; /* borrow from what follows, and from the schema */
+    size_t pairs_count;
+    char **constraint_names;
+    size_t constraints_count;
     struct buffer text;
     char version[16];
 };
@@ -35,6 +38,9 @@ struct definition_properties {
 enum err_code definition_properties_init(struct definition_properties *properties,
                                          const struct schema *schema, struct err *err) MUST_USE;
 void definition_properties_deinit(struct definition_properties *properties);
+
+/* What the protocol must allow for this definition: enum delta_needs. */
+unsigned definition_needs(const struct schema *schema);
 
 /* Version of the definition in the log; 0 = the log holds none. */
 int64_t definition_logged_version(const struct delta_metadata *metadata);

@@ -12,6 +12,7 @@
 #include "storage/delta/transaction.h"
 #include "storage/object/object.h"
 #include "storage/parquet/writer.h"
+#include "storage/snapshot/constraint_rows.h"
 #include "storage/snapshot/definition.h"
 #include "storage/snapshot/images.h"
 #include "storage/snapshot/table_internal.h"
@@ -204,11 +205,11 @@ static enum err_code commit_definition(struct table *table, const struct snapsho
     struct delta_transaction *transaction =
         delta_transaction_begin(current->state, table->store, DELTA_READS_NOTHING);
     delta_transaction_set_metadata(transaction, metadata);
-    if (next->change_feed &&
-        !delta_protocol_meets(current->state->protocol, DELTA_NEEDS_CHANGE_FEED)) {
+    unsigned needs = definition_needs(next);
+    if (!delta_protocol_meets(current->state->protocol, needs)) {
         CLEANUP(delta_protocol_release)
         const struct delta_protocol *protocol =
-            delta_protocol_extend(current->state->protocol, DELTA_NEEDS_CHANGE_FEED);
+            delta_protocol_extend(current->state->protocol, needs);
         delta_transaction_set_protocol(transaction, protocol);
     }
     delta_transaction_set_operation(transaction, columns ? "CHANGE COLUMNS" : "SET TBLPROPERTIES",
@@ -244,7 +245,15 @@ enum err_code table_write_definition(struct table *table, const struct schema *n
 enum err_code table_change_schema(struct table *table, const struct schema *next, struct err *err)
 {
     CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&table->commit);
-    enum err_code code = table_write_definition(table, next, err);
+    bool changed = false;
+    enum err_code code = table_catch_up(table, &changed, err);
+    CLEANUP(snapshot_release) const struct snapshot *current = table_snapshot(table);
+    if (code == ERR_OK) {
+        code = constraint_rows_check(current, next, err);
+    }
+    if (code == ERR_OK) {
+        code = table_write_definition(table, next, err);
+    }
     return code == ERR_OK ? ERR_OK : err_wrap(err, "table '%s'", table->name);
 }
 

@@ -274,10 +274,9 @@ static enum err_code write_first_version(const char *folder, const char *name,
         .partition_columns = partitions,
         .partition_columns_count = schema->partition_count,
         .configuration = properties.pairs,
-        .configuration_count = DEFINITION_PROPERTIES,
-        .deletion_vectors = schema->merge == TABLE_DELETION_VECTORS,
+        .configuration_count = properties.pairs_count,
+        .needs = definition_needs(schema),
         .append_only = schema->merge == TABLE_APPEND,
-        .change_feed = schema->change_feed,
     };
     struct json *extension = json_new_object();
     json_set(extension, "tombstones", json_new_array());

@@ -101,3 +101,47 @@ test_a_constraint_that_cannot_be_evaluated()
     expect_status 200
     [ "$(rows t)" = '[["a",30,null],["b",1,null]]' ] || fail "$(rows t)"
 }
+
+test_constraints_of_the_definition()
+{
+    start_server
+    create t "$T,\"constraints\":[{\"name\":\"adult\",\"check\":\"age > 17\"}]}"
+    expect '.definition.constraints' '[{"name":"adult","check":"age > 17"}]'
+    local first=$DATA/tables/t/_delta_log/00000000000000000000.json
+    [ "$(jq -r 'select(.metaData).metaData.configuration["delta.constraints.adult"]' "$first")" = 'age > 17' ] || fail "not in the log"
+    jq -r 'select(.protocol).protocol.writerFeatures[]' "$first" | grep -qx checkConstraints || fail "not in the protocol"
+    send t '{"id":"a","age":30,"st":"TX"}
+{"id":"b","age":3}'
+    expect .records.rejected_at_merge 1
+    local etag
+    change()
+    {
+        api GET /v1/tables/t
+        etag=$(grep -i '^etag:' "$HEADERS" | tr -d '\r' | cut -d' ' -f2)
+        api PUT /v1/tables/t -H 'Content-Type: application/json' -H "If-Match: $etag" --data-binary "$T,\"constraints\":$1}"
+    }
+    # rows that are there must meet a new one
+    change '[{"name":"adult","check":"age > 17"},{"name":"old","check":"age >= 31"}]'
+    expect_status 409
+    expect .detail '"table '"'t'"': constraint '"'old'"': 1 of the rows that are there do not meet it (age >= 31); correct or delete them first"'
+    change '[{"name":"adult","check":"age > 17"},{"name":"placed","check":"st is not null"}]'
+    expect_status 200
+    send t '{"id":"c","age":30}'
+    expect .records.rejected_at_merge 1
+    # another engine's stays, ours goes when the definition has it no more
+    set_property t delta.constraints.theirs "age < 100"
+    change '[{"name":"placed","check":"st is not null"}]'
+    expect_status 200
+    send t '{"id":"d","age":3,"st":"TX"}
+{"id":"e","age":300,"st":"TX"}'
+    expect .records.rejected_at_merge 1
+    [ "$(rows t)" = '[["a",30,"TX"],["d",3,"TX"]]' ] || fail "$(rows t)"
+    local check
+    for check in '[{"name":"x","check":"nope > 1"}]' '[{"name":"X","check":"age > 1"}]' '[{"name":"x"}]' '[{"name":"x","check":"age > 1"},{"name":"x","check":"age > 2"}]' '{}' '[{"name":"x","check":"length(st) > 1"}]'; do
+        change "$check"
+        expect_status 422
+    done
+    expect .detail '"/constraints/0/check: byte 1: a function"'
+    stop_server
+    "$SLUICE" fsck --data "$DATA" >/dev/null || fail "fsck"
+}

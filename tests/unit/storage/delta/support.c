@@ -10,8 +10,8 @@ struct delta_state *support_create(struct object_store *store, bool deletion_vec
 {
     struct err err = {0};
     struct delta_state *state = NULL;
-    const struct delta_table_options options = {.schema_string = SCHEMA_TEXT,
-                                                .deletion_vectors = deletion_vectors};
+    const struct delta_table_options options = {
+        .schema_string = SCHEMA_TEXT, .needs = deletion_vectors ? DELTA_NEEDS_DELETION_VECTORS : 0};
     cr_assert_eq(delta_table_create(store, &options, NULL, &state, &err), ERR_OK, "%s", err.msg);
     return state;
 }
