@@ -304,6 +304,7 @@ FEATURES = (
     "column mapping",
     "deletion vectors",
     "change feed",
+    "constraints",
     "evolved schema",
     "checkpoints",
     "optimized, vacuumed",
@@ -734,6 +735,81 @@ def check_turns(report, rng, data, models, engines):
         report.check(OURS[other.name], engines.labels[engine], IN_TURN, f"writes {other.name} in turn with us", run)
 
 
+class DeltalakeBounds:
+    """deltalake meets our constraint and states one of its own."""
+
+    merge = "copy-on-write"
+
+    def append(self, path, row):
+        schema = pyarrow.schema([("id", pyarrow.string()), ("small", pyarrow.int32())])
+        write_deltalake(path, pyarrow.Table.from_pylist([row], schema=schema), mode="append")
+
+    def constrain(self, path, name, check):
+        DeltaTable(path).alter.add_constraint({name: check})
+
+    def version(self, path):
+        return DeltaTable(path).version()
+
+
+class SparkBounds:
+    merge = "deletion-vectors"
+
+    def __init__(self, session):
+        self.session = session
+
+    def append(self, path, row):
+        self.session.sql(f"insert into delta.`{path}` values ('{row['id']}', {row['small']})")
+
+    def constrain(self, path, name, check):
+        self.session.sql(f"alter table delta.`{path}` add constraint {name} check ({check})")
+
+    def version(self, path):
+        return self.session.sql(f"describe history delta.`{path}` limit 1").collect()[0]["version"]
+
+
+def bound(data, name, other):
+    """Our constraint stops the other, and its constraint stops us."""
+    path = os.path.join(data, "tables", name)
+    server = Server(data)
+    try:
+        fields = [field for field in FIELDS if field["name"] in ("id", "small")]
+        constraint = {"name": "positive", "check": "small > 0 AND id <> ''"}
+        define(server, name, {"merge": other.merge, "key": ["id"], "constraints": [constraint]}, fields)
+        try:
+            other.append(path, {"id": "x", "small": -1})
+            return "the other engine wrote a row that breaks our constraint", ""
+        except Exception as error:
+            if "positive" not in str(error) and "validation" not in str(error):
+                raise
+        other.append(path, {"id": "a", "small": 5})
+        other.constrain(path, "below", "small < 10")
+        wait_for_version(server, name, other.version(path))
+        lines = [{"id": "b", "small": 50}, {"id": "c", "small": 9}, {"id": "d", "small": -9}]
+        answer = server.call(
+            "POST",
+            f"/v1/tables/{name}/batches",
+            "\n".join(map(json.dumps, lines)).encode(),
+            {"Content-Type": "application/x-ndjson", "Prefer": "wait=60", "Idempotency-Key": name},
+        )
+        if answer["records"]["rejected_at_merge"] != 2:
+            return f"the records came to {answer['records']}", ""
+        ids = sorted(row["id"] for row in server.call("GET", f"/v1/tables/{name}/rows")["rows"])
+        return (None if ids == ["a", "c"] else f"the rows are {ids}"), "each obeys the other's"
+    finally:
+        server.stop()
+
+
+def check_constraints(report, data, engines):
+    others = {"deltalake": DeltalakeBounds()}
+    if engines.session is not None:
+        others["spark"] = SparkBounds(engines.session)
+    else:
+        report.unverified("constraints", engines.labels["spark"], IN_TURN, "obeys constraints", engines.why_no_spark)
+    for engine, other in others.items():
+        run = lambda: bound(data, f"bounded_by_{engine}", other)
+        report.check("constraints", engines.labels[engine], IN_TURN, "obeys our constraint, and we its", run)
+
+
 def check_theirs(report, rng, work, engines):
     def path(engine, name):
         return os.path.join(work, engine, name)
@@ -813,6 +889,7 @@ def main():
     engines = Engines()
     models = make_ours(rng, data)
     check_turns(report, rng, data, models, engines)
+    check_constraints(report, data, engines)
     check_theirs(report, rng, work, engines)
     check_feeds(report, data, work, engines)
     check_ours(report, data, models, engines)
