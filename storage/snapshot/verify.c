@@ -7,6 +7,7 @@
 #include "storage/delta/deletion_vector.h"
 #include "storage/delta/log.h"
 #include "storage/delta/table_files.h"
+#include "storage/delta/version_checksum.h"
 #include "storage/object/object.h"
 #include "storage/snapshot/images.h"
 #include "storage/snapshot/stored.h"
@@ -75,6 +76,17 @@ static enum err_code check_log(struct verifier *verifier, struct err *err)
                 (long long)last, (long long)verifier->snapshot->version);
     }
     return ERR_OK;
+}
+
+/* What somebody wrote down of the version when it was committed. */
+static void check_checksum(struct verifier *verifier)
+{
+    bool found = false;
+    struct err wrong = {0};
+    if (version_checksum_verify(verifier->table->store, verifier->snapshot->state, &found,
+                                &wrong) != ERR_OK) {
+        problem(verifier, "log: %s", wrong.msg);
+    }
 }
 
 /* Is the file there with its size? */
@@ -310,6 +322,7 @@ enum err_code verify_table(struct table *table, struct verify_report *report_out
     buffer_init(&verifier.bytes, BYTES_MAX);
     enum err_code code = check_log(&verifier, err);
     if (code == ERR_OK) {
+        check_checksum(&verifier);
         check_files(&verifier);
         check_entries(&verifier);
         check_tombstones(&verifier, table->tombstones.files, table->tombstones.files_count);

@@ -27,7 +27,8 @@ void verify_report_deinit(struct verify_report *report);
 
 /*
  * Check the newest version of an open table:
- *   log         versions contiguous from its oldest entry to the newest
+ *   log         versions contiguous from its oldest entry to the newest; the checksum of the
+ *               newest, if there is one, says what the log comes to
  *   files       every live data file and vector file present with its size
  *   index       every live row reachable by its key and lookup values, no alive
  *               entry without its row, hashes and sequences as stored
