@@ -230,6 +230,16 @@ bool parquet_reader_has_column(const struct parquet_reader *reader, struct span 
     return tree_find_column(&reader->tree, name) != 0;
 }
 
+bool parquet_reader_has_field_ids(const struct parquet_reader *reader)
+{
+    for (size_t i = 1; i < reader->tree.elements_count; i++) {
+        if (reader->tree.elements[i].element->field_id >= 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---- shared by the readers of flat and nested columns ---- */
 
 enum err_code reader_load_locations(struct parquet_reader *reader,

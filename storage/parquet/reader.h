@@ -81,6 +81,9 @@ int64_t parquet_reader_row_group_start(const struct parquet_reader *reader, size
 /* Is there a top-level column of this name (exact, else ignoring ASCII case when unique)? */
 bool parquet_reader_has_column(const struct parquet_reader *reader, struct span name);
 
+/* Does any column carry a field_id? */
+bool parquet_reader_has_field_ids(const struct parquet_reader *reader);
+
 /*
  * The file's columns as a schema of foreign rows (no key, all nullable), in which
  * parquet_reader_read_range reads them: float stays float, timestamps become µs, an

@@ -7,6 +7,7 @@
 #include "storage/base/text.h"
 #include "storage/columns/encode_json.h"
 #include "storage/delta/state.h"
+#include "storage/parquet/reader.h"
 #include "storage/snapshot/merge_changes.h"
 #include "storage/snapshot/stored.h"
 
@@ -227,7 +228,7 @@ static enum err_code open_file(struct feed *feed, int64_t index, struct err *err
     TRY(stored_open(feed->store, feed->schema, file, NULL, &feed->stored, err));
     feed->stored_file = index;
     feed->stored.exact = true;
-    if (!feed->stored.columns[feed->schema->fields_count - 1]) {
+    if (!parquet_reader_has_column(feed->stored.reader, span_of_text(CHANGE_TYPE_COLUMN))) {
         return err_set(err, ERR_CORRUPT, "change data file %s has no column %s", file->path,
                        CHANGE_TYPE_COLUMN);
     }

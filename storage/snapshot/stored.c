@@ -30,6 +30,24 @@ void stored_choose(struct stored *stored, const bool *columns)
     }
 }
 
+/*
+ * spec: delta PROTOCOL.md#reader-requirements-for-column-mapping — of a table that maps by id a
+ * file without ids has to be refused, or read as nulls; nobody wants the nulls
+ */
+static enum err_code check_ids(const struct stored *stored, struct err *err)
+{
+    for (size_t i = 0; i < stored->schema->fields_count; i++) {
+        if (stored->schema->fields[i].physical_id != 0) {
+            return parquet_reader_has_field_ids(stored->reader)
+                       ? ERR_OK
+                       : err_set(err, ERR_UNSUPPORTED,
+                                 "its columns carry no field_id, by which the table finds them "
+                                 "(delta.columnMapping.mode is id)");
+        }
+    }
+    return ERR_OK;
+}
+
 static enum err_code open_file(struct stored *stored, struct object_store *store, struct err *err)
 {
     CLEANUP(mem_cleanup) char *name = NULL;
@@ -46,7 +64,7 @@ static enum err_code open_file(struct stored *stored, struct object_store *store
     if (stored->rows_count >= UINT32_MAX) {
         return err_set(err, ERR_UNSUPPORTED, "a data file of 2^32 rows or more");
     }
-    return ERR_OK;
+    return check_ids(stored, err);
 }
 
 enum err_code stored_open(struct object_store *store, const struct schema *schema,

@@ -148,3 +148,19 @@ test_changes_are_rows_to_access()
     stop_server
     grep -aqE '"event":"rows.read"[^}]*"resource":"t"[^}]*"count":3' "$DATA"/audit/* || fail "the reading is not audited"
 }
+
+# A file that should tell of changes and does not is named.
+test_a_change_file_without_its_type()
+{
+    start_server
+    create t "${FEED%,\"partition_by\"*},\"change_feed\":true}"
+    send t '{"id":"a","v":1}'
+    send t '{"id":"a","v":2}'
+    local told
+    told=$(find "$DATA/tables/t/_change_data" -name '*.parquet')
+    cp "$(find "$DATA/tables/t" -maxdepth 1 -name '*.parquet' | head -1)" "$told"
+    local code=0
+    "$SLUICE" table changes "$DATA/tables/t" --from 2 >"$WORK/out" 2>"$WORK/err" || code=$?
+    [ "$code" = 65 ] || fail "exit code $code: $(cat "$WORK/err" "$WORK/out")"
+    grep -q 'has no column _change_type' "$WORK/err" || fail "$(cat "$WORK/err")"
+}

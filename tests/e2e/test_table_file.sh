@@ -142,3 +142,32 @@ test_rows_that_are_much_of_little()
     rows 65 "$files/much_of_little_nulls.parquet"
     expect_error "column 'l' has more in these rows than may be held at once"
 }
+
+# Columns are found by id, and the file has none: nulls would look like an empty table.
+test_a_table_mapped_by_id_whose_file_has_no_ids()
+{
+    start_server
+    create t '{"schema":{"fields":[{"name":"id","type":"string","nullable":false}]},"key":["id"]}'
+    echo '{"id":"a"}' >"$WORK/one.ndjson"
+    post t "$WORK/one.ndjson"
+    stop_server
+    local table=$WORK/mapped file mode
+    file=$(find "$DATA/tables/t" -maxdepth 1 -name '*.parquet')
+    for mode in name id; do
+        rm -rf "$table"
+        mkdir -p "$table/_delta_log"
+        cp "$file" "$table/data.parquet"
+        {
+            echo '{"protocol":{"minReaderVersion":2,"minWriterVersion":5}}'
+            jq -nc --arg mode "$mode" '{metaData:{id:"7f0c6d52-6f2e-4d0e-9f0b-0f1f2f3f4f5f",format:{provider:"parquet",options:{}},partitionColumns:[],configuration:{"delta.columnMapping.mode":$mode},schemaString:({type:"struct",fields:[{name:"key",type:"string",nullable:true,metadata:{"delta.columnMapping.id":1,"delta.columnMapping.physicalName":"id"}}]}|tojson)}}'
+            jq -nc --argjson size "$(wc -c <"$file")" '{add:{path:"data.parquet",partitionValues:{},size:$size,modificationTime:0,dataChange:true}}'
+        } >"$table/_delta_log/00000000000000000000.json"
+        if [ "$mode" = name ]; then
+            rows 0 "$table"
+            expect_rows '{"key":"a"}'
+        else
+            rows 65 "$table"
+            expect_error 'its columns carry no field_id, by which the table finds them'
+        fi
+    done
+}
