@@ -275,8 +275,12 @@ void run_step_live(struct active_run *run)
         take_news(run, now_us);
         advance(run, run->news.stopping, now_us);
         if (!draft_build(run, now_us)) {
-            (void)control_act(run); /* what could not be done before */
-            break;
+            /* What could not be done before. A child of the last process that is found now may have
+             * ended long ago: nobody will tell of it again. */
+            if (!control_act(run) || run->retry_us != INT64_MAX) {
+                break;
+            }
+            continue;
         }
         more = run_store(run) && run_take_effect(run);
     }

@@ -22,7 +22,7 @@
 
 TestSuite(runner_crashes, .init = kit_set_up_folder, .fini = kit_tear_down, .timeout = 300);
 
-enum { EFFECTS = 7, LIVES_MAX = 8 };
+enum { EFFECTS = 7, LIVES_MAX = 8, LIFE_SECONDS_MAX = 100 };
 
 static int64_t make_job(void)
 {
@@ -70,6 +70,7 @@ static pid_t begin_life(int64_t run_id, const char *faults)
     /* as the server does it */
     const struct sigaction action = {.sa_handler = note_fatal_signal};
     (void)sigaction(SIGABRT, &action, NULL); /* cannot fail */
+    (void)alarm(LIFE_SECONDS_MAX); /* an assertion that fails in a child of the test hangs it */
     kit_open();
     (void)kit_wait(run_id);
     kit_close();
@@ -144,6 +145,47 @@ static int64_t make_run(void)
 }
 
 #ifdef SLUICE_FAULTS
+
+/*
+ * The process dies between storing that a job is to be run and hearing of its run, which
+ * comes to its end: the next process finds it ended, and nobody tells of it again.
+ */
+Test(runner_crashes, a_child_that_ended_before_it_was_known_is_noticed)
+{
+    char text[512];
+    char token[64];
+    struct err err = {0};
+    kit_open();
+    int64_t child_job = kit_job("'tasks':[{'task_key':'c','type':'http_request','http_request':"
+                                "{'url':'https://x/','body':{'do':'effect'}}}]");
+    (void)snprintf(text, sizeof text,
+                   "'tasks':[{'task_key':'sub','type':'run_job','run_job':{'job_id':%" PRId64 "}}]",
+                   child_job);
+    int64_t run_id = kit_make_run(kit_job(text), NULL, NULL);
+    (void)snprintf(token, sizeof token, "run_job/%" PRId64 "/0/-1/1", run_id);
+    const struct job_run parent = kit_run(run_id);
+    const struct run_new new = {.job_id = child_job,
+                                .principal = parent.principal,
+                                .token = token,
+                                .trigger = RUN_TRIGGER_RUN_JOB,
+                                .trigger_time_us = parent.trigger_time_us,
+                                .parameters = "{}",
+                                .parent_run_id = run_id,
+                                .parent_task = "sub"};
+    int64_t child = 0;
+    bool made = false;
+    cr_assert_eq(run_create(kit.catalog, &new, &child, &made, &err), ERR_OK, "%s", err.msg);
+    runner_wake(kit.runner, child);
+    cr_assert_eq(kit_wait(child), RESULT_SUCCESS);
+    kit_close();
+    cr_assert_not(wait_for(begin_life(run_id, "run.recorded=crash@1")));
+    cr_assert(wait_for(begin_life(run_id, "")));
+    kit_open();
+    cr_expect_eq(kit_run(run_id).result, RESULT_SUCCESS, "%s", kit_results(run_id));
+    cr_expect_eq(count_children(run_id), 1);
+    cr_expect_eq(kit_effects(), 1);
+    kit_close();
+}
 
 Test(runner_crashes, a_death_at_any_step_changes_nothing)
 {
