@@ -10,7 +10,6 @@
 #include "storage/base/mem.h"
 #include "storage/delta/actions.h"
 #include "storage/delta/commit_write.h"
-#include "storage/delta/version_checksum.h"
 #include "storage/object/object.h"
 
 #include <assert.h>
@@ -136,10 +135,5 @@ enum err_code delta_table_create(struct object_store *store,
     TRY(delta_protocol_check_write(actions.protocol, actions.metadata, err));
     TRY(commit_encode(&actions, &bytes, err));
     TRY(put_first_commit(store, buffer_span(&bytes), err));
-    TRY(delta_state_load_version(store, 0, state_out, err));
-    struct err unwritten = {0};
-    if (version_checksum_write(store, *state_out, txn_id.text, &unwritten) != ERR_OK) {
-        err_clear(&unwritten); /* the version goes without */
-    }
-    return ERR_OK;
+    return delta_state_load_version(store, 0, state_out, err);
 }

@@ -14,7 +14,6 @@
 #include "storage/delta/actions.h"
 #include "storage/delta/commit_write.h"
 #include "storage/delta/stats.h"
-#include "storage/delta/version_checksum.h"
 #include "storage/object/object.h"
 
 #include <assert.h>
@@ -457,12 +456,6 @@ static enum err_code finish_new(struct attempt *attempt, struct err *err)
     const struct delta_commit *commit =
         delta_commit_new(version, buffer_span(&attempt->bytes), &attempt->transaction->actions);
     enum err_code code = finish(attempt, commit, err);
-    struct err unwritten = {0};
-    if (code == ERR_OK &&
-        version_checksum_write(attempt->transaction->store, attempt->result->state, commit->txn_id,
-                               &unwritten) != ERR_OK) {
-        err_clear(&unwritten); /* the version goes without: it is in the log all the same */
-    }
     delta_commit_release(&commit);
     return code;
 }

@@ -54,19 +54,20 @@ static void append_actions(const struct delta_state *state, struct buffer *text)
 }
 
 enum err_code version_checksum_write(struct object_store *store, const struct delta_state *state,
-                                     const char *txn_id, struct err *err)
+                                     struct err *err)
 {
     char name[DELTA_LOG_NAME_BYTES];
     CLEANUP(buffer_deinit) struct buffer text;
+    struct err absent = {0};
+    int64_t size = 0;
+    int64_t modified_ms = 0;
     buffer_init(&text, VERSION_CHECKSUM_BYTES_MAX);
-    buffer_append_byte(&text, '{');
-    if (txn_id != NULL) {
-        buffer_append_text(&text, "\"txnId\":");
-        json_write_string(&text, span_of_text(txn_id));
-        buffer_append_byte(&text, ',');
+    name_of(state->version, name);
+    if (object_stat(store, name, &size, &modified_ms, &absent) == ERR_OK) {
+        return ERR_OK;
     }
     buffer_append_format(&text,
-                         "\"tableSizeBytes\":%" PRId64 ",\"numFiles\":%" PRId64
+                         "{\"tableSizeBytes\":%" PRId64 ",\"numFiles\":%" PRId64
                          ",\"numDeletedRecordsOpt\":%" PRId64 ",\"numDeletionVectorsOpt\":%" PRId64
                          ",\"numMetadata\":1,\"numProtocol\":1",
                          state->files_bytes, state->files_count, state->deleted_rows_count,
@@ -74,7 +75,6 @@ enum err_code version_checksum_write(struct object_store *store, const struct de
     append_actions(state, &text);
     buffer_append_byte(&text, '}');
     TRY(buffer_check(&text, "the version's checksum", err));
-    name_of(state->version, name);
     return object_replace_hint(store, name, buffer_span(&text), err);
 }
 

@@ -10,6 +10,7 @@
 #include "storage/base/mem.h"
 #include "storage/delta/checkpoint.h"
 #include "storage/delta/transaction.h"
+#include "storage/delta/version_checksum.h"
 #include "storage/object/object.h"
 #include "storage/parquet/writer.h"
 #include "storage/snapshot/constraint_rows.h"
@@ -292,6 +293,19 @@ enum err_code table_checkpoint(struct table *table, int64_t now_ms,
     note_checkpoint(table, snapshot->version);
     __atomic_store_n(&table->checkpoint_at_ms, now_ms, __ATOMIC_RELAXED);
     return ERR_OK;
+}
+
+void table_write_checksum(struct table *table)
+{
+    CLEANUP(snapshot_release) const struct snapshot *snapshot = table_snapshot(table);
+    struct err unwritten = {0};
+    if (__atomic_load_n(&table->checksum_version, __ATOMIC_RELAXED) == snapshot->version) {
+        return;
+    }
+    if (version_checksum_write(table->store, snapshot->state, &unwritten) != ERR_OK) {
+        err_clear(&unwritten); /* the version goes without */
+    }
+    __atomic_store_n(&table->checksum_version, snapshot->version, __ATOMIC_RELAXED);
 }
 
 /* ---- statistics ---- */

@@ -272,6 +272,9 @@ enum err_code table_checkpoint(struct table *table, int64_t now_ms,
                                struct delta_checkpoint_result *result_out,
                                struct err *err) MUST_USE;
 
+/* The newest version gets its checksum (storage/delta/version_checksum.h); failing does no harm. */
+void table_write_checksum(struct table *table);
+
 /* For metrics and readiness. Any thread, no lock. */
 struct table_statistics {
     int64_t version;

@@ -55,6 +55,7 @@ struct table {
     uint32_t next_file;       /* atomic */
     uint64_t next_run;        /* atomic */
     int64_t duplicates;       /* atomic */
+    int64_t checksum_version; /* atomic; the last one that was given a checksum; -1 = none */
     int64_t checkpoint_at_ms; /* atomic; of the last checkpoint, or of the open */
     int64_t tombstones_seen;  /* atomic copy of the set's count, for statistics */
 

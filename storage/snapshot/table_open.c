@@ -359,6 +359,7 @@ static struct table *table_new(const struct table_open_options *options)
     tombstones_init(&table->tombstones, table->hash_key);
     table->overwritten_from = -1;
     table->overwritten_position = -1;
+    table->checksum_version = -1;
     table->checkpoint_at_ms = clock_wall_us() / 1000;
     table->next_file = 1;
     table->next_run = 1;
