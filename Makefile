@@ -238,6 +238,13 @@ fuzz-smoke: packages-lint
 	@$(MAKE) --no-print-directory -j2 FLAVOUR=fuzz BUILD=$(BUILD)/fuzz-run fuzz-programs
 	@tests/fuzz/run.sh $(BUILD)/fuzz-run/fuzz/fuzz $(FUZZ_SECONDS)
 
+#: make fuzz-record    the same; executions are added to tests/fuzz/RESULTS.md
+.PHONY: fuzz-record
+fuzz-record: packages-lint
+	@$(MAKE) --no-print-directory -j2 FLAVOUR=fuzz BUILD=$(BUILD)/fuzz-run fuzz-programs
+	@tests/fuzz/run.sh $(BUILD)/fuzz-run/fuzz/fuzz $(FUZZ_SECONDS) > $(BUILD)/fuzz-run/results; \
+	    code=$$?; cat $(BUILD)/fuzz-run/results; tests/fuzz/record.sh $(BUILD)/fuzz-run/results; exit $$code
+
 #: make lint           house rules, layout, clang, clang-tidy, cppcheck, gcc -fanalyzer
 .PHONY: lint
 lint: packages-lint

@@ -18,6 +18,7 @@ enum {
     LIMIT_MAX = 10000,
     PAGE_BYTES_MAX = 8 << 20, /* a page ends behind the rows that take it over this */
     PIECE_ROWS_MAX = 500,     /* between two looks at the size of the page */
+    PAGE_VERSIONS_MAX = 5000, /* and behind so many versions, however little they changed */
 };
 
 /* What was asked for, and where it goes on. Everything in the arena. */
@@ -117,7 +118,9 @@ static enum err_code write_rows(struct exchange *exchange, struct feed *feed, in
 {
     struct buffer *answer = &exchange->answer;
     int64_t rows = 0;
-    while (!*done_out && rows < limit && answer->size < PAGE_BYTES_MAX) {
+    int64_t version_end = feed_place(feed).version + PAGE_VERSIONS_MAX;
+    while (!*done_out && rows < limit && answer->size < PAGE_BYTES_MAX &&
+           feed_place(feed).version < version_end) {
         struct feed_piece piece;
         int64_t most = limit - rows < PIECE_ROWS_MAX ? limit - rows : PIECE_ROWS_MAX;
         TRY(feed_read(feed, most, &piece, done_out, &exchange->err));
