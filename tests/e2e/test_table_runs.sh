@@ -181,3 +181,46 @@ test_restore_after_a_vacuum()
     [ "$(rows '')" = "$before" ] || fail "rows are $(rows '')"
     send '{"id":"y","v":1}'
 }
+
+# Batches, restores and optimizes at once: what the feed tells of all versions makes the rows.
+test_restore_beside_merges()
+{
+    start_server
+    create t "${T%\}},\"change_feed\":true}"
+    local turn poster version
+    : >"$WORK/many"
+    post_many()
+    {
+        for turn in $(seq 1 60); do
+            for _ in 1 2 3 4 5; do
+                echo "{\"id\":\"k$((RANDOM % 40))\",\"v\":$RANDOM}"
+            done >"$WORK/many.$1"
+            echo "{\"id\":\"k$((RANDOM % 40))\",\"_op\":\"delete\"}" >>"$WORK/many.$1"
+            curl -sS -o /dev/null -w '%{http_code}\n' -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/x-ndjson' \
+                -H 'Prefer: wait=30' --data-binary "@$WORK/many.$1" "$URL/v1/tables/t/batches" >>"$WORK/many"
+        done
+    }
+    local posters=()
+    for poster in 1 2; do
+        post_many "$poster" &
+        posters+=($!)
+    done
+    for turn in $(seq 1 12); do
+        api GET /v1/tables/t
+        version=$(jq .version "$BODY")
+        on_table restore "{\"version\":$((version > 15 ? version - RANDOM % 15 : 0))}"
+        expect_status 200
+        expect .result '"SUCCESS"'
+        [ $((turn % 4)) -ne 0 ] || on_table optimize '{}'
+        expect .result '"SUCCESS"'
+    done
+    wait "${posters[@]}"
+    [ "$(sort "$WORK/many" | uniq -c | tr -s ' ')" = ' 120 200' ] || fail "answers: $(sort "$WORK/many" | uniq -c)"
+    "$SLUICE" table changes t --from 0 --data "$DATA" >"$WORK/told"
+    jq -n -c 'reduce inputs as $c ({}; ([$c.id,$c.v]|tojson) as $k | .[$k] += (if ($c._change_type|inside("insert update_postimage")) then 1 else -1 end))
+        | to_entries | map(select(.value!=0)) | map([(.key|fromjson),.value]) | sort' "$WORK/told" >"$WORK/made"
+    "$SLUICE" table rows t --data "$DATA" | jq -s -c 'map([[.id,.v],1])|sort' >"$WORK/are"
+    cmp -s "$WORK/made" "$WORK/are" || fail "the feed makes $(cat "$WORK/made"), the rows are $(cat "$WORK/are")"
+    stop_server
+    "$SLUICE" fsck --data "$DATA" >/dev/null || fail "fsck"
+}
