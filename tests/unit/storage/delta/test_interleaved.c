@@ -19,7 +19,7 @@ enum {
     WRITERS = 4,
     FILES_MAX = STEPS * 2 + 8, /* ever made in one schedule */
     ROWS_MAX = FILES_MAX * 2,
-    PATH_BYTES = 16,
+    PATH_BYTES = 32,
 };
 
 /* What a version holds: files by number, each the rows that are alive in it. */
