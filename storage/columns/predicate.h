@@ -24,7 +24,7 @@
 
 enum {
     PREDICATE_TEXT_BYTES_MAX = 65536,
-    PREDICATE_DEPTH_MAX = 64,   /* of parentheses and NOT in each other */
+    PREDICATE_DEPTH_MAX = 64,   /* of parentheses in each other */
     PREDICATE_NODES_MAX = 1024, /* operands and operators */
 };
 

@@ -416,6 +416,18 @@ static struct node *parse_operand(struct parser *parser)
 
 /* ---- tests ---- */
 
+/*
+ * A text that is compared with several others must be the same to all: were it made a date for
+ * one of them, what was compared before would be compared with another thing.
+ */
+static bool is_still(struct parser *parser, const struct node *first, enum value_class class)
+{
+    if (first->class != class) {
+        (void)refuse(parser, first->at, "a text beside other texts and a date or timestamp");
+    }
+    return first->class == class;
+}
+
 /* Make both sides comparable, or say why they are not. */
 static bool reconcile(struct parser *parser, struct node *a, struct node *b)
 {
@@ -443,18 +455,24 @@ static bool reconcile(struct parser *parser, struct node *a, struct node *b)
     return false;
 }
 
-static struct node *binary(struct parser *parser, enum node_kind kind, struct node *first,
-                           struct node *second)
+static struct node *pair(struct parser *parser, enum node_kind kind, struct node *first,
+                         struct node *second)
 {
-    if (first == NULL || second == NULL || !reconcile(parser, first, second)) {
-        return NULL;
-    }
     struct node *node = new_node(parser, kind, second->at);
     if (node != NULL) {
         node->first = first;
         node->second = second;
     }
     return node;
+}
+
+static struct node *comparison(struct parser *parser, enum node_kind kind, struct node *first,
+                               struct node *second)
+{
+    if (first == NULL || second == NULL || !reconcile(parser, first, second)) {
+        return NULL;
+    }
+    return pair(parser, kind, first, second);
 }
 
 static bool take_comparison(struct parser *parser, enum node_kind *kind_out)
@@ -502,7 +520,9 @@ static struct node *parse_in(struct parser *parser, struct node *first)
     node->first = first;
     do {
         struct node *item = parse_operand(parser);
-        if (item == NULL || !reconcile(parser, first, item)) {
+        enum value_class class = first->class;
+        if (item == NULL || !reconcile(parser, first, item) ||
+            (node->second != NULL && !is_still(parser, first, class))) {
             return NULL;
         }
         *tail = item;
@@ -520,10 +540,13 @@ static struct node *parse_between(struct parser *parser, struct node *first)
     if (!take_word(parser, "AND")) {
         return refuse(parser, parser->at, "BETWEEN without AND");
     }
-    struct node *from = binary(parser, NODE_GREATER_EQUAL, first, low);
-    struct node *to =
-        from == NULL ? NULL : binary(parser, NODE_LESS_EQUAL, first, parse_operand(parser));
-    return to == NULL ? NULL : binary(parser, NODE_AND, from, to);
+    struct node *from = comparison(parser, NODE_GREATER_EQUAL, first, low);
+    if (from == NULL) {
+        return NULL;
+    }
+    enum value_class class = first->class;
+    struct node *to = comparison(parser, NODE_LESS_EQUAL, first, parse_operand(parser));
+    return to == NULL || !is_still(parser, first, class) ? NULL : pair(parser, NODE_AND, from, to);
 }
 
 static struct node *parse_is(struct parser *parser, struct node *first)
@@ -548,7 +571,7 @@ static struct node *parse_test(struct parser *parser)
         return NULL;
     }
     if (take_comparison(parser, &kind)) {
-        return binary(parser, kind, first, parse_operand(parser));
+        return comparison(parser, kind, first, parse_operand(parser));
     }
     if (take_word(parser, "IS")) {
         return parse_is(parser, first);
@@ -594,12 +617,7 @@ static struct node *junction(struct parser *parser, enum node_kind kind, struct 
     if (condition(parser, first) == NULL || condition(parser, second) == NULL) {
         return NULL;
     }
-    struct node *node = new_node(parser, kind, second->at);
-    if (node != NULL) {
-        node->first = first;
-        node->second = second;
-    }
-    return node;
+    return pair(parser, kind, first, second);
 }
 
 static struct node *parse_and(struct parser *parser)

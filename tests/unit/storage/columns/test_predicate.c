@@ -118,6 +118,9 @@ static const struct {
     {"day >= date '2026-03-01'", PREDICATE_FALSE},
     {"at = '2026-02-28T13:00:00+01:00'", PREDICATE_TRUE},
     {"at < TIMESTAMP '2026-02-28T12:00:00.000001Z'", PREDICATE_TRUE},
+    {"'2026-02-28' = day", PREDICATE_TRUE},
+    {"'2026-02-28' in (day, '2026-03-01')", PREDICATE_TRUE},
+    {"day between '2026-02-27' and '2026-02-28'", PREDICATE_TRUE},
     {" \t\n( ( b ) ) ", PREDICATE_TRUE},
 };
 
@@ -170,6 +173,8 @@ static const struct {
     {"i in (7", "a list is not closed"},
     {"i between 1", "BETWEEN without AND"},
     {"i in ('a')", "another type"},
+    {"'2026-02-28' in ('x', day)", "a text beside other texts"},
+    {"'2026-02-28' between '2026-02-01' and day", "a text beside other texts"},
     {"`i = 7", "backquotes"},
 };
 
