@@ -156,12 +156,8 @@ static enum err_code write_page(struct services *services, struct exchange *exch
     struct feed_place place = feed_place(feed);
     done = done || place.version > to;
     const char *token = done ? NULL : next_token(services, exchange, asked, to, &place);
-    buffer_append_format(answer, "],\"to_version\":%" PRId64 ",\"next_page_token\":", to);
-    if (token != NULL) {
-        json_write_string(answer, span_of_text(token));
-    } else {
-        buffer_append_text(answer, "null");
-    }
+    buffer_append_format(answer, "],\"to_version\":%" PRId64, to);
+    page_token_write(answer, token);
     buffer_append_byte(answer, '}');
     exchange->status = 200;
     exchange->log_version = to;

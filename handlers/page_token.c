@@ -75,3 +75,13 @@ enum err_code page_token_open(struct services *services, struct exchange *exchan
     }
     return ERR_OK;
 }
+
+void page_token_write(struct buffer *answer, const char *token)
+{
+    buffer_append_text(answer, ",\"next_page_token\":");
+    if (token != NULL) {
+        json_write_string(answer, span_of_text(token));
+    } else {
+        buffer_append_text(answer, "null");
+    }
+}

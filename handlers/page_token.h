@@ -15,6 +15,9 @@
 const char *page_token_seal(struct services *services, struct exchange *exchange,
                             struct json **state);
 
+/* Append `,"next_page_token":` and the token, or null, to an answer that is written as text. */
+void page_token_write(struct buffer *answer, const char *token);
+
 /*
  * The state of a token that page_token_seal made for this operation and principal.
  *

@@ -356,12 +356,8 @@ static enum err_code write_page(struct exchange *exchange, const struct snapshot
         }
         encode_json_row(result->frame, row, mask, answer);
     }
-    buffer_append_text(answer, "],\"next_page_token\":");
-    if (token != NULL) {
-        json_write_string(answer, span_of_text(token));
-    } else {
-        buffer_append_text(answer, "null");
-    }
+    buffer_append_byte(answer, ']');
+    page_token_write(answer, token);
     buffer_append_byte(answer, '}');
     exchange->status = 200;
     exchange->log_version = snapshot->version;

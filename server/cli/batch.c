@@ -177,9 +177,7 @@ static void show_progress(const struct arguments *arguments, size_t done, size_t
 
 static void path_of(const struct arguments *arguments, struct buffer *path)
 {
-    buffer_append_text(path, "/v1/tables/");
-    text_percent_encode(span_of_text(arguments->table), "", path);
-    buffer_append_text(path, "/batches");
+    command_add_table(path, arguments->table, "/batches");
     const char *separator = "?";
     if (arguments->operation != NULL) {
         buffer_append_text(path, "?operation=");

@@ -49,6 +49,13 @@ int command_fail(const struct command *command, const struct err *err)
     return exit_code_of(err->code);
 }
 
+void command_add_table(struct buffer *path, const char *table, const char *rest)
+{
+    buffer_append_text(path, "/v1/tables/");
+    text_percent_encode(span_of_text(table), "", path);
+    buffer_append_text(path, rest);
+}
+
 void command_add_parameter(struct buffer *path, const char *name, const char *value)
 {
     buffer_append_format(path, "&%s=", name);

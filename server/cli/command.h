@@ -52,6 +52,9 @@ int command_usage(const struct command *command);
 /* Print the error as "<name>: <message>" and return the sysexits code for it. */
 int command_fail(const struct command *command, const struct err *err);
 
+/* Append "/v1/tables/NAME" and the rest of the path, the name encoded. */
+void command_add_table(struct buffer *path, const char *table, const char *rest);
+
 /* Append "&name=value" with the value encoded. */
 void command_add_parameter(struct buffer *path, const char *name, const char *value);
 

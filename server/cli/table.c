@@ -224,9 +224,8 @@ static enum err_code server_rows(const struct arguments *arguments, struct clien
     }
     struct buffer path;
     buffer_init(&path, PATH_BYTES_MAX);
-    buffer_append_text(&path, "/v1/tables/");
-    text_percent_encode(span_of_text(table), "", &path);
-    buffer_append_format(&path, "/rows?limit=%d", PAGE_ROWS);
+    command_add_table(&path, table, "/rows");
+    buffer_append_format(&path, "?limit=%d", PAGE_ROWS);
     if (arguments->version >= 0) {
         buffer_append_format(&path, "&version=%" PRId64, arguments->version);
     }
@@ -261,9 +260,8 @@ static enum err_code server_changes(const struct arguments *arguments, struct cl
     }
     struct buffer path;
     buffer_init(&path, PATH_BYTES_MAX);
-    buffer_append_text(&path, "/v1/tables/");
-    text_percent_encode(span_of_text(table), "", &path);
-    buffer_append_format(&path, "/changes?limit=%d&from_version=%" PRId64, PAGE_ROWS,
+    command_add_table(&path, table, "/changes");
+    buffer_append_format(&path, "?limit=%d&from_version=%" PRId64, PAGE_ROWS,
                          arguments->from_version);
     if (arguments->to_version >= 0) {
         buffer_append_format(&path, "&to_version=%" PRId64, arguments->to_version);
@@ -288,9 +286,7 @@ static enum err_code server_history(const struct arguments *arguments, struct cl
 {
     struct buffer path;
     buffer_init(&path, PATH_BYTES_MAX);
-    buffer_append_text(&path, "/v1/tables/");
-    text_percent_encode(span_of_text(table), "", &path);
-    buffer_append_text(&path, "/history?limit=1000");
+    command_add_table(&path, table, "/history?limit=1000");
     buffer_append_byte(&path, '\0');
     struct listing listing = {.arguments = arguments};
     enum err_code code =
@@ -304,8 +300,7 @@ static enum err_code show(const struct arguments *arguments, struct client *clie
 {
     struct buffer path;
     buffer_init(&path, PATH_BYTES_MAX);
-    buffer_append_text(&path, "/v1/tables/");
-    text_percent_encode(span_of_text(table), "", &path);
+    command_add_table(&path, table, "");
     buffer_append_byte(&path, '\0');
     CLEANUP(json_free) struct json *json = NULL;
     enum err_code code = command_get(client, (const char *)path.data, &json, err);

@@ -56,9 +56,8 @@ static enum err_code start(struct client *client, const char *verb, const char *
     CLEANUP(buffer_deinit) struct buffer text;
     buffer_init(&path, PATH_BYTES_MAX);
     buffer_init(&text, BODY_BYTES_MAX);
-    buffer_append_text(&path, "/v1/tables/");
-    text_percent_encode(span_of_text(table), "", &path);
-    buffer_append_format(&path, "/%s", verb);
+    command_add_table(&path, table, "/");
+    buffer_append_text(&path, verb);
     buffer_append_byte(&path, '\0');
     TRY(buffer_check(&path, "the table's name", err));
     json_write(body, &text);

@@ -18,7 +18,7 @@ enum {
     SCHEMA_FIELDS_MAX = 1000,
     SCHEMA_KEY_FIELDS_MAX = 16, /* of key and partition_by alike */
     SCHEMA_LOOKUP_MAX = 16,
-    SCHEMA_LOOKUP_NAME_BYTES_MAX = 64, /* entity and as */
+    SCHEMA_PLAIN_NAME_BYTES_MAX = 64, /* entity and as of lookups, constraints */
     SCHEMA_DESCRIPTION_BYTES_MAX = 4096,
     SCHEMA_FOREIGN_NAME_BYTES_MAX = 1024, /* column names in tables of other engines */
     SCHEMA_NAME_BYTES_MAX = 128,
@@ -142,7 +142,7 @@ struct schema_constraint {
     char *name;
     char *check;
 };
-enum { SCHEMA_CONSTRAINTS_MAX = 100, SCHEMA_CONSTRAINT_NAME_BYTES_MAX = 64 };
+enum { SCHEMA_CONSTRAINTS_MAX = 100 };
 
 enum table_merge { TABLE_DELETION_VECTORS, TABLE_COPY_ON_WRITE, TABLE_APPEND };
 

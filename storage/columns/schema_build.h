@@ -32,6 +32,9 @@ enum err_code schema_parse_field(const struct json *value, size_t index, struct 
 enum err_code schema_parse_rule(const char *name, const struct json *value, struct field *field,
                                 struct err *err) MUST_USE;
 
+/* A text [a-z][a-z0-9_]* of at most SCHEMA_PLAIN_NAME_BYTES_MAX bytes; NULL when it is not. */
+const char *schema_plain_name(const struct json *value);
+
 /*
  * `constraints` of a definition whose fields are sealed.
  * Errors:  ERR_INVALID with the JSON pointer.

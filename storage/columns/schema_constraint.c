@@ -8,24 +8,8 @@
 #include "storage/columns/schema_build.h"
 
 #include <string.h>
-#include <strings.h>
 
 enum { POINTER_BYTES = 64 };
-
-static bool is_name(const char *text)
-{
-    if (text == NULL || strlen(text) > SCHEMA_CONSTRAINT_NAME_BYTES_MAX) {
-        return false;
-    }
-    for (size_t i = 0; text[i] != '\0'; i++) {
-        char c = text[i];
-        bool letter = (c >= 'a' && c <= 'z') || c == '_';
-        if (!letter && (i == 0 || c < '0' || c > '9')) {
-            return false;
-        }
-    }
-    return text[0] != '\0';
-}
 
 static enum err_code parse_constraint(const struct json *value, size_t index, struct schema *schema,
                                       struct err *err)
@@ -37,13 +21,13 @@ static enum err_code parse_constraint(const struct json *value, size_t index, st
         return err_set(err, ERR_INVALID, "%s: must be an object with name and check", pointer);
     }
     TRY(json_check_names(value, pointer, allowed, err));
-    const char *name = json_text(json_get(value, "name"));
+    const char *name = schema_plain_name(json_get(value, "name"));
     const char *check = json_text(json_get(value, "check"));
-    if (!is_name(name)) {
-        return err_set(err, ERR_INVALID,
-                       "%s/name: must be 1 to %d of a-z, 0-9 and underscore, not starting with a "
-                       "digit",
-                       pointer, SCHEMA_CONSTRAINT_NAME_BYTES_MAX);
+    if (name == NULL) {
+        return err_set(
+            err, ERR_INVALID,
+            "%s/name: must be 1 to %d of a-z, 0-9 and underscore, starting with a letter", pointer,
+            SCHEMA_PLAIN_NAME_BYTES_MAX);
     }
     for (size_t i = 0; i < index; i++) {
         if (strcmp(schema->constraints[i].name, name) == 0) {

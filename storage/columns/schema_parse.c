@@ -200,11 +200,10 @@ static enum err_code parse_partitions(const struct json *definition, struct sche
     return ERR_OK;
 }
 
-/* [a-z][a-z0-9_]* of at most SCHEMA_LOOKUP_NAME_BYTES_MAX bytes; NULL when it is not. */
-static const char *lookup_name(const struct json *value)
+const char *schema_plain_name(const struct json *value)
 {
     const char *name = json_text(value);
-    if (name == NULL || strlen(name) > SCHEMA_LOOKUP_NAME_BYTES_MAX || name[0] < 'a' ||
+    if (name == NULL || strlen(name) > SCHEMA_PLAIN_NAME_BYTES_MAX || name[0] < 'a' ||
         name[0] > 'z') {
         return NULL;
     }
@@ -254,12 +253,12 @@ static enum err_code parse_lookup(const struct json *value, size_t index, struct
                        pointer);
     }
     TRY(json_check_names(value, pointer, allowed, err));
-    const char *entity = lookup_name(json_get(value, "entity"));
-    const char *as = lookup_name(json_get(value, "as"));
+    const char *entity = schema_plain_name(json_get(value, "entity"));
+    const char *as = schema_plain_name(json_get(value, "as"));
     if (entity == NULL || as == NULL) {
         return err_set(err, ERR_INVALID,
                        "%s/%s: must be 1 to %d of a-z, 0-9 and underscore, starting with a letter",
-                       pointer, entity == NULL ? "entity" : "as", SCHEMA_LOOKUP_NAME_BYTES_MAX);
+                       pointer, entity == NULL ? "entity" : "as", SCHEMA_PLAIN_NAME_BYTES_MAX);
     }
     (void)snprintf(pointer, sizeof pointer, "/lookup/%zu/column", index); /* fits */
     struct lookup_column *lookup = &schema->lookup[index];

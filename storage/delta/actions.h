@@ -52,10 +52,12 @@ enum err_code delta_actions_add_sidecar(struct delta_actions *actions, const cha
                                         struct err *err) MUST_USE;
 
 /*
- * Checks that JSON and Parquet forms share; every decoder ends in them.
+ * Checks that JSON and Parquet forms share; every decoder ends in them. `action` is the file's:
+ * add, remove or cdc, for the message.
  * Errors: ERR_CORRUPT.
  */
-enum err_code delta_file_check(const struct delta_file *file, struct err *err) MUST_USE;
+enum err_code delta_file_check(const struct delta_file *file, const char *action,
+                               struct err *err) MUST_USE;
 enum err_code delta_protocol_check(const struct delta_protocol *protocol, struct err *err) MUST_USE;
 enum err_code delta_metadata_check(const struct delta_metadata *metadata, struct err *err) MUST_USE;
 

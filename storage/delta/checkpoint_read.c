@@ -342,7 +342,7 @@ static enum err_code read_file(const struct parquet_value *group, bool removed,
     file.tags = map_member(group, "tags", &file.tags_count, texts);
     read_dv(group, &file.dv, texts);
     TRY(check_broken(texts, removed ? "remove" : "add", err));
-    TRY(delta_file_check(&file, err));
+    TRY(delta_file_check(&file, removed ? "remove" : "add", err));
     CLEANUP(buffer_deinit) struct buffer stats = {0};
     buffer_init(&stats, DELTA_STATS_BYTES_MAX);
     const struct parquet_value *parsed = parquet_value_get(group, "stats_parsed");

@@ -9,7 +9,6 @@
 
 #include <string.h>
 
-#define CONSTRAINT_PREFIX "delta.constraints."
 #define INVARIANT_NAME "delta.invariants"
 
 void constraints_deinit(struct constraints *constraints)
@@ -26,8 +25,8 @@ void constraints_deinit(struct constraints *constraints)
 bool constraints_are_there(const struct delta_metadata *metadata)
 {
     for (size_t i = 0; i < metadata->configuration_count; i++) {
-        if (strncmp(metadata->configuration[i].name, CONSTRAINT_PREFIX,
-                    sizeof CONSTRAINT_PREFIX - 1) == 0) {
+        if (strncmp(metadata->configuration[i].name, DELTA_CONSTRAINT_PREFIX,
+                    sizeof DELTA_CONSTRAINT_PREFIX - 1) == 0) {
             return true;
         }
     }
@@ -56,10 +55,10 @@ static enum err_code add(struct constraints *constraints, const char *what, cons
 static enum err_code add_checks(const struct delta_metadata *metadata, const struct schema *schema,
                                 struct constraints *constraints, struct err *err)
 {
-    static const size_t prefix = sizeof CONSTRAINT_PREFIX - 1;
+    static const size_t prefix = sizeof DELTA_CONSTRAINT_PREFIX - 1;
     for (size_t i = 0; i < metadata->configuration_count; i++) {
         const struct delta_pair *pair = &metadata->configuration[i];
-        if (strncmp(pair->name, CONSTRAINT_PREFIX, prefix) == 0 && pair->value != NULL) {
+        if (strncmp(pair->name, DELTA_CONSTRAINT_PREFIX, prefix) == 0 && pair->value != NULL) {
             TRY(add(constraints, "constraint", pair->name + prefix, pair->value, schema, err));
         }
     }

@@ -15,6 +15,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Properties that state one: the name follows. */
+#define DELTA_CONSTRAINT_PREFIX "delta.constraints."
+
 enum { CONSTRAINTS_MAX = 1000 };
 
 struct constraint {

@@ -143,15 +143,14 @@ static enum err_code check_dv(const struct delta_dv *dv, struct err *err)
     return ERR_OK;
 }
 
-enum err_code delta_file_check(const struct delta_file *file, struct err *err)
+enum err_code delta_file_check(const struct delta_file *file, const char *action, struct err *err)
 {
-    const char *action = file->removed ? "remove" : "add";
     if (!is_path(file->path)) {
         return err_set(err, ERR_CORRUPT, "%s.path is missing, empty or over %d bytes", action,
                        DELTA_PATH_BYTES_MAX);
     }
     if (!file->removed && file->size < 0) {
-        return err_set(err, ERR_CORRUPT, "add.size is missing or negative");
+        return err_set(err, ERR_CORRUPT, "%s.size is missing or negative", action);
     }
     if (file->partition_values_count > DELTA_PARTITION_COLUMNS_MAX) {
         return err_set(err, ERR_CORRUPT, "%s has more than %d partition values", action,
@@ -353,8 +352,9 @@ static void dv_field(struct fields *parent, struct delta_dv *dv_out)
     }
 }
 
-static enum err_code decode_file(const struct log_json *object, bool removed,
-                                 struct delta_actions *actions, struct err *err)
+/* The members that add, remove and cdc have; those that an action lacks stay at their defaults. */
+static enum err_code read_file(const struct log_json *object, const char *action, bool removed,
+                               const struct delta_file **file_out, struct err *err)
 {
     struct fields fields = {.object = object};
     struct delta_file file = {
@@ -376,22 +376,37 @@ static enum err_code decode_file(const struct log_json *object, bool removed,
     CLEANUP(mem_cleanup) struct delta_pair *tags = pairs_field(&fields, "tags", &file.tags_count);
     file.partition_values = values;
     file.tags = tags;
-    TRY(check_fields(&fields, removed ? "remove" : "add", err));
-    TRY(delta_file_check(&file, err));
-    delta_actions_add_file(actions, delta_file_new(&file));
+    TRY(check_fields(&fields, action, err));
+    TRY(delta_file_check(&file, action, err));
+    *file_out = delta_file_new(&file);
     return ERR_OK;
 }
 
 static enum err_code decode_add(const struct log_json *object, struct delta_actions *actions,
                                 struct err *err)
 {
-    return decode_file(object, false, actions, err);
+    const struct delta_file *file = NULL;
+    TRY(read_file(object, "add", false, &file, err));
+    delta_actions_add_file(actions, file);
+    return ERR_OK;
 }
 
 static enum err_code decode_remove(const struct log_json *object, struct delta_actions *actions,
                                    struct err *err)
 {
-    return decode_file(object, true, actions, err);
+    const struct delta_file *file = NULL;
+    TRY(read_file(object, "remove", true, &file, err));
+    delta_actions_add_file(actions, file);
+    return ERR_OK;
+}
+
+static enum err_code decode_cdc(const struct log_json *object, struct delta_actions *actions,
+                                struct err *err)
+{
+    const struct delta_file *file = NULL;
+    TRY(read_file(object, "cdc", false, &file, err));
+    delta_actions_add_change_file(actions, file);
+    return ERR_OK;
 }
 
 static enum err_code decode_protocol(const struct log_json *object, struct delta_actions *actions,
@@ -485,31 +500,6 @@ static enum err_code decode_sidecar(const struct log_json *object, struct delta_
         return err_set(err, ERR_CORRUPT, "sidecar lacks path");
     }
     return delta_actions_add_sidecar(actions, path, err);
-}
-
-static enum err_code decode_cdc(const struct log_json *object, struct delta_actions *actions,
-                                struct err *err)
-{
-    struct fields fields = {.object = object};
-    struct delta_file file = {
-        .path = text_field(&fields, "path"),
-        .size = integer_field(&fields, "size", -1),
-        .rows_count = -1,
-        .base_row_id = -1,
-        .default_row_commit_version = -1,
-    };
-    CLEANUP(mem_cleanup)
-    struct delta_pair *values =
-        pairs_field(&fields, "partitionValues", &file.partition_values_count);
-    CLEANUP(mem_cleanup) struct delta_pair *tags = pairs_field(&fields, "tags", &file.tags_count);
-    file.partition_values = values;
-    file.tags = tags;
-    TRY(check_fields(&fields, "cdc", err));
-    if (delta_file_check(&file, err) != ERR_OK) {
-        return err_wrap(err, "cdc");
-    }
-    delta_actions_add_change_file(actions, delta_file_new(&file));
-    return ERR_OK;
 }
 
 static const struct {

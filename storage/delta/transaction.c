@@ -186,6 +186,13 @@ void delta_transaction_set_operation(struct delta_transaction *transaction, cons
     transaction->metrics = metrics;
 }
 
+void delta_metric_set(struct json *metrics, const char *name, int64_t value)
+{
+    char text[24];
+    (void)snprintf(text, sizeof text, "%lld", (long long)value); /* 20 digits at most */
+    json_set_text(metrics, name, text);
+}
+
 void delta_transaction_set_extension(struct delta_transaction *transaction, struct json *extension)
 {
     json_free(&transaction->extension);

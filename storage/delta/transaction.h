@@ -88,6 +88,9 @@ void delta_transaction_set_protocol(struct delta_transaction *transaction,
  */
 void delta_transaction_set_operation(struct delta_transaction *transaction, const char *operation,
                                      struct json *parameters, struct json *metrics);
+/* An operation's metric or parameter: a number as text, as operationMetrics has them. */
+void delta_metric_set(struct json *metrics, const char *name, int64_t value);
+
 void delta_transaction_set_extension(struct delta_transaction *transaction, struct json *extension);
 
 enum delta_conflict {

@@ -5,13 +5,13 @@
 
 #include "storage/base/json.h"
 #include "storage/base/mem.h"
+#include "storage/delta/constraints.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #define TEXT_PROPERTY "sluice.definition"
-#define CONSTRAINT_PREFIX "delta.constraints."
 #define VERSION_PROPERTY "sluice.definitionVersion"
 
 enum { OWN_PROPERTIES = 2 };
@@ -21,7 +21,7 @@ static char *constraint_property(const char *name)
 {
     struct buffer text;
     buffer_init(&text, SIZE_MAX);
-    buffer_append_text(&text, CONSTRAINT_PREFIX);
+    buffer_append_text(&text, DELTA_CONSTRAINT_PREFIX);
     buffer_append_text(&text, name);
     buffer_append_byte(&text, '\0');
     return (char *)text.data; /* its only owner now */
@@ -133,8 +133,8 @@ static struct json *logged_definition(const struct delta_metadata *metadata)
 static bool is_constraint_of(const struct json *definition, const char *property)
 {
     const struct json *list = json_get(definition, "constraints");
-    static const size_t prefix = sizeof CONSTRAINT_PREFIX - 1;
-    if (strncmp(property, CONSTRAINT_PREFIX, prefix) != 0) {
+    static const size_t prefix = sizeof DELTA_CONSTRAINT_PREFIX - 1;
+    if (strncmp(property, DELTA_CONSTRAINT_PREFIX, prefix) != 0) {
         return false;
     }
     for (size_t i = 0; i < json_count(list); i++) {

@@ -34,13 +34,6 @@ static const char *operation_name(const struct snapshot *snapshot)
 
 /* ---- committing ---- */
 
-static void set_metric(struct json *metrics, const char *name, int64_t value)
-{
-    char text[24];
-    (void)snprintf(text, sizeof text, "%lld", (long long)value); /* 20 digits at most */
-    json_set_text(metrics, name, text);
-}
-
 static void describe(const struct merge_work *work, struct delta_transaction *transaction,
                      struct json **extension)
 {
@@ -49,10 +42,10 @@ static void describe(const struct merge_work *work, struct delta_transaction *tr
     for (size_t i = 0; i < work->outputs_count; i++) {
         written += work->outputs[i].rows_count;
     }
-    set_metric(metrics, "numOutputRows", written);
-    set_metric(metrics, "numTargetRowsInserted", (int64_t)work->plan.puts_count);
-    set_metric(metrics, "numTargetRowsDeleted", (int64_t)work->plan.marks_count);
-    set_metric(metrics, "numTargetFilesAdded", (int64_t)work->outputs_count);
+    delta_metric_set(metrics, "numOutputRows", written);
+    delta_metric_set(metrics, "numTargetRowsInserted", (int64_t)work->plan.puts_count);
+    delta_metric_set(metrics, "numTargetRowsDeleted", (int64_t)work->plan.marks_count);
+    delta_metric_set(metrics, "numTargetFilesAdded", (int64_t)work->outputs_count);
     delta_transaction_set_operation(transaction, operation_name(work->snapshot), NULL, metrics);
     delta_transaction_set_extension(transaction, *extension);
     *extension = NULL;

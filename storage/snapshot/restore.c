@@ -86,13 +86,6 @@ static void take_away(const struct restore *restore, const struct delta_state *n
 
 /* ---- the commit ---- */
 
-static void set_count(struct json *metrics, const char *name, int64_t value)
-{
-    char text[24];
-    (void)snprintf(text, sizeof text, "%" PRId64, value); /* fits */
-    json_set_text(metrics, name, text);
-}
-
 static enum err_code describe(const struct restore *restore, const struct delta_state *then,
                               struct delta_transaction *transaction, struct err *err)
 {
@@ -104,11 +97,11 @@ static enum err_code describe(const struct restore *restore, const struct delta_
                        &written, err));
     struct json *parameters = json_new_object();
     struct json *metrics = json_new_object();
-    set_count(parameters, "version", restore->target);
-    set_count(metrics, "numRestoredFiles", restore->result->files_added);
-    set_count(metrics, "numRemovedFiles", restore->result->files_removed);
-    set_count(metrics, "numOfFilesAfterRestore", then->files_count);
-    set_count(metrics, "tableSizeAfterRestore", then->files_bytes);
+    delta_metric_set(parameters, "version", restore->target);
+    delta_metric_set(metrics, "numRestoredFiles", restore->result->files_added);
+    delta_metric_set(metrics, "numRemovedFiles", restore->result->files_removed);
+    delta_metric_set(metrics, "numOfFilesAfterRestore", then->files_count);
+    delta_metric_set(metrics, "tableSizeAfterRestore", then->files_bytes);
     delta_transaction_set_operation(transaction, "RESTORE", parameters, metrics);
     delta_transaction_set_extension(transaction, extension);
     if (restore->key != NULL) {

@@ -4,7 +4,7 @@
 # finding is fixed first, with a corpus file.
 #
 #   tests/fuzz/record.sh [LOG…]
-set -eu
+set -euo pipefail # a step that fails must not leave an empty count behind
 here=$(cd "$(dirname "$0")" && pwd)
 results=$here/RESULTS.md
 new=$(mktemp "${TMPDIR:-/tmp}/sluice-fuzz-results.XXXXXX")

@@ -115,6 +115,11 @@ def insert(session, path, first, last, create=""):
         session.sql(f"insert into delta.`{path}` select * from rows")
 
 
+def merge(session, path, first, last):
+    session.sql(ROWS.format(first=first, last=last)).createOrReplaceTempView("rows")
+    session.sql(f"merge into delta.`{path}` t using rows s on t.id = s.id when matched then update set * when not matched then insert *")
+
+
 def properties(**values):
     return "tblproperties (" + ", ".join(f"'delta.{name.replace('_', '.')}' = '{value}'" for name, value in values.items()) + ")"
 
@@ -132,8 +137,7 @@ def make_vectors(session, path):
     insert(session, path, 0, 300, properties(enableDeletionVectors="true"))
     session.sql(f"delete from delta.`{path}` where id % 10 = 3")
     session.sql(f"update delta.`{path}` set small = -1, person.first = 'changed' where id % 10 = 4")
-    session.sql(ROWS.format(first=290, last=320)).createOrReplaceTempView("rows")
-    session.sql(f"merge into delta.`{path}` t using rows s on t.id = s.id when matched then update set * when not matched then insert *")
+    merge(session, path, 290, 320)
 
 
 def make_mapped(session, path, mode):
@@ -149,8 +153,7 @@ def make_change_feed(session, path):
     insert(session, path, 0, 100, properties(enableChangeDataFeed="true"))
     session.sql(f"update delta.`{path}` set small = 7 where flag")
     session.sql(f"delete from delta.`{path}` where id < 10")
-    session.sql(ROWS.format(first=90, last=120)).createOrReplaceTempView("rows")
-    session.sql(f"merge into delta.`{path}` t using rows s on t.id = s.id when matched then update set * when not matched then insert *")
+    merge(session, path, 90, 120)
 
 
 def make_evolved(session, path):
@@ -162,14 +165,8 @@ def make_evolved(session, path):
     session.sql(f"update delta.`{path}` set added = 'y', deep = named_struct('a', 1, 'b', array(1, 2)) where id > 40")
 
 
-def make_checkpointed(session, path):
-    insert(session, path, 0, 20, properties(checkpointInterval="3", enableDeletionVectors="true"))
-    for turn in range(1, 5):
-        session.sql(f"delete from delta.`{path}` where id = {turn}")
-
-
-def make_v2_checkpointed(session, path):
-    insert(session, path, 0, 20, properties(checkpointInterval="3", checkpointPolicy="v2", enableDeletionVectors="true"))
+def make_checkpointed(session, path, **more):
+    insert(session, path, 0, 20, properties(checkpointInterval="3", enableDeletionVectors="true", **more))
     for turn in range(1, 5):
         session.sql(f"delete from delta.`{path}` where id = {turn}")
 
@@ -203,7 +200,7 @@ TABLES = {
     "change_feed": ("change feed", make_change_feed, True),
     "evolved": ("evolved schema", make_evolved, True),
     "checkpointed": ("checkpoints", make_checkpointed, True),
-    "v2_checkpointed": ("checkpoints", make_v2_checkpointed, True),
+    "v2_checkpointed": ("checkpoints", lambda session, path: make_checkpointed(session, path, checkpointPolicy="v2"), True),
     "maintained": ("optimized, vacuumed", make_maintained, False),
     "restored": ("restored", make_restored, True),
     "clustered": ("append, nested", make_clustered, True),

@@ -114,3 +114,9 @@ void history_make_version(struct fixture *fixture, uint64_t *dice)
     }
     fixture_put(fixture, records, count);
 }
+
+void history_put(struct fixture *fixture, const char *id, int32_t amount)
+{
+    const struct record_words record = {.id = id, .amount = amount, .note = "x"};
+    fixture_put(fixture, &record, 1);
+}

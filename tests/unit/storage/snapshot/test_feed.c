@@ -172,12 +172,6 @@ Test(feed, tells_every_version_of_any_history, .timeout = 300)
     }
 }
 
-static void put(struct fixture *fixture, const char *id, int32_t amount)
-{
-    const struct record_words record = {.id = id, .amount = amount, .note = "x"};
-    fixture_put(fixture, &record, 1);
-}
-
 static int64_t count_cdc(struct fixture *fixture, int64_t version)
 {
     struct err err = {0};
@@ -202,8 +196,8 @@ Test(feed, is_written_where_data_files_do_not_say_it)
     struct err err = {0};
     const struct fixture_options fixture_options = {.change_feed = true};
     struct fixture fixture = fixture_make(&fixture_options);
-    put(&fixture, "a", 1);
-    put(&fixture, "a", 2);
+    history_put(&fixture, "a", 1);
+    history_put(&fixture, "a", 2);
     cr_expect_eq(count_cdc(&fixture, 1), 0);
     cr_expect_eq(count_cdc(&fixture, 2), 1);
     static const char *const names[] = {"amount"};
@@ -240,7 +234,7 @@ Test(feed, refuses_versions_without_one)
     struct err err = {0};
     const struct fixture_options fixture_options = {0};
     struct fixture fixture = fixture_make(&fixture_options);
-    put(&fixture, "a", 1);
+    history_put(&fixture, "a", 1);
     struct feed_place start = {.version = 0};
     CLEANUP(feed_close) struct feed *feed = open_at(&fixture, &start, 1);
     struct feed_piece piece;
@@ -254,8 +248,8 @@ Test(feed, refuses_places_that_there_are_not)
 {
     const struct fixture_options fixture_options = {.change_feed = true};
     struct fixture fixture = fixture_make(&fixture_options);
-    put(&fixture, "a", 1);
-    put(&fixture, "a", 2);
+    history_put(&fixture, "a", 1);
+    history_put(&fixture, "a", 2);
     static const struct feed_place places[] = {
         {.version = 2, .side = 1},
         {.version = 2, .at = {.file = 2}},
@@ -278,8 +272,8 @@ Test(feed, says_when_the_log_is_too_short)
     struct err err = {0};
     const struct fixture_options fixture_options = {.change_feed = true};
     struct fixture fixture = fixture_make(&fixture_options);
-    put(&fixture, "a", 1);
-    put(&fixture, "a", 2);
+    history_put(&fixture, "a", 1);
+    history_put(&fixture, "a", 2);
     struct delta_checkpoint_result checkpoint = {0};
     cr_assert_eq(table_checkpoint(fixture.table, 0, &checkpoint, &err), ERR_OK, "%s", err.msg);
     static const char *const gone[] = {"_delta_log/00000000000000000000.json",

@@ -89,24 +89,18 @@ Test(restore, brings_back_every_version_of_any_history, .timeout = 300)
     }
 }
 
-static void put(struct fixture *fixture, const char *id, int32_t amount)
-{
-    const struct record_words record = {.id = id, .amount = amount, .note = "x"};
-    fixture_put(fixture, &record, 1);
-}
-
 /* A run that ended behind the commit does it again; batches came in between. */
 Test(restore, is_done_once_under_its_key)
 {
     const struct fixture_options options = {0};
     struct fixture fixture = fixture_make(&options);
-    put(&fixture, "a", 1);
-    put(&fixture, "a", 2);
+    history_put(&fixture, "a", 1);
+    history_put(&fixture, "a", 2);
     struct restore_result first = restore_to(&fixture, 1, "restore-7", "first");
     cr_expect(first.committed);
     cr_expect_eq(first.version, 3);
     cr_expect_eq(first.rows_count, 1);
-    put(&fixture, "a", 3);
+    history_put(&fixture, "a", 3);
     struct restore_result second = restore_to(&fixture, 1, "restore-7", "second");
     cr_expect_not(second.committed);
     cr_expect_eq(second.version, 4);
@@ -129,8 +123,8 @@ Test(restore, is_whole_or_not_at_all_when_it_is_killed)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const struct fixture_options options = {0};
         struct fixture fixture = fixture_make(&options);
-        put(&fixture, "a", 1);
-        put(&fixture, "a", 2);
+        history_put(&fixture, "a", 1);
+        history_put(&fixture, "a", 2);
         pid_t child = fork();
         if (child == 0) {
             struct err err = {0};
@@ -178,7 +172,7 @@ Test(restore, of_the_same_rows_commits_nothing)
 {
     const struct fixture_options options = {0};
     struct fixture fixture = fixture_make(&options);
-    put(&fixture, "a", 1);
+    history_put(&fixture, "a", 1);
     struct restore_result result = restore_to(&fixture, 1, NULL, "now");
     cr_expect_not(result.committed);
     cr_expect_eq(result.version, 1);
@@ -191,9 +185,9 @@ Test(restore, refuses_what_cannot_come_back)
     struct restore_result result = {0};
     const struct fixture_options options = {0};
     struct fixture fixture = fixture_make(&options);
-    put(&fixture, "a", 1);
+    history_put(&fixture, "a", 1);
     CLEANUP(delta_state_release) struct delta_state *then = history_state(&fixture, 1);
-    put(&fixture, "a", 2);
+    history_put(&fixture, "a", 2);
     cr_expect_eq(table_restore(fixture.table, 9, NULL, &result, &err), ERR_NOT_FOUND);
     cr_expect_not_null(strstr(err.msg, "the newest is 2"), "%s", err.msg);
     err_clear(&err);
@@ -213,8 +207,8 @@ Test(restore, is_refused_where_rows_are_only_added)
     struct restore_result result = {0};
     const struct fixture_options options = {.merge = TABLE_APPEND};
     struct fixture fixture = fixture_make(&options);
-    put(&fixture, "a", 1);
-    put(&fixture, "b", 1);
+    history_put(&fixture, "a", 1);
+    history_put(&fixture, "b", 1);
     cr_expect_eq(table_restore(fixture.table, 1, NULL, &result, &err), ERR_INVALID);
     cr_expect_not_null(strstr(err.msg, "append"), "%s", err.msg);
     fixture_remove(&fixture);
