@@ -15,7 +15,7 @@ enum err_code definitions_text(const struct schema *schema, struct arena *arena,
 {
     CLEANUP(buffer_deinit) struct buffer text;
     buffer_init(&text, CATALOG_DEFINITION_BYTES_MAX);
-    CLEANUP(json_free) struct json *json = schema_to_json(schema);
+    CLEANUP(json_free) struct json *json = schema_to_stored_json(schema);
     json_write(json, &text);
     TRY(buffer_check(&text, "the definition", err));
     const char *copy = arena_text(arena, buffer_span(&text));

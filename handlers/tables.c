@@ -50,11 +50,23 @@ static void set_statistics(struct services *services, struct json *json, const s
     }
 }
 
+/* As clients see it: without the ids that a stored one may have. */
+static enum err_code shown_definition(const struct catalog_table *record, struct json **json_out,
+                                      struct err *err)
+{
+    CLEANUP(json_free) struct json *stored = NULL;
+    CLEANUP(schema_release) struct schema *schema = NULL;
+    TRY(json_parse(span_of_text(record->definition), &stored, err));
+    TRY(schema_load(stored, record->definition_version, &schema, err));
+    *json_out = schema_to_json(schema);
+    return ERR_OK;
+}
+
 static enum err_code table_to_json(struct services *services, struct exchange *exchange,
                                    const struct catalog_table *record, struct json **json_out)
 {
     struct json *definition = NULL;
-    TRY(json_parse(span_of_text(record->definition), &definition, &exchange->err));
+    TRY(shown_definition(record, &definition, &exchange->err));
     struct json *json = json_new_object();
     json_set_text(json, "name", record->name);
     json_set_text(json, "table_id", record->uuid.text);

@@ -277,11 +277,15 @@ static enum err_code attach_table(struct instance *instance, const struct catalo
     return tables_create(instance->tables, record->name, &record->uuid, schema, err);
 }
 
-static void log_unfinished(const struct catalog_table *record)
+static void log_unfinished(const struct catalog_table *record, const struct err *why)
 {
     struct log_line line;
-    log_begin(&line, LOG_WARN, "the disk is full: a change of a definition is finished later");
+    log_begin(&line, LOG_WARN,
+              why->code == ERR_CONFLICT
+                  ? "another engine changed the table's columns: its rows are read, not written"
+                  : "the disk is full: a change of a definition is finished later");
     log_text(&line, LOG_TABLE, record->name);
+    log_err(&line, why);
     log_end(&line);
 }
 
@@ -299,9 +303,9 @@ static enum err_code finish_change(struct instance *instance, const struct catal
     if (code == ERR_OK) {
         code = definitions_copy(instance->catalog, table, arena, err);
     }
-    if (code == ERR_NO_SPACE) { /* lookups need neither */
+    if (code == ERR_NO_SPACE || code == ERR_CONFLICT) { /* lookups need neither */
+        log_unfinished(record, err);
         err_clear(err);
-        log_unfinished(record);
         return ERR_OK;
     }
     return code;

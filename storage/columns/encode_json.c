@@ -311,6 +311,9 @@ static enum err_code write_image(struct row_reader *reader, const struct schema 
     bool first = true;
     for (size_t i = 0; i < schema->fields_count; i++) {
         const struct field *field = &schema->fields[i];
+        while (have && value.field_id < field->id) { /* of a field that was dropped since */
+            have = row_reader_next(reader, &value);
+        }
         bool found = have && value.field_id == field->id;
         bool wanted = columns_mask == NULL || columns_mask[i];
         if (found && !row_value_fits(&value, field)) {

@@ -59,7 +59,7 @@ static size_t slot_bytes(const struct column *column)
 }
 
 /* Recursion here and below is bounded by SCHEMA_DEPTH_MAX. */
-static void column_init(struct column *column, const struct field *field)
+void column_init(struct column *column, const struct field *field)
 {
     *column = (struct column){.type = field->type, .children_count = field->children_count};
     if (field->children_count > 0) {
@@ -70,7 +70,7 @@ static void column_init(struct column *column, const struct field *field)
     }
 }
 
-static void column_deinit(struct column *column)
+void column_deinit(struct column *column)
 {
     for (size_t i = 0; i < column->children_count; i++) {
         column_deinit(&column->children[i]);

@@ -105,6 +105,10 @@ struct frame *frame_new(const struct schema *schema);
 void frame_free(struct frame **frame);
 void frame_reset(struct frame *frame); /* keep memory, drop rows */
 
+/* A column of no frame, empty. */
+void column_init(struct column *column, const struct field *field);
+void column_deinit(struct column *column);
+
 /* Make room for `rows` more rows in every column. Rows and bytes of a column stay under 2^31. */
 void frame_reserve(struct frame *frame, int64_t rows);
 
@@ -231,7 +235,8 @@ void frame_check(const struct frame *frame);
  * Bytes for the journal: header (format version, key id 0, schema version),
  * columns by field id, operations, lines; zstd level 1 when it pays. Decode is
  * the trust boundary: every length, count, type, bit and UTF-8 obeyed or
- * ERR_CORRUPT. Fields the frame does not know (added since) decode as null.
+ * ERR_CORRUPT. Fields the frame does not know (added since) decode as null,
+ * those that were dropped since are left out.
  * Requires: a flat schema (asserted). Layout: frame_codec.c.
  */
 enum {

@@ -501,11 +501,9 @@ static enum err_code open_body(const struct header *header, struct span stored,
     return ERR_OK;
 }
 
-/* The head of a column, matched with the schema's field of that id. */
-static enum err_code decode_column_head(struct cursor *cursor, const struct header *header,
-                                        const struct schema *schema, int32_t id_before,
-                                        const struct field **field_out, int *parts_out,
-                                        struct err *err)
+/* The head of a column: its field as far as the frame describes it. */
+static enum err_code decode_column_head(struct cursor *cursor, int32_t id_before,
+                                        struct field *field_out, int *parts_out, struct err *err)
 {
     uint32_t id = cursor_u32(cursor);
     uint8_t type = cursor_u8(cursor);
@@ -513,23 +511,35 @@ static enum err_code decode_column_head(struct cursor *cursor, const struct head
     uint8_t scale = cursor_u8(cursor);
     int parts = cursor_u8(cursor);
     TRY(cursor_check(cursor, "frame column", err));
-    if (id > INT32_MAX || (int32_t)id <= id_before || parts > (PART_VALIDITY | PART_PRESENT)) {
+    if (id > INT32_MAX || (int32_t)id <= id_before || parts > (PART_VALIDITY | PART_PRESENT) ||
+        column_type_is_nested(type) || precision > SCHEMA_DECIMAL_PRECISION_MAX ||
+        scale > precision) {
         return err_set(err, ERR_CORRUPT, "frame column %u is out of order or malformed", id);
     }
-    int index = schema_field_index_by_id(schema, (int32_t)id);
-    if (index < 0) {
+    *field_out =
+        (struct field){.id = (int32_t)id, .type = type, .precision = precision, .scale = scale};
+    *parts_out = parts;
+    return ERR_OK;
+}
+
+/* The schema's field of that id, -1 for one that was dropped since. */
+static enum err_code match_field(const struct header *header, const struct schema *schema,
+                                 const struct field *described, int *index_out, struct err *err)
+{
+    int index = schema_field_index_by_id(schema, described->id);
+    if (index < 0 && described->id >= schema->next_field_id) {
         enum err_code code =
             header->schema_version > schema->version ? ERR_UNSUPPORTED : ERR_CORRUPT;
-        return err_set(err, code, "frame of schema version %d has field %u, unknown to version %d",
-                       header->schema_version, id, schema->version);
+        return err_set(err, code, "frame of schema version %d has field %d, unknown to version %d",
+                       header->schema_version, described->id, schema->version);
     }
-    const struct field *field = &schema->fields[index];
-    if (type != (int)field->type || precision != field->precision || scale != field->scale) {
+    const struct field *field = index < 0 ? described : &schema->fields[index];
+    if (described->type != field->type || described->precision != field->precision ||
+        described->scale != field->scale) {
         return err_set(err, ERR_CORRUPT, "frame column '%s' is not of its field's type",
                        field->name);
     }
-    *field_out = field;
-    *parts_out = parts;
+    *index_out = index;
     return ERR_OK;
 }
 
@@ -548,17 +558,18 @@ static void fill_null(struct column *column, int64_t rows)
 static enum err_code decode_columns(struct cursor *cursor, const struct header *header,
                                     struct frame *frame, struct err *err)
 {
-    int32_t id_before = 0;
+    struct field described = {.id = 0};
     for (size_t i = 0; i < header->columns_count; i++) {
-        const struct field *field = NULL;
         int parts = 0;
-        TRY(decode_column_head(cursor, header, frame->schema, id_before, &field, &parts, err));
-        assert(field != NULL);
-        struct column *column = &frame->columns[field - frame->schema->fields];
-        if (!decode_column(cursor, field, parts, header->rows_count, column)) {
-            return err_set(err, ERR_CORRUPT, "frame column '%s' is malformed", field->name);
+        int index = -1;
+        TRY(decode_column_head(cursor, described.id, &described, &parts, err));
+        TRY(match_field(header, frame->schema, &described, &index, err));
+        CLEANUP(column_deinit) struct column dropped;
+        column_init(&dropped, &described);
+        struct column *column = index < 0 ? &dropped : &frame->columns[index];
+        if (!decode_column(cursor, &described, parts, header->rows_count, column)) {
+            return err_set(err, ERR_CORRUPT, "frame column %d is malformed", described.id);
         }
-        id_before = field->id;
     }
     for (size_t i = 0; i < frame->schema->fields_count; i++) {
         if (frame->columns[i].rows_count != header->rows_count) {

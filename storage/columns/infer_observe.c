@@ -18,7 +18,7 @@ void infer_init(struct infer *infer)
     *infer = (struct infer){0};
 }
 
-static void column_deinit(struct infer_column *column)
+static void infer_column_deinit(struct infer_column *column)
 {
     mem_free(column->source_name);
     for (size_t i = 0; i < column->values_count; i++) {
@@ -31,7 +31,7 @@ static void column_deinit(struct infer_column *column)
 void infer_deinit(struct infer *infer)
 {
     for (size_t i = 0; i < infer->columns_count; i++) {
-        column_deinit(&infer->columns[i]);
+        infer_column_deinit(&infer->columns[i]);
     }
     mem_free(infer->columns);
     mem_free(infer->slots);

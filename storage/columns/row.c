@@ -329,6 +329,9 @@ static enum err_code append_values(struct row_reader *reader, struct frame *targ
     bool have = row_reader_next(reader, &value);
     for (size_t i = 0; i < target->schema->fields_count; i++) {
         const struct field *field = &target->schema->fields[i];
+        while (have && value.field_id < field->id) { /* of a field that was dropped since */
+            have = row_reader_next(reader, &value);
+        }
         if (!have || value.field_id != field->id) {
             column_append_null(&target->columns[i]);
             continue;

@@ -101,8 +101,8 @@ int schema_field_index(const struct schema *schema, struct span name)
 
 int schema_physical_index(const struct schema *schema, struct span physical_name)
 {
-    if (schema->fields_count == 0 || schema->fields[0].physical_name == NULL) {
-        return schema_field_index(schema, physical_name); /* all are mapped, or none */
+    if (!schema_is_mapped(schema)) {
+        return schema_field_index(schema, physical_name);
     }
     for (size_t i = 0; i < schema->fields_count; i++) {
         if (span_equal_text(physical_name, schema->fields[i].physical_name)) {
@@ -114,12 +114,21 @@ int schema_physical_index(const struct schema *schema, struct span physical_name
 
 int schema_field_index_by_id(const struct schema *schema, int32_t id)
 {
-    if (id < 1 || (size_t)id > schema->fields_count) {
-        return -1;
+    /* ids are given by position: nearly always, that is where it is; see schema_seal */
+    if (id >= 1 && (size_t)id <= schema->fields_count && schema->fields[id - 1].id == id) {
+        return id - 1;
     }
-    /* ids are given by position and fields are never dropped: see schema_seal */
-    assert(schema->fields[id - 1].id == id);
-    return id - 1;
+    size_t low = 0;
+    size_t high = schema->fields_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (schema->fields[middle].id < id) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < schema->fields_count && schema->fields[low].id == id ? (int)low : -1;
 }
 
 int schema_find_ignoring_case(const struct field *fields, size_t count, struct span name)
@@ -299,7 +308,9 @@ static void seal_fields(struct field *fields, size_t count)
         struct field *field = &fields[i];
         assert(field->name != NULL);
         assert(column_type_is_nested(field->type) == (field->children_count > 0));
-        field->id = (int32_t)i + 1;
+        int32_t id_before = i == 0 ? 0 : fields[i - 1].id;
+        field->id = field->id != 0 ? field->id : id_before + 1;
+        assert(field->id > id_before);
         field->json_name = json_name_of(field->name);
         if (field->enum_count > 0) {
             order_enum(field);
@@ -313,7 +324,7 @@ void schema_seal(struct schema *schema)
     assert(schema->fields_count >= 1);
     assert(schema->fields_count <= SCHEMA_FIELDS_MAX);
     seal_fields(schema->fields, schema->fields_count);
-    schema->next_field_id = (int32_t)schema->fields_count + 1;
+    schema->next_field_id = schema->fields[schema->fields_count - 1].id + 1;
     schema->name_index = name_index_new(schema);
 }
 
@@ -336,6 +347,7 @@ static void field_deinit(struct field *field)
     mem_free(field->maximum_text);
     mem_free(field->description);
     mem_free(field->physical_name);
+    mem_free(field->renamed_from);
     mem_free((void *)(uintptr_t)field->json_name.data); /* ours, const only to readers */
 }
 
@@ -354,6 +366,10 @@ static void schema_free(struct schema *schema)
         mem_free(schema->constraints[i].check);
     }
     mem_free(schema->constraints);
+    for (size_t i = 0; i < schema->dropped_count; i++) {
+        mem_free(schema->dropped[i]);
+    }
+    mem_free(schema->dropped);
     mem_free(schema->lookup);
     mem_free(schema->description);
     mem_free(schema->name_index);

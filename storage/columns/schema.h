@@ -89,8 +89,8 @@ struct field {
     int scale;     /* decimal only */
     bool nullable;
     bool phi;
-    int32_t id;         /* stable across schema versions, from 1; frames and row images carry it;
-                           of a child: its place in the parent, from 1 */
+    int32_t id;         /* stable across schema versions, from 1, never given again; frames and row
+                           images carry it; of a child: its place in the parent, from 1 */
     int64_t max_length; /* code points (string) or bytes (binary), -1 = none */
     enum field_format format;
     struct field_pattern *pattern; /* NULL = none */
@@ -112,6 +112,8 @@ struct field {
     char *physical_name; /* NULL = name; see field_physical_name */
     int32_t physical_id; /* files' columns are found by this field_id, not by name; 0 = they are
                             found by name */
+    int32_t mapping_id;  /* delta.columnMapping.id; 0 = the table maps no columns */
+    char *renamed_from;  /* what a definition just read says that it was called; NULL = nothing */
 };
 
 static inline const char *field_physical_name(const struct field *field)
@@ -148,7 +150,7 @@ enum table_merge { TABLE_DELETION_VECTORS, TABLE_COPY_ON_WRITE, TABLE_APPEND };
 
 /*
  * A whole table definition as PUT /v1/tables/{table} states it, validated.
- * Field ids ascend with the index: added fields go to the end, none is ever dropped.
+ * Field ids ascend with the index: added fields go to the end.
  */
 struct schema {
     int32_t version; /* of the definition, from 1; grows with each accepted change */
@@ -166,8 +168,10 @@ struct schema {
     int64_t delete_retention_seconds;
     size_t constraints_count;
     struct schema_constraint *constraints;
-    bool change_feed; /* each commit keeps what it changed, for readers of its changes */
-    int32_t next_field_id;
+    bool change_feed;      /* each commit keeps what it changed, for readers of its changes */
+    int32_t next_field_id; /* above every id that was ever given */
+    size_t dropped_count;  /* names that a definition just read wants no more */
+    char **dropped;
     char *description;
     /* private to schema.c: */
     int references; /* atomic */
@@ -188,6 +192,7 @@ struct schema {
  *   lookup     column types as for keys, nullable or not; `as` equal to `entity` makes
  *              the table the entity's root and needs the key to be exactly the column
  *   constraints  names of their own, conditions that predicate_parse takes
+ *   renamed_from, dropped  what schema_evolve makes of them; a name cannot be both kept and dropped
  *   rules      max_length on string and binary; pattern, enum and format on string;
  *              minimum and maximum on numbers, decimals (number, or text when a number
  *              would not be exact), dates and timestamps (text)
@@ -213,19 +218,54 @@ void schema_keep_digits(struct json *definition, struct span text);
 enum err_code schema_load(const struct json *definition, int32_t version,
                           struct schema **schema_out, struct err *err) MUST_USE;
 
-/* The definition as JSON in canonical member order; schema_parse of it is equal. */
+/* The definition as clients see it, in canonical member order; schema_parse of it is equal. */
 struct json *schema_to_json(const struct schema *schema);
+
+/*
+ * The same with the fields' ids where fields were dropped: schema_load of it is equal but for the
+ * names in data files, which stand in the log (schema_adopt_mapping).
+ */
+struct json *schema_to_stored_json(const struct schema *schema);
 
 /*
  * The definition `next` as a change of `current`: keeps field ids, allows
  * additive nullable fields, looser rules, more lookups, another delete retention,
  * other constraints (whoever writes the definition looks at the rows), a feed of changes or none
  * and new descriptions; assigns version and ids. The order of fields that
- * exist says nothing: they keep their place and new ones follow. `same_out` says that nothing
- * differs; the result is `current` then. Errors:  ERR_CONFLICT with the reason a change is refused.
+ * exist says nothing: they keep their place and new ones follow.
+ *
+ * A field is renamed when its new name says `renamed_from`, and dropped when `dropped` names it:
+ * one that is just left out is refused. What was done already is no change: a field whose name is
+ * there was not renamed from another, a name that is not there was dropped before. From the first
+ * of these changes on the table maps its columns: those that exist are called in files as they
+ * were, new ones by names that were never used.
+ *
+ * `same_out` says that nothing differs; the result is `current` then.
+ * Errors:  ERR_CONFLICT with the reason a change is refused.
  */
 enum err_code schema_evolve(const struct schema *current, const struct schema *next,
                             struct schema **schema_out, bool *same_out, struct err *err) MUST_USE;
+
+/*
+ * Can `later`, a definition with ids, have come from `current` by one change or several that
+ * schema_evolve let pass?
+ * Errors:  ERR_CONFLICT with the reason that it cannot.
+ */
+enum err_code schema_check_follows(const struct schema *current, const struct schema *later,
+                                   struct err *err) MUST_USE;
+
+/*
+ * `schema` with its fields called in files as `logged`, the table's columns, calls those of the
+ * same name: a reference, to `schema` itself when that changes nothing. Fields that the log does
+ * not have keep what they are called.
+ */
+struct schema *schema_adopt_mapping(const struct schema *schema, const struct schema *logged);
+
+/* Are its fields called in files by names of their own? */
+static inline bool schema_is_mapped(const struct schema *schema)
+{
+    return schema->fields[0].physical_name != NULL; /* all are mapped, or none */
+}
 
 struct schema *schema_acquire(const struct schema *schema); /* any thread */
 void schema_release(struct schema **schema);
@@ -244,6 +284,9 @@ int schema_field_index_by_id(const struct schema *schema, int32_t id);
 
 /* Does it state this very one, name and condition? */
 bool schema_has_constraint(const struct schema *schema, const struct schema_constraint *constraint);
+
+/* The highest mapping_id in it, those of children included; 0 = the table maps no columns. */
+int32_t schema_mapping_id_max(const struct schema *schema);
 
 /* Delta's schemaString of these fields (descriptions as metadata "comment"). */
 void schema_write_delta(const struct schema *schema, struct buffer *text);

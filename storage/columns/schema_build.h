@@ -15,15 +15,22 @@ struct schema *schema_new(size_t fields_count);
 /* The same for fields alone, children of another. */
 struct field *schema_fields_new(size_t count);
 
-/* Give ids by position, build the name index and the encoders' texts, check. */
+/* Where a definition comes from: what a client says of changes, a stored one has made already. */
+enum schema_origin { SCHEMA_OF_CLIENT, SCHEMA_STORED };
+
+/* Give ids where none is given, build the name index and the encoders' texts, check. */
 void schema_seal(struct schema *schema);
 
 /*
  * Fill the zeroed field `index` from its JSON; names must differ from earlier fields'.
  * Errors:  ERR_INVALID with the JSON pointer.
  */
-enum err_code schema_parse_field(const struct json *value, size_t index, struct schema *schema,
-                                 struct err *err) MUST_USE;
+enum err_code schema_parse_field(const struct json *value, size_t index, enum schema_origin origin,
+                                 struct schema *schema, struct err *err) MUST_USE;
+
+/* A name that a column can have; the reserved ones cannot. Errors: ERR_INVALID without a pointer.
+ */
+enum err_code schema_check_name(const char *name, struct err *err) MUST_USE;
 
 /*
  * One rule (pattern, enum, minimum, maximum, format) into a field that has its type.
@@ -63,6 +70,12 @@ void schema_type_text(const struct field *field, char text_out[SCHEMA_TYPE_TEXT_
 
 /* "decimal(p,s)" with optional spaces; false when malformed or out of range. */
 bool schema_parse_decimal_type(struct span text, int *precision_out, int *scale_out);
+
+/*
+ * Give the fields of `schema`, not yet shared, names in files and mapping ids: those of `before`
+ * with the same id keep theirs, or, when that maps no columns, are called as in it.
+ */
+void schema_map_after(struct schema *schema, const struct schema *before);
 
 /* Index of a field by name ignoring ASCII case among the first `count`, or -1. */
 int schema_find_ignoring_case(const struct field *fields, size_t count, struct span name);

@@ -10,6 +10,8 @@
 #include <assert.h>
 
 static const char comment_name[] = "comment"; /* where Spark keeps a column's description */
+static const char mapping_id_name[] = "delta.columnMapping.id";
+static const char physical_name_name[] = "delta.columnMapping.physicalName";
 
 static void write_fields(const struct field *fields, size_t count, struct buffer *text);
 
@@ -57,6 +59,11 @@ static void write_field(const struct field *field, struct buffer *text)
         json_write_string(text, span_of_text(comment_name));
         buffer_append_byte(text, ':');
         json_write_string(text, span_of_text(field->description));
+    }
+    if (field->physical_name != NULL) {
+        buffer_append_format(text, "%s\"%s\":%d,\"%s\":", field->description != NULL ? "," : "",
+                             mapping_id_name, field->mapping_id, physical_name_name);
+        json_write_string(text, span_of_text(field->physical_name));
     }
     buffer_append_text(text, "}}");
 }
@@ -262,7 +269,7 @@ static enum err_code read_mapping(const struct json *metadata, enum column_mappi
     if (mapping == COLUMN_MAPPING_NONE) {
         return ERR_OK;
     }
-    const char *name = json_text(json_get(metadata, "delta.columnMapping.physicalName"));
+    const char *name = json_text(json_get(metadata, physical_name_name));
     int64_t id = 0;
     if (name == NULL || name[0] == '\0') {
         return err_set(err, ERR_CORRUPT,
@@ -271,16 +278,15 @@ static enum err_code read_mapping(const struct json *metadata, enum column_mappi
                        field->name);
     }
     field->physical_name = mem_copy_text(name);
-    if (mapping == COLUMN_MAPPING_ID) {
-        if (!json_as_integer(json_get(metadata, "delta.columnMapping.id"), &id) || id < 1 ||
-            id > INT32_MAX) {
-            return err_set(err, ERR_CORRUPT,
-                           "schemaString: field '%.128s' has no id, but the table maps columns by "
-                           "id",
-                           field->name);
-        }
-        field->physical_id = (int32_t)id;
+    bool has_id =
+        json_as_integer(json_get(metadata, mapping_id_name), &id) && id >= 1 && id <= INT32_MAX;
+    if (mapping == COLUMN_MAPPING_ID && !has_id) {
+        return err_set(err, ERR_CORRUPT,
+                       "schemaString: field '%.128s' has no id, but the table maps columns by id",
+                       field->name);
     }
+    field->mapping_id = has_id ? (int32_t)id : 0;
+    field->physical_id = mapping == COLUMN_MAPPING_ID ? (int32_t)id : 0;
     return ERR_OK;
 }
 

@@ -6,9 +6,8 @@
  */
 #include "storage/columns/schema.h"
 
+#include "storage/base/mem.h"
 #include "storage/columns/schema_build.h"
-
-#include <assert.h>
 
 static bool texts_equal(const char *a, const char *b)
 {
@@ -95,28 +94,129 @@ static enum err_code check_rules(const struct field *was, const struct field *no
     return ERR_OK;
 }
 
-static enum err_code check_fields(const struct schema *current, const struct schema *next,
-                                  struct err *err)
+/* ---- which field is which ----------------------------------------------------------------- */
+
+/* Two definitions side by side; -1 = the other has none for it. */
+struct pairing {
+    const struct schema *current, *next;
+    int *next_of;    /* per field of `current`; -1 = dropped */
+    int *current_of; /* per field of `next`; -1 = new */
+};
+
+static void pairing_init(struct pairing *pairing, const struct schema *current,
+                         const struct schema *next)
 {
+    *pairing = (struct pairing){.current = current, .next = next};
+    pairing->next_of = mem_zeroed(current->fields_count, sizeof *pairing->next_of);
+    pairing->current_of = mem_zeroed(next->fields_count, sizeof *pairing->current_of);
     for (size_t i = 0; i < current->fields_count; i++) {
-        const struct field *was = &current->fields[i];
-        int found = schema_field_index(next, span_of_text(was->name));
-        if (found < 0) {
-            return refuse(err, was, "fields cannot be dropped or renamed");
-        }
-        TRY(check_nature(was, &next->fields[found], err));
-        TRY(check_rules(was, &next->fields[found], err));
+        pairing->next_of[i] = -1;
     }
     for (size_t i = 0; i < next->fields_count; i++) {
+        pairing->current_of[i] = -1;
+    }
+}
+
+static void pairing_deinit(struct pairing *pairing)
+{
+    mem_free(pairing->next_of);
+    mem_free(pairing->current_of);
+}
+
+static void join(struct pairing *pairing, int current, int next)
+{
+    pairing->next_of[current] = next;
+    pairing->current_of[next] = current;
+}
+
+/* Does the definition name the field among those that it wants no more? */
+static bool is_dropped(const struct schema *next, const struct field *field)
+{
+    for (size_t i = 0; i < next->dropped_count; i++) {
+        if (strcmp(next->dropped[i], field->name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum err_code pair_renamed(struct pairing *pairing, struct err *err)
+{
+    const struct schema *next = pairing->next;
+    for (size_t i = 0; i < next->fields_count; i++) {
         const struct field *now = &next->fields[i];
-        struct span name = span_of_text(now->name);
-        if (schema_field_index(current, name) >= 0) {
-            continue;
+        if (pairing->current_of[i] >= 0 || now->renamed_from == NULL) {
+            continue; /* its name is there: it was renamed before, or never */
         }
-        if (schema_find_ignoring_case(current->fields, current->fields_count, name) >= 0) {
-            return refuse(err, now, "a field of this name in other case exists");
+        int was = schema_field_index(pairing->current, span_of_text(now->renamed_from));
+        if (was >= 0 && pairing->next_of[was] >= 0) {
+            return err_set(err, ERR_CONFLICT,
+                           "field '%s': its old name '%s' is among the fields, too; rename first, "
+                           "and add a field of the old name afterwards",
+                           now->name, now->renamed_from);
         }
-        if (!now->nullable) {
+        if (was >= 0 && is_dropped(next, &pairing->current->fields[was])) {
+            return err_set(err, ERR_CONFLICT,
+                           "field '%s': its old name '%s' is among the dropped ones; take it out "
+                           "of one of the two",
+                           now->name, now->renamed_from);
+        }
+        if (was >= 0) {
+            join(pairing, was, (int)i);
+        }
+    }
+    return ERR_OK;
+}
+
+/* By what a client says: names, renamed_from and dropped. */
+static enum err_code pair_by_name(struct pairing *pairing, struct err *err)
+{
+    const struct schema *current = pairing->current;
+    for (size_t i = 0; i < current->fields_count; i++) {
+        int found = schema_field_index(pairing->next, span_of_text(current->fields[i].name));
+        if (found >= 0) {
+            join(pairing, (int)i, found);
+        }
+    }
+    TRY(pair_renamed(pairing, err));
+    for (size_t i = 0; i < current->fields_count; i++) {
+        if (pairing->next_of[i] < 0 && !is_dropped(pairing->next, &current->fields[i])) {
+            return refuse(err, &current->fields[i],
+                          "is left out; to rename it, give the field of the new name renamed_from, "
+                          "to drop it, name it in /schema/dropped");
+        }
+    }
+    return ERR_OK;
+}
+
+/* By the ids that a stored definition has. */
+static enum err_code pair_by_id(struct pairing *pairing, struct err *err)
+{
+    for (size_t i = 0; i < pairing->next->fields_count; i++) {
+        const struct field *now = &pairing->next->fields[i];
+        int was = schema_field_index_by_id(pairing->current, now->id);
+        if (was >= 0) {
+            join(pairing, was, (int)i);
+        } else if (now->id < pairing->current->next_field_id) {
+            return refuse(err, now, "has the id of one that was dropped");
+        }
+    }
+    return ERR_OK;
+}
+
+static enum err_code check_fields(const struct pairing *pairing, struct err *err)
+{
+    for (size_t i = 0; i < pairing->current->fields_count; i++) {
+        const struct field *was = &pairing->current->fields[i];
+        if (pairing->next_of[i] >= 0) {
+            const struct field *now = &pairing->next->fields[pairing->next_of[i]];
+            TRY(check_nature(was, now, err));
+            TRY(check_rules(was, now, err));
+        }
+    }
+    for (size_t i = 0; i < pairing->next->fields_count; i++) {
+        const struct field *now = &pairing->next->fields[i];
+        if (pairing->current_of[i] < 0 && !now->nullable) {
             return refuse(err, now, "an added field must be nullable, stored rows do not have it");
         }
     }
@@ -126,50 +226,60 @@ static enum err_code check_fields(const struct schema *current, const struct sch
 /* ---- the table -------------------------------------------------------------------------- */
 
 /* Do two lists of indexes, each into its schema, name the same fields in the same order? */
-static bool names_equal(const struct schema *a, const size_t *a_fields, size_t a_count,
-                        const struct schema *b, const size_t *b_fields, size_t b_count)
+static bool same_fields(const struct pairing *pairing, const size_t *current, size_t current_count,
+                        const size_t *next, size_t next_count)
 {
-    if (a_count != b_count) {
+    if (current_count != next_count) {
         return false;
     }
-    for (size_t i = 0; i < a_count; i++) {
-        if (strcmp(a->fields[a_fields[i]].name, b->fields[b_fields[i]].name) != 0) {
+    for (size_t i = 0; i < current_count; i++) {
+        if (pairing->next_of[current[i]] != (int)next[i]) {
             return false;
         }
     }
     return true;
 }
 
-static bool lookup_equal(const struct schema *a, const struct lookup_column *x,
-                         const struct schema *b, const struct lookup_column *y)
+static bool lookup_equal(const struct pairing *pairing, const struct lookup_column *was,
+                         const struct lookup_column *now)
 {
-    return strcmp(x->entity, y->entity) == 0 && strcmp(x->as, y->as) == 0 &&
-           strcmp(a->fields[x->column].name, b->fields[y->column].name) == 0;
+    return strcmp(was->entity, now->entity) == 0 && strcmp(was->as, now->as) == 0 &&
+           pairing->next_of[was->column] == (int)now->column;
 }
 
-static bool has_lookup(const struct schema *schema, const struct schema *other,
-                       const struct lookup_column *lookup)
+static bool keeps_lookup(const struct pairing *pairing, const struct lookup_column *was)
 {
-    for (size_t i = 0; i < schema->lookup_count; i++) {
-        if (lookup_equal(schema, &schema->lookup[i], other, lookup)) {
+    for (size_t i = 0; i < pairing->next->lookup_count; i++) {
+        if (lookup_equal(pairing, was, &pairing->next->lookup[i])) {
             return true;
         }
     }
     return false;
 }
 
-static enum err_code check_table(const struct schema *current, const struct schema *next,
-                                 struct err *err)
+static bool had_lookup(const struct pairing *pairing, const struct lookup_column *now)
 {
-    if (!names_equal(current, current->key, current->key_count, next, next->key, next->key_count)) {
+    for (size_t i = 0; i < pairing->current->lookup_count; i++) {
+        if (lookup_equal(pairing, &pairing->current->lookup[i], now)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum err_code check_table(const struct pairing *pairing, struct err *err)
+{
+    const struct schema *current = pairing->current;
+    const struct schema *next = pairing->next;
+    if (!same_fields(pairing, current->key, current->key_count, next->key, next->key_count)) {
         return err_set(err, ERR_CONFLICT, "key cannot change, stored rows are identified by it");
     }
-    if (!names_equal(current, &current->sequence, current->has_sequence, next, &next->sequence,
+    if (!same_fields(pairing, &current->sequence, current->has_sequence, &next->sequence,
                      next->has_sequence)) {
         return err_set(err, ERR_CONFLICT,
                        "sequence_by cannot change, stored rows are ordered by it");
     }
-    if (!names_equal(current, current->partition, current->partition_count, next, next->partition,
+    if (!same_fields(pairing, current->partition, current->partition_count, next->partition,
                      next->partition_count)) {
         return err_set(err, ERR_CONFLICT,
                        "partition_by cannot change, stored files are laid out "
@@ -179,7 +289,7 @@ static enum err_code check_table(const struct schema *current, const struct sche
         return err_set(err, ERR_CONFLICT, "merge cannot change, the table's protocol follows it");
     }
     for (size_t i = 0; i < current->lookup_count; i++) {
-        if (!has_lookup(next, current, &current->lookup[i])) {
+        if (!keeps_lookup(pairing, &current->lookup[i])) {
             return err_set(err, ERR_CONFLICT,
                            "lookup '%s' of '%s' cannot be dropped or changed, views use it",
                            current->lookup[i].as, current->lookup[i].entity);
@@ -191,62 +301,112 @@ static enum err_code check_table(const struct schema *current, const struct sche
 /* ---- the result: `next` with what exists in its old place -------------------------------- */
 
 /* Fields that exist keep index and id; the new ones follow in the order given. */
-static struct json *order_fields(const struct schema *current, const struct schema *next,
-                                 const struct json *fields)
+static struct json *order_fields(const struct pairing *pairing, const struct json *fields)
 {
     struct json *ordered = json_new_array();
-    for (size_t i = 0; i < current->fields_count; i++) {
-        int index = schema_field_index(next, span_of_text(current->fields[i].name));
-        json_append(ordered, json_duplicate(json_at(fields, (size_t)index)));
+    int32_t next_id = pairing->current->next_field_id;
+    for (size_t i = 0; i < pairing->current->fields_count; i++) {
+        if (pairing->next_of[i] >= 0) {
+            struct json *field = json_duplicate(json_at(fields, (size_t)pairing->next_of[i]));
+            json_set_integer(field, "id", pairing->current->fields[i].id);
+            json_append(ordered, field);
+        }
     }
-    for (size_t i = 0; i < next->fields_count; i++) {
-        if (schema_field_index(current, span_of_text(next->fields[i].name)) < 0) {
-            json_append(ordered, json_duplicate(json_at(fields, i)));
+    for (size_t i = 0; i < pairing->next->fields_count; i++) {
+        if (pairing->current_of[i] < 0) {
+            struct json *field = json_duplicate(json_at(fields, i));
+            json_set_integer(field, "id", next_id++);
+            json_append(ordered, field);
         }
     }
     return ordered;
 }
 
 /* The same for lookups: posting lists are numbered by them. */
-static struct json *order_lookups(const struct schema *current, const struct schema *next,
-                                  const struct json *old_lookups, const struct json *lookups)
+static struct json *order_lookups(const struct pairing *pairing, const struct json *lookups)
 {
-    struct json *ordered = json_duplicate(old_lookups);
-    for (size_t i = 0; i < next->lookup_count; i++) {
-        if (!has_lookup(current, next, &next->lookup[i])) {
+    struct json *ordered = json_new_array();
+    for (size_t i = 0; i < pairing->current->lookup_count; i++) {
+        for (size_t j = 0; j < pairing->next->lookup_count; j++) {
+            if (lookup_equal(pairing, &pairing->current->lookup[i], &pairing->next->lookup[j])) {
+                json_append(ordered, json_duplicate(json_at(lookups, j)));
+            }
+        }
+    }
+    for (size_t i = 0; i < pairing->next->lookup_count; i++) {
+        if (!had_lookup(pairing, &pairing->next->lookup[i])) {
             json_append(ordered, json_duplicate(json_at(lookups, i)));
         }
     }
     return ordered;
 }
 
-static struct json *merged_definition(const struct schema *current, const struct schema *next,
-                                      const struct json *old_definition)
+static struct json *merged_definition(const struct pairing *pairing)
 {
-    struct json *definition = schema_to_json(next);
-    const struct json *fields = json_get(json_get(definition, "schema"), "fields");
+    struct json *definition = schema_to_json(pairing->next);
     struct json *inner = json_new_object();
-    json_set(inner, "fields", order_fields(current, next, fields));
-    struct json *lookups = order_lookups(current, next, json_get(old_definition, "lookup"),
-                                         json_get(definition, "lookup"));
+    json_set(inner, "fields",
+             order_fields(pairing, json_get(json_get(definition, "schema"), "fields")));
+    struct json *lookups = order_lookups(pairing, json_get(definition, "lookup"));
     json_set(definition, "schema", inner);
     json_set(definition, "lookup", lookups);
     return definition;
 }
 
+/* Ids given so far stay given, those of dropped fields too. */
+static void keep_next_id(const struct schema *current, struct schema *evolved)
+{
+    if (evolved->next_field_id < current->next_field_id) {
+        evolved->next_field_id = current->next_field_id;
+    }
+}
+
+/* Is a field renamed or dropped? Then names in files part from those of the table. */
+static bool needs_mapping(const struct pairing *pairing)
+{
+    for (size_t i = 0; i < pairing->current->fields_count; i++) {
+        int now = pairing->next_of[i];
+        if (now < 0 ||
+            strcmp(pairing->current->fields[i].name, pairing->next->fields[now].name) != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 enum err_code schema_evolve(const struct schema *current, const struct schema *next,
                             struct schema **schema_out, bool *same_out, struct err *err)
 {
-    TRY(check_fields(current, next, err));
-    TRY(check_table(current, next, err));
-    CLEANUP(json_free) struct json *old_definition = schema_to_json(current);
-    CLEANUP(json_free) struct json *definition = merged_definition(current, next, old_definition);
-    if (json_equals(old_definition, definition)) {
+    CLEANUP(pairing_deinit) struct pairing pairing;
+    pairing_init(&pairing, current, next);
+    TRY(pair_by_name(&pairing, err));
+    TRY(check_fields(&pairing, err));
+    TRY(check_table(&pairing, err));
+    CLEANUP(schema_release) struct schema *evolved = NULL;
+    CLEANUP(json_free) struct json *definition = merged_definition(&pairing);
+    TRY(schema_load(definition, current->version + 1, &evolved, err));
+    keep_next_id(current, evolved);
+    CLEANUP(json_free) struct json *before = schema_to_stored_json(current);
+    CLEANUP(json_free) struct json *after = schema_to_stored_json(evolved);
+    *same_out = json_equals(before, after);
+    if (*same_out) {
         *schema_out = schema_acquire(current);
-        *same_out = true;
         return ERR_OK;
     }
-    TRY(schema_load(definition, current->version + 1, schema_out, err));
-    *same_out = false;
+    if (schema_is_mapped(current) || needs_mapping(&pairing)) {
+        schema_map_after(evolved, current);
+    }
+    *schema_out = evolved;
+    evolved = NULL;
     return ERR_OK;
+}
+
+enum err_code schema_check_follows(const struct schema *current, const struct schema *later,
+                                   struct err *err)
+{
+    CLEANUP(pairing_deinit) struct pairing pairing;
+    pairing_init(&pairing, current, later);
+    TRY(pair_by_id(&pairing, err));
+    TRY(check_fields(&pairing, err));
+    return check_table(&pairing, err);
 }

@@ -26,6 +26,7 @@ static void copy_shape(struct field *target, const struct field *source)
     target->description = copy_or_null(source->description);
     target->physical_name = copy_or_null(source->physical_name);
     target->physical_id = source->physical_id;
+    target->mapping_id = source->mapping_id;
     if (source->children_count > 0) {
         target->children = schema_fields_new(source->children_count);
         target->children_count = source->children_count;
@@ -49,12 +50,14 @@ enum err_code schema_extend(const struct schema *schema, const char *name,
     CLEANUP(schema_release) struct schema *extended = schema_new(count + 1);
     for (size_t i = 0; i < count; i++) {
         copy_shape(&extended->fields[i], &schema->fields[i]);
+        extended->fields[i].id = schema->fields[i].id;
     }
     struct field *added = &extended->fields[count];
     added->name = mem_copy_text(name);
     added->type = COLUMN_STRING;
-    if (count > 0 && schema->fields[0].physical_name != NULL) {
-        added->physical_name = mem_copy_text(name); /* all fields have one, or none */
+    added->id = schema->next_field_id;
+    if (schema_is_mapped(schema)) {
+        added->physical_name = mem_copy_text(name);
     }
     extended->partition_count = schema->partition_count;
     for (size_t i = 0; i < schema->partition_count; i++) {

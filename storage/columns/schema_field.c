@@ -24,11 +24,10 @@ static bool is_name_byte(char c, bool first)
     return letter || (!first && c >= '0' && c <= '9');
 }
 
-static enum err_code parse_name(const struct json *value, struct field *field, struct err *err)
+enum err_code schema_check_name(const char *name, struct err *err)
 {
     static const char *const reserved[] = {"_op", "_change_type", "_commit_version",
                                            "_commit_timestamp"};
-    const char *name = json_text(value);
     if (name == NULL || name[0] == '\0' || strlen(name) > SCHEMA_NAME_BYTES_MAX) {
         return err_set(err, ERR_INVALID, "must be a text of 1 to %d bytes", SCHEMA_NAME_BYTES_MAX);
     }
@@ -44,7 +43,36 @@ static enum err_code parse_name(const struct json *value, struct field *field, s
             return err_set(err, ERR_INVALID, "'%s' is reserved", name);
         }
     }
+    return ERR_OK;
+}
+
+static enum err_code parse_name(const struct json *value, struct field *field, struct err *err)
+{
+    const char *name = json_text(value);
+    TRY(schema_check_name(name, err));
     field->name = mem_copy_text(name);
+    return ERR_OK;
+}
+
+static enum err_code parse_renamed_from(const struct json *value, struct field *field,
+                                        struct err *err)
+{
+    const char *name = json_text(value);
+    TRY(schema_check_name(name, err));
+    if (strcmp(name, field->name) == 0) {
+        return err_set(err, ERR_INVALID, "is the name that the field has");
+    }
+    field->renamed_from = mem_copy_text(name);
+    return ERR_OK;
+}
+
+static enum err_code parse_id(const struct json *value, struct field *field, struct err *err)
+{
+    int64_t id = 0;
+    if (!json_as_integer(value, &id) || id < 1 || id >= INT32_MAX) {
+        return err_set(err, ERR_INVALID, "must be a number from 1");
+    }
+    field->id = (int32_t)id;
     return ERR_OK;
 }
 
@@ -324,35 +352,47 @@ static const struct {
     field_member_fn *parse;
     bool required;
 } field_members[] = {
-    {"name", parse_name, true},          {"type", parse_type, true},
-    {"nullable", parse_nullable, false}, {"max_length", parse_max_length, false},
-    {"pattern", parse_pattern, false},   {"enum", parse_enum, false},
-    {"minimum", parse_minimum, false},   {"maximum", parse_maximum, false},
-    {"format", parse_format, false},     {"phi", parse_phi, false},
-    {"protect", parse_protect, false},   {"description", parse_field_description, false},
+    {"name", parse_name, true},
+    {"type", parse_type, true},
+    {"nullable", parse_nullable, false},
+    {"max_length", parse_max_length, false},
+    {"pattern", parse_pattern, false},
+    {"enum", parse_enum, false},
+    {"minimum", parse_minimum, false},
+    {"maximum", parse_maximum, false},
+    {"format", parse_format, false},
+    {"phi", parse_phi, false},
+    {"protect", parse_protect, false},
+    {"description", parse_field_description, false},
+    {"id", parse_id, false},
+    {"renamed_from", parse_renamed_from, false},
 };
 enum { FIELD_MEMBERS_COUNT = sizeof field_members / sizeof field_members[0] };
 
-static enum err_code check_field_shape(const struct json *value, size_t index, struct err *err)
+static enum err_code check_field_shape(const struct json *value, size_t index,
+                                       enum schema_origin origin, struct err *err)
 {
-    static const char *const allowed[] = {
-        "name",    "type",   "nullable", "max_length", "pattern",     "enum", "minimum",
-        "maximum", "format", "phi",      "protect",    "description", NULL};
-    _Static_assert(sizeof allowed / sizeof allowed[0] == FIELD_MEMBERS_COUNT + 1,
-                   "every member has a parser");
+    /* all but one: changes are told by clients, ids are ours; NULL ends each list */
+    static const char *const allowed[][FIELD_MEMBERS_COUNT] = {
+        [SCHEMA_OF_CLIENT] = {"name", "type", "nullable", "max_length", "pattern", "enum",
+                              "minimum", "maximum", "format", "phi", "protect", "description",
+                              "renamed_from"},
+        [SCHEMA_STORED] = {"name", "type", "nullable", "max_length", "pattern", "enum", "minimum",
+                           "maximum", "format", "phi", "protect", "description", "id"},
+    };
     char pointer[48];
     (void)snprintf(pointer, sizeof pointer, "/schema/fields/%zu", index); /* fits */
     if (json_kind(value) != JSON_KIND_OBJECT) {
         return err_set(err, ERR_INVALID, "%s: must be an object", pointer);
     }
-    return json_check_names(value, pointer, allowed, err);
+    return json_check_names(value, pointer, allowed[origin], err);
 }
 
-enum err_code schema_parse_field(const struct json *value, size_t index, struct schema *schema,
-                                 struct err *err)
+enum err_code schema_parse_field(const struct json *value, size_t index, enum schema_origin origin,
+                                 struct schema *schema, struct err *err)
 {
     struct field *field = &schema->fields[index];
-    TRY(check_field_shape(value, index, err));
+    TRY(check_field_shape(value, index, origin, err));
     for (size_t i = 0; i < FIELD_MEMBERS_COUNT; i++) {
         const struct json *member = json_get(value, field_members[i].name);
         enum err_code code = ERR_OK;
@@ -369,6 +409,9 @@ enum err_code schema_parse_field(const struct json *value, size_t index, struct 
         return err_set(err, ERR_INVALID,
                        "/schema/fields/%zu/name: '%s' occurs twice; names differ in more than case",
                        index, field->name);
+    }
+    if (field->id != 0 && index > 0 && field->id <= schema->fields[index - 1].id) {
+        return err_set(err, ERR_INVALID, "/schema/fields/%zu/id: ids must ascend", index);
     }
     return ERR_OK;
 }

@@ -13,15 +13,59 @@
 static const int64_t delete_retention_default_seconds = 604800;                /* 7 days */
 static const int64_t delete_retention_max_seconds = 10LL * 365 * 24 * 60 * 60; /* 10 years */
 
-static enum err_code parse_fields(const struct json *definition, struct schema **schema_out,
-                                  struct err *err)
+/* Names of fields that are to be dropped: what a client says beside `fields`. */
+static enum err_code parse_dropped(const struct json *value, struct schema *schema, struct err *err)
 {
-    static const char *const allowed[] = {"fields", NULL};
+    size_t count = json_count(value);
+    if (json_kind(value) == JSON_KIND_NULL) {
+        return ERR_OK;
+    }
+    if (json_kind(value) != JSON_KIND_ARRAY || count > SCHEMA_FIELDS_MAX) {
+        return err_set(err, ERR_INVALID, "/schema/dropped: must be an array of at most %d names",
+                       SCHEMA_FIELDS_MAX);
+    }
+    schema->dropped = mem_zeroed(count + 1, sizeof *schema->dropped);
+    for (size_t i = 0; i < count; i++) {
+        const char *name = json_text(json_at(value, i));
+        if (schema_check_name(name, err) != ERR_OK) {
+            return err_wrap(err, "/schema/dropped/%zu", i);
+        }
+        if (schema_find_ignoring_case(schema->fields, schema->fields_count, span_of_text(name)) >=
+            0) {
+            return err_set(err, ERR_INVALID,
+                           "/schema/dropped/%zu: '%s' is among the fields; take it out of one of "
+                           "the two",
+                           i, name);
+        }
+        schema->dropped[schema->dropped_count++] = mem_copy_text(name);
+    }
+    return ERR_OK;
+}
+
+static enum err_code parse_next_field_id(const struct json *value, struct schema *schema,
+                                         struct err *err)
+{
+    int64_t id = schema->next_field_id;
+    if (json_kind(value) != JSON_KIND_NULL &&
+        (!json_as_integer(value, &id) || id < schema->next_field_id || id > INT32_MAX)) {
+        return err_set(err, ERR_INVALID, "/schema/next_field_id: must be above the fields' ids");
+    }
+    schema->next_field_id = (int32_t)id;
+    return ERR_OK;
+}
+
+static enum err_code parse_fields(const struct json *definition, enum schema_origin origin,
+                                  struct schema **schema_out, struct err *err)
+{
+    static const char *const allowed[][3] = {
+        [SCHEMA_OF_CLIENT] = {"fields", "dropped"},
+        [SCHEMA_STORED] = {"fields", "next_field_id"},
+    };
     const struct json *value = json_get(definition, "schema");
     if (json_kind(value) != JSON_KIND_OBJECT) {
         return err_set(err, ERR_INVALID, "/schema: must be an object with the fields");
     }
-    TRY(json_check_names(value, "/schema", allowed, err));
+    TRY(json_check_names(value, "/schema", allowed[origin], err));
     const struct json *fields = json_get(value, "fields");
     size_t count = json_count(fields);
     if (json_kind(fields) != JSON_KIND_ARRAY || count == 0 || count > SCHEMA_FIELDS_MAX) {
@@ -30,9 +74,11 @@ static enum err_code parse_fields(const struct json *definition, struct schema *
     }
     CLEANUP(schema_release) struct schema *schema = schema_new(count);
     for (size_t i = 0; i < count; i++) {
-        TRY(schema_parse_field(json_at(fields, i), i, schema, err));
+        TRY(schema_parse_field(json_at(fields, i), i, origin, schema, err));
     }
     schema_seal(schema);
+    TRY(parse_dropped(json_get(value, "dropped"), schema, err));
+    TRY(parse_next_field_id(json_get(value, "next_field_id"), schema, err));
     *schema_out = schema;
     schema = NULL;
     return ERR_OK;
@@ -319,8 +365,8 @@ static enum err_code parse_table_rest(const struct json *definition, struct sche
     return ERR_OK;
 }
 
-enum err_code schema_load(const struct json *definition, int32_t version,
-                          struct schema **schema_out, struct err *err)
+static enum err_code parse_definition(const struct json *definition, enum schema_origin origin,
+                                      int32_t version, struct schema **schema_out, struct err *err)
 {
     static const char *const allowed[] = {
         "schema",      "key",    "sequence_by", "partition_by", "merge", "delete_retention_seconds",
@@ -333,7 +379,7 @@ enum err_code schema_load(const struct json *definition, int32_t version,
     }
     TRY(json_check_names(definition, "", allowed, err));
     CLEANUP(schema_release) struct schema *schema = NULL;
-    TRY(parse_fields(definition, &schema, err));
+    TRY(parse_fields(definition, origin, &schema, err));
     TRY(parse_key(definition, schema, err));
     TRY(parse_merge(definition, schema, err));
     TRY(parse_sequence(definition, schema, err));
@@ -400,5 +446,11 @@ void schema_keep_digits(struct json *definition, struct span text)
 enum err_code schema_parse(const struct json *definition, struct schema **schema_out,
                            struct err *err)
 {
-    return schema_load(definition, 1, schema_out, err);
+    return parse_definition(definition, SCHEMA_OF_CLIENT, 1, schema_out, err);
+}
+
+enum err_code schema_load(const struct json *definition, int32_t version,
+                          struct schema **schema_out, struct err *err)
+{
+    return parse_definition(definition, SCHEMA_STORED, version, schema_out, err);
 }

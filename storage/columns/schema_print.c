@@ -72,6 +72,14 @@ static void set_rules(struct json *object, const struct field *field)
     }
 }
 
+/* Are ids what schema_seal would give? Not after fields were dropped. */
+static bool ids_are_plain(const struct schema *schema)
+{
+    size_t count = schema->fields_count;
+    return schema->fields[count - 1].id == (int32_t)count &&
+           schema->next_field_id == (int32_t)count + 1; /* they ascend */
+}
+
 static struct json *field_to_json(const struct field *field)
 {
     char type[SCHEMA_TYPE_TEXT_BYTES];
@@ -123,14 +131,26 @@ static struct json *constraints_to_json(const struct schema *schema)
     return constraints;
 }
 
-struct json *schema_to_json(const struct schema *schema)
+static struct json *fields_to_json(const struct schema *schema, bool ids)
 {
     struct json *fields = json_new_array();
     for (size_t i = 0; i < schema->fields_count; i++) {
-        json_append(fields, field_to_json(&schema->fields[i]));
+        struct json *field = field_to_json(&schema->fields[i]);
+        if (ids) {
+            json_set_integer(field, "id", schema->fields[i].id);
+        }
+        json_append(fields, field);
     }
+    return fields;
+}
+
+static struct json *to_json(const struct schema *schema, bool ids)
+{
     struct json *inner = json_new_object();
-    json_set(inner, "fields", fields);
+    json_set(inner, "fields", fields_to_json(schema, ids));
+    if (ids) {
+        json_set_integer(inner, "next_field_id", schema->next_field_id);
+    }
     struct json *definition = json_new_object();
     json_set(definition, "schema", inner);
     json_set(definition, "key", names_to_json(schema, schema->key, schema->key_count));
@@ -149,4 +169,14 @@ struct json *schema_to_json(const struct schema *schema)
         json_set_text(definition, "description", schema->description);
     }
     return definition;
+}
+
+struct json *schema_to_json(const struct schema *schema)
+{
+    return to_json(schema, false);
+}
+
+struct json *schema_to_stored_json(const struct schema *schema)
+{
+    return to_json(schema, !ids_are_plain(schema));
 }

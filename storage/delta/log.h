@@ -66,6 +66,7 @@ enum delta_needs {
     DELTA_NEEDS_DELETION_VECTORS = 1,
     DELTA_NEEDS_CHANGE_FEED = 2,
     DELTA_NEEDS_CONSTRAINTS = 4,
+    DELTA_NEEDS_COLUMN_MAPPING = 8,
 };
 
 /* Listed, or allowed by a writer version below 7. */
@@ -146,6 +147,8 @@ enum err_code delta_metadata_schema(const struct delta_metadata *metadata,
 
 /* Writers have to keep a feed of changes; see delta_metadata_flag. */
 #define DELTA_CHANGE_FEED_PROPERTY "delta.enableChangeDataFeed"
+#define DELTA_MAPPING_MODE_PROPERTY "delta.columnMapping.mode"
+#define DELTA_MAPPING_ID_PROPERTY "delta.columnMapping.maxColumnId"
 
 /* A configuration value or NULL. */
 const char *delta_metadata_property(const struct delta_metadata *metadata, const char *name);

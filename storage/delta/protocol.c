@@ -17,8 +17,9 @@ enum { MESSAGE_NAMES_BYTES = 256 };
 static const char *const readable_features[] = {
     "deletionVectors", "v2Checkpoint", "timestampNtz",         "vacuumProtocolCheck",
     "columnMapping",   "typeWidening", "typeWidening-preview", NULL};
-static const char *const writable_features[] = {"deletionVectors", "appendOnly",       "invariants",
-                                                "changeDataFeed",  "checkConstraints", NULL};
+static const char *const writable_features[] = {
+    "deletionVectors",  "appendOnly",    "invariants", "changeDataFeed",
+    "checkConstraints", "columnMapping", NULL};
 
 /* spec: delta PROTOCOL.md#valid-feature-names-in-table-features — what a version means by itself */
 static const struct {
@@ -96,7 +97,7 @@ static bool is_in_use(const char *feature, const struct delta_metadata *metadata
     if (strcmp(feature, "identityColumns") == 0) {
         return strstr(metadata->schema_string, "\"delta.identity.") != NULL;
     }
-    return false; /* what we can write, and columns' mapping, which has a check of its own */
+    return false; /* what we can write */
 }
 
 /* Versions below 7 allow features by the number; only those that are used matter. */
@@ -148,16 +149,8 @@ static enum err_code check_constraints(const struct delta_metadata *metadata, st
 enum err_code delta_protocol_check_write(const struct delta_protocol *protocol,
                                          const struct delta_metadata *metadata, struct err *err)
 {
-    enum column_mapping mapping = COLUMN_MAPPING_NONE;
     TRY(delta_protocol_check_read(protocol, metadata, err));
     TRY(check_writer_version(protocol, metadata, err));
-    if (metadata != NULL) {
-        TRY(delta_metadata_column_mapping(metadata, &mapping, err));
-    }
-    if (mapping != COLUMN_MAPPING_NONE) {
-        return err_set(err, ERR_UNSUPPORTED,
-                       "the table needs a feature we cannot write: columnMapping (it is on)");
-    }
     return metadata == NULL ? ERR_OK : check_constraints(metadata, err);
 }
 
@@ -223,6 +216,7 @@ static const struct {
     {DELTA_NEEDS_DELETION_VECTORS, "deletionVectors", true},
     {DELTA_NEEDS_CHANGE_FEED, "changeDataFeed", false},
     {DELTA_NEEDS_CONSTRAINTS, "checkConstraints", false},
+    {DELTA_NEEDS_COLUMN_MAPPING, "columnMapping", true},
 };
 enum { NEEDED_FEATURES = sizeof needed_features / sizeof *needed_features };
 
@@ -290,7 +284,7 @@ enum err_code delta_metadata_column_mapping(const struct delta_metadata *metadat
 {
     static const char *const modes[] = {
         [COLUMN_MAPPING_NONE] = "none", [COLUMN_MAPPING_NAME] = "name", [COLUMN_MAPPING_ID] = "id"};
-    const char *mode = delta_metadata_property(metadata, "delta.columnMapping.mode");
+    const char *mode = delta_metadata_property(metadata, DELTA_MAPPING_MODE_PROPERTY);
     for (int i = 0; mode != NULL && i <= COLUMN_MAPPING_ID; i++) {
         if (strcasecmp(mode, modes[i]) == 0) {
             *mapping_out = (enum column_mapping)i;
@@ -301,7 +295,8 @@ enum err_code delta_metadata_column_mapping(const struct delta_metadata *metadat
     return mode == NULL
                ? ERR_OK
                : err_set(err, ERR_UNSUPPORTED,
-                         "delta.columnMapping.mode is '%.32s'; none, name and id are known", mode);
+                         DELTA_MAPPING_MODE_PROPERTY " is '%.32s'; none, name and id are known",
+                         mode);
 }
 
 enum err_code delta_metadata_schema(const struct delta_metadata *metadata,

@@ -270,7 +270,7 @@ static void write_bounds(const struct schema *schema,
             continue;
         }
         size_t before = text->size;
-        put_member_name(text, schema->fields[i].name);
+        put_member_name(text, field_physical_name(&schema->fields[i]));
         const struct parquet_bound *bound = is_max ? &column->max : &column->min;
         if (!write_bound(&schema->fields[i], bound, is_max, text) && !text->overflowed) {
             text->size = before;
@@ -289,7 +289,7 @@ static void write_null_counts(const struct schema *schema,
     for (size_t i = 0; i < schema->fields_count; i++) {
         bool selected = is_selected(&selection, i);
         if (selected && statistics[i].nulls_count >= 0) {
-            put_member_name(text, schema->fields[i].name);
+            put_member_name(text, field_physical_name(&schema->fields[i]));
             buffer_append_format(text, "%lld", (long long)statistics[i].nulls_count);
         }
     }

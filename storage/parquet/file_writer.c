@@ -136,18 +136,27 @@ void file_writer_root(struct file_writer *file, size_t children_count)
     file->elements_count++;
 }
 
-void file_writer_group(struct file_writer *file, const char *name,
-                       enum parquet_repetition repetition, size_t children_count,
-                       enum parquet_converted converted)
+static void write_field_id(const struct file_element *element, struct buffer *out, int *last)
+{
+    if (element->field_id != 0) {
+        thrift_write_i32(out, last, 9, element->field_id);
+    }
+}
+
+void file_writer_group(struct file_writer *file, const struct file_element *element,
+                       size_t children_count, enum parquet_converted converted)
 {
     struct buffer *out = &file->schema;
     int last = 0;
-    thrift_write_i32(out, &last, 3, (int32_t)repetition);
-    thrift_write_binary(out, &last, 4, span_of_text(name));
+    thrift_write_i32(out, &last, 3, (int32_t)element->repetition);
+    thrift_write_binary(out, &last, 4, span_of_text(element->name));
     thrift_write_i32(out, &last, 5, (int32_t)children_count);
     if (converted != PARQUET_CONVERTED_NONE) {
         assert(converted == PARQUET_CONVERTED_LIST || converted == PARQUET_CONVERTED_MAP);
         thrift_write_i32(out, &last, 6, converted);
+    }
+    write_field_id(element, out, &last);
+    if (converted != PARQUET_CONVERTED_NONE) {
         thrift_write_struct(out, &last, 10);
         int logical = 0;
         thrift_write_struct(out, &logical,
@@ -237,9 +246,9 @@ static void write_logical(struct buffer *out, int *last, enum column_type type, 
     thrift_write_stop(out);
 }
 
-void file_writer_leaf(struct file_writer *file, const char *name,
-                      enum parquet_repetition repetition, enum column_type type, int precision,
-                      int scale, const char *const *path, size_t path_count)
+void file_writer_leaf(struct file_writer *file, const struct file_element *element,
+                      enum column_type type, int precision, int scale, const char *const *path,
+                      size_t path_count)
 {
     struct leaf_type leaf = leaf_type_of(type, precision);
     struct buffer *out = &file->schema;
@@ -248,8 +257,8 @@ void file_writer_leaf(struct file_writer *file, const char *name,
     if (leaf.physical == PARQUET_TYPE_FIXED) {
         thrift_write_i32(out, &last, 2, leaf.fixed_bytes);
     }
-    thrift_write_i32(out, &last, 3, (int32_t)repetition);
-    thrift_write_binary(out, &last, 4, span_of_text(name));
+    thrift_write_i32(out, &last, 3, (int32_t)element->repetition);
+    thrift_write_binary(out, &last, 4, span_of_text(element->name));
     enum parquet_converted converted = converted_of(type);
     if (converted != PARQUET_CONVERTED_NONE) {
         thrift_write_i32(out, &last, 6, converted);
@@ -258,6 +267,7 @@ void file_writer_leaf(struct file_writer *file, const char *name,
         thrift_write_i32(out, &last, 7, scale);
         thrift_write_i32(out, &last, 8, precision);
     }
+    write_field_id(element, out, &last);
     write_logical(out, &last, type, precision, scale);
     thrift_write_stop(out);
     file->elements_count++;

@@ -113,12 +113,16 @@ void file_writer_deinit(struct file_writer *file);
 
 /* The schema in depth-first order; the root first. */
 void file_writer_root(struct file_writer *file, size_t children_count);
-void file_writer_group(struct file_writer *file, const char *name,
-                       enum parquet_repetition repetition, size_t children_count,
-                       enum parquet_converted converted);
-void file_writer_leaf(struct file_writer *file, const char *name,
-                      enum parquet_repetition repetition, enum column_type type, int precision,
-                      int scale, const char *const *path, size_t path_count);
+struct file_element {
+    const char *name;
+    enum parquet_repetition repetition;
+    int32_t field_id; /* 0 = none */
+};
+void file_writer_group(struct file_writer *file, const struct file_element *element,
+                       size_t children_count, enum parquet_converted converted);
+void file_writer_leaf(struct file_writer *file, const struct file_element *element,
+                      enum column_type type, int precision, int scale, const char *const *path,
+                      size_t path_count);
 
 /* Append to the file; what is gathered goes to the sink when it is a megabyte. */
 enum err_code file_writer_append(struct file_writer *file, struct span bytes,

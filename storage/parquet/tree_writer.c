@@ -142,9 +142,12 @@ static void add_leaf(struct parquet_tree_writer *writer, const struct shred_node
     leaf->column.type = leaf->type;
     leaf->definition_max = node->definition;
     leaf->repetition_max = repetition;
-    file_writer_leaf(&writer->file, field->name,
-                     node->is_required ? PARQUET_REQUIRED : PARQUET_OPTIONAL, leaf->type,
-                     field->precision, field->scale, names, path->count);
+    const struct file_element element = {
+        .name = field->name,
+        .repetition = node->is_required ? PARQUET_REQUIRED : PARQUET_OPTIONAL,
+    };
+    file_writer_leaf(&writer->file, &element, leaf->type, field->precision, field->scale, names,
+                     path->count);
 }
 
 /* Levels above a field that is being placed. */
@@ -176,15 +179,16 @@ static void place_field(struct parquet_tree_writer *writer, const struct parquet
     assert(!is_map || field->children_count == 2);
     struct place inside = {.definition = node->definition, .repetition = above.repetition};
     size_t children = is_list || is_map ? 1 : field->children_count;
-    file_writer_group(&writer->file, field->name, PARQUET_OPTIONAL, children,
+    const struct file_element group = {.name = field->name, .repetition = PARQUET_OPTIONAL};
+    file_writer_group(&writer->file, &group, children,
                       is_list  ? PARQUET_CONVERTED_LIST
                       : is_map ? PARQUET_CONVERTED_MAP
                                : PARQUET_CONVERTED_NONE);
     if (is_list || is_map) {
         const char *repeated = is_list ? "list" : "key_value";
+        const struct file_element entry = {.name = repeated, .repetition = PARQUET_REPEATED};
         push_name(&path, repeated);
-        file_writer_group(&writer->file, repeated, PARQUET_REPEATED, field->children_count,
-                          PARQUET_CONVERTED_NONE);
+        file_writer_group(&writer->file, &entry, field->children_count, PARQUET_CONVERTED_NONE);
         inside.definition++;
         inside.repetition++;
         node->repetition = inside.repetition;

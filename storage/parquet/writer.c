@@ -49,9 +49,12 @@ static void write_schema(struct parquet_writer *writer)
         }
         const struct field *field = &schema->fields[i];
         writer->fields[leaf] = i;
-        writer->names[leaf] = options->names != NULL ? options->names[i] : field->name;
-        file_writer_leaf(&writer->file, writer->names[leaf], PARQUET_OPTIONAL, field->type,
-                         field->precision, field->scale, &writer->names[leaf], 1);
+        writer->names[leaf] = field_physical_name(field);
+        const struct file_element element = {.name = writer->names[leaf],
+                                             .repetition = PARQUET_OPTIONAL,
+                                             .field_id = field->mapping_id};
+        file_writer_leaf(&writer->file, &element, field->type, field->precision, field->scale,
+                         &writer->names[leaf], 1);
         leaf++;
     }
 }

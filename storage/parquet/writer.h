@@ -3,6 +3,7 @@
  * dictionary (RLE_DICTIONARY over a PLAIN dictionary page) while it pays, else
  * PLAIN; zstd level 1 where it pays; statistics, column and offset index.
  *
+ * Columns are called by their physical names, with their mapping ids as field_id.
  * Every data column is OPTIONAL in the file, whatever the table says: a table
  * may become looser later, and readers take nullability from the table.
  * Types: Delta's mapping (string UTF8, DATE, TIMESTAMP micros adjusted to UTC,
@@ -54,7 +55,6 @@ struct parquet_write_options {
     const bool *columns;     /* per schema field: write it? NULL = all (partition columns: false) */
     const bool *statistics;  /* per schema field: min and max in the file and in the result? NULL =
                                 all. false (protected values) leaves only null counts. */
-    const char *const *names; /* per schema field: name in the file (column mapping); NULL = own */
 };
 
 /* What was written; statistics go to Delta's log. Deinit with parquet_written_deinit. */

@@ -8,7 +8,7 @@ static enum err_code make_attempt(struct table *table, table_attempt_fn *attempt
                                   struct err *err)
 {
     bool changed = false;
-    enum err_code code = table_catch_up(table, &changed, err);
+    enum err_code code = table_catch_up(table, NULL, &changed, err);
     if (code == ERR_CONFLICT) { /* foreign columns */
         err->code = ERR_PRECONDITION;
     }

@@ -463,7 +463,7 @@ static enum err_code finish(struct compaction *compaction, struct err *err)
 {
     CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&compaction->table->commit);
     bool changed = false;
-    TRY(table_catch_up(compaction->table, &changed, err));
+    TRY(table_catch_up(compaction->table, NULL, &changed, err));
     CLEANUP(snapshot_release) const struct snapshot *current = table_snapshot(compaction->table);
     if (!inputs_are_live(compaction, current)) {
         return ERR_OK;

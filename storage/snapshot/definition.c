@@ -31,14 +31,15 @@ unsigned definition_needs(const struct schema *schema)
 {
     return (schema->merge == TABLE_DELETION_VECTORS ? DELTA_NEEDS_DELETION_VECTORS : 0) |
            (schema->change_feed ? DELTA_NEEDS_CHANGE_FEED : 0) |
-           (schema->constraints_count > 0 ? DELTA_NEEDS_CONSTRAINTS : 0);
+           (schema->constraints_count > 0 ? DELTA_NEEDS_CONSTRAINTS : 0) |
+           (schema_is_mapped(schema) ? DELTA_NEEDS_COLUMN_MAPPING : 0);
 }
 
 enum err_code definition_properties_init(struct definition_properties *properties,
                                          const struct schema *schema, struct err *err)
 {
     buffer_init(&properties->text, DEFINITION_BYTES_MAX);
-    CLEANUP(json_free) struct json *definition = schema_to_json(schema);
+    CLEANUP(json_free) struct json *definition = schema_to_stored_json(schema);
     json_write(definition, &properties->text);
     buffer_append_byte(&properties->text, '\0');
     (void)snprintf(properties->version, sizeof properties->version, "%" PRId32,
@@ -97,25 +98,93 @@ static enum err_code load_logged(const struct delta_metadata *metadata, int64_t 
     return code == ERR_OK ? ERR_OK : err_wrap(err, "definition in the log");
 }
 
+enum err_code definition_adopt(const struct schema *schema, const struct delta_metadata *metadata,
+                               struct schema **schema_out, struct err *err)
+{
+    CLEANUP(schema_release) struct schema *columns = NULL;
+    TRY(delta_metadata_schema(metadata, &columns, err));
+    *schema_out = schema_adopt_mapping(schema, columns);
+    return ERR_OK;
+}
+
+enum err_code definition_logged(const struct delta_metadata *metadata, struct schema **schema_out,
+                                struct err *err)
+{
+    CLEANUP(schema_release) struct schema *logged = NULL;
+    int64_t version = definition_logged_version(metadata);
+    *schema_out = NULL;
+    if (version < 1) {
+        return ERR_OK;
+    }
+    TRY(load_logged(metadata, version, &logged, err));
+    return definition_adopt(logged, metadata, schema_out, err);
+}
+
 enum err_code definition_in_force(const struct schema *known, const struct delta_metadata *metadata,
                                   struct schema **schema_out, struct err *err)
 {
     int64_t version = definition_logged_version(metadata);
     if (version <= known->version) {
-        *schema_out = schema_acquire(known);
-        return ERR_OK;
+        return definition_adopt(known, metadata, schema_out, err);
     }
     CLEANUP(schema_release) struct schema *logged = NULL;
-    CLEANUP(schema_release) struct schema *evolved = NULL;
-    bool same = false;
     TRY(load_logged(metadata, version, &logged, err));
-    if (schema_evolve(known, logged, &evolved, &same, err) != ERR_OK) {
+    if (schema_check_follows(known, logged, err) != ERR_OK) {
         return err_wrap(err, "definition %" PRId64 " in the log cannot follow %" PRId32, version,
                         known->version);
     }
-    *schema_out = logged;
-    logged = NULL;
-    return ERR_OK;
+    return definition_adopt(logged, metadata, schema_out, err);
+}
+
+/* Does `then` call a column otherwise, or has it one that is gone? */
+static bool columns_differ(const struct schema *current, const struct schema *then)
+{
+    for (size_t i = 0; i < then->fields_count; i++) {
+        int now = schema_field_index_by_id(current, then->fields[i].id);
+        if (now < 0 || strcmp(current->fields[now].name, then->fields[i].name) != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Lookups of today on the columns of then. */
+static enum err_code take_lookups(const struct schema *current, struct schema **then,
+                                  struct err *err)
+{
+    struct json *lookups = json_new_array();
+    for (size_t i = 0; i < current->lookup_count; i++) {
+        const struct lookup_column *lookup = &current->lookup[i];
+        int column = schema_field_index_by_id(*then, current->fields[lookup->column].id);
+        if (column >= 0) {
+            struct json *item = json_new_object();
+            json_set_text(item, "entity", lookup->entity);
+            json_set_text(item, "column", (*then)->fields[column].name);
+            json_set_text(item, "as", lookup->as);
+            json_append(lookups, item);
+        }
+    }
+    CLEANUP(json_free) struct json *definition = schema_to_stored_json(*then);
+    json_set(definition, "lookup", lookups);
+    int32_t version = (*then)->version;
+    schema_release(then);
+    return schema_load(definition, version, then, err);
+}
+
+enum err_code definition_at(const struct schema *current, const struct delta_metadata *metadata,
+                            struct schema **schema_out, struct err *err)
+{
+    int64_t version = definition_logged_version(metadata);
+    CLEANUP(schema_release) struct schema *then = NULL;
+    if (version < 1 || version >= current->version) {
+        return definition_adopt(current, metadata, schema_out, err);
+    }
+    TRY(load_logged(metadata, version, &then, err));
+    if (!columns_differ(current, then)) {
+        return definition_adopt(current, metadata, schema_out, err);
+    }
+    TRY(take_lookups(current, &then, err));
+    return definition_adopt(then, metadata, schema_out, err);
 }
 
 /* The definition that is in the log, as a document; NULL = none that can be read. json_free. */
@@ -163,25 +232,70 @@ static bool is_of_definition(const struct json *logged, const char *property,
     return is_constraint_of(logged, property);
 }
 
+/* spec: delta PROTOCOL.md#column-mapping — what stands beside the columns' names and ids */
+struct mapping_properties {
+    enum column_mapping mode; /* what the table has; a table that has none maps by name from now */
+    char id_max[16];
+};
+
+static enum err_code mapping_properties_init(struct mapping_properties *properties,
+                                             const struct delta_metadata *current,
+                                             const struct schema *next, struct err *err)
+{
+    TRY(delta_metadata_column_mapping(current, &properties->mode, err));
+    int64_t logged = delta_metadata_integer(current, DELTA_MAPPING_ID_PROPERTY, 0);
+    int64_t highest = schema_mapping_id_max(next);
+    (void)snprintf(
+        properties->id_max, sizeof properties->id_max, "%" PRId32,
+        (int32_t)(logged > highest && logged <= INT32_MAX ? logged : highest)); /* fits */
+    return ERR_OK;
+}
+
+static size_t add_mapping(const struct mapping_properties *properties, struct delta_pair *pairs,
+                          size_t count)
+{
+    if (properties->mode == COLUMN_MAPPING_NONE) {
+        pairs[count++] = (struct delta_pair){DELTA_MAPPING_MODE_PROPERTY, "name"};
+    }
+    pairs[count++] = (struct delta_pair){DELTA_MAPPING_ID_PROPERTY, properties->id_max};
+    return count;
+}
+
+static bool is_mapping(const struct mapping_properties *properties, const char *property)
+{
+    return strcmp(property, DELTA_MAPPING_ID_PROPERTY) == 0 ||
+           (properties->mode == COLUMN_MAPPING_NONE &&
+            strcmp(property, DELTA_MAPPING_MODE_PROPERTY) == 0);
+}
+
 /*
  * Everything of `current` but our own, then `properties`. What another engine switched on or
  * added stays until a definition had it and has it no more. Memory: mem_free.
  */
 static struct delta_pair *replace_properties(const struct delta_metadata *current,
+                                             const struct schema *next,
                                              const struct definition_properties *properties,
-                                             bool change_feed, size_t *count_out)
+                                             const struct mapping_properties *mapping,
+                                             size_t *count_out)
 {
+    enum { MORE = 3 }; /* change feed, mode and id of the mapping */
     size_t count = 0;
+    bool mapped = schema_is_mapped(next);
     CLEANUP(json_free) struct json *logged = logged_definition(current);
     struct delta_pair *pairs =
-        mem_zeroed(current->configuration_count + properties->pairs_count + 1, sizeof *pairs);
+        mem_zeroed(current->configuration_count + properties->pairs_count + MORE, sizeof *pairs);
     for (size_t i = 0; i < current->configuration_count; i++) {
-        if (!is_of_definition(logged, current->configuration[i].name, properties, change_feed)) {
+        const char *name = current->configuration[i].name;
+        if (!is_of_definition(logged, name, properties, next->change_feed) &&
+            !(mapped && is_mapping(mapping, name))) {
             pairs[count++] = current->configuration[i];
         }
     }
-    if (change_feed) {
+    if (next->change_feed) {
         pairs[count++] = (struct delta_pair){DELTA_CHANGE_FEED_PROPERTY, "true"};
+    }
+    if (mapped) {
+        count = add_mapping(mapping, pairs, count);
     }
     for (size_t i = 0; i < properties->pairs_count; i++) {
         pairs[count++] = properties->pairs[i];
@@ -190,25 +304,81 @@ static struct delta_pair *replace_properties(const struct delta_metadata *curren
     return pairs;
 }
 
+/* What a column is called in files, by its place in a schemaString. */
+static const char *physical_name_of(const struct json *column)
+{
+    const char *name =
+        json_text(json_get(json_get(column, "metadata"), "delta.columnMapping.physicalName"));
+    return name != NULL ? name : json_text(json_get(column, "name"));
+}
+
+/* Notes of other engines on a column stay; its description is ours. */
+static void keep_notes(struct json *column, const struct json *logged)
+{
+    struct json *notes = (struct json *)(uintptr_t)json_get(column, "metadata"); /* ours */
+    size_t position = 0;
+    const char *name = NULL;
+    const struct json *value = NULL;
+    while (json_member(json_get(logged, "metadata"), &position, &name, &value)) {
+        if (json_get(notes, name) == NULL && strcmp(name, "comment") != 0) {
+            json_set(notes, name, json_duplicate(value));
+        }
+    }
+}
+
+/* schemaString of `next`, with what other engines noted on the columns that are there. */
+static enum err_code write_columns(const struct delta_metadata *current, const struct schema *next,
+                                   struct buffer *text, struct err *err)
+{
+    CLEANUP(json_free) struct json *logged = NULL;
+    CLEANUP(json_free) struct json *written = NULL;
+    schema_write_delta(next, text);
+    TRY(buffer_check(text, "schema", err));
+    TRY(json_parse_deep(buffer_span(text), DEFINITION_DEPTH_MAX, &written, err));
+    TRY(json_parse_deep(span_of_text(current->schema_string), DEFINITION_DEPTH_MAX, &logged, err));
+    const struct json *before = json_get(logged, "fields");
+    const struct json *after = json_get(written, "fields");
+    for (size_t i = 0; i < json_count(after); i++) {
+        struct json *column = (struct json *)(uintptr_t)json_at(after, i); /* ours to change */
+        const char *name = physical_name_of(column);
+        for (size_t j = 0; j < json_count(before); j++) {
+            const char *old_name = physical_name_of(json_at(before, j));
+            if (old_name != NULL && strcmp(old_name, name) == 0) {
+                keep_notes(column, json_at(before, j));
+            }
+        }
+    }
+    buffer_reset(text);
+    json_write(written, text);
+    buffer_append_byte(text, '\0');
+    return buffer_check(text, "schema", err);
+}
+
 enum err_code definition_metadata(const struct delta_metadata *current, const struct schema *next,
                                   bool columns, const struct delta_metadata **metadata_out,
                                   struct err *err)
 {
     CLEANUP(definition_properties_deinit) struct definition_properties properties = {0};
     CLEANUP(buffer_deinit) struct buffer text;
+    struct mapping_properties mapping = {0};
+    const char *partitions[SCHEMA_KEY_FIELDS_MAX];
     buffer_init(&text, DEFINITION_BYTES_MAX);
-    schema_write_delta(next, &text);
-    buffer_append_byte(&text, '\0');
-    TRY(buffer_check(&text, "schema", err));
-    TRY(definition_properties_init(&properties, next, err));
     struct delta_metadata changed = delta_metadata_fields(current);
     changed.description = next->description;
-    if (columns) { /* else another engine's notes on its columns would be lost */
+    if (columns) {
+        TRY(write_columns(current, next, &text, err));
+        for (size_t i = 0; i < next->partition_count; i++) {
+            partitions[i] = next->fields[next->partition[i]].name;
+        }
         changed.schema_string = (const char *)text.data;
+        changed.partition_columns = partitions;
+        changed.partition_columns_count = next->partition_count;
     }
+    TRY(definition_properties_init(&properties, next, err));
+    TRY(mapping_properties_init(&mapping, current, next, err));
     CLEANUP(mem_cleanup)
     struct delta_pair *pairs =
-        replace_properties(current, &properties, next->change_feed, &changed.configuration_count);
+        replace_properties(current, next, &properties, &mapping, &changed.configuration_count);
     changed.configuration = pairs;
     *metadata_out = delta_metadata_new(&changed);
     return ERR_OK;

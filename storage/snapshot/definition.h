@@ -23,6 +23,7 @@
 
 enum {
     DEFINITION_BYTES_MAX = 16 << 20,
+    DEFINITION_DEPTH_MAX = 256, /* of a schemaString; who wrote it nests less */
 };
 
 /* The properties of one definition; owned by the caller. */
@@ -46,7 +47,8 @@ unsigned definition_needs(const struct schema *schema);
 int64_t definition_logged_version(const struct delta_metadata *metadata);
 
 /*
- * The newer of `known` and the one in the log: a reference, schema_release.
+ * The newer of `known` and the one in the log, its columns called in files as the log says: a
+ * reference, schema_release.
  *
  * Errors:  ERR_CORRUPT the log's cannot be read; ERR_CONFLICT it is no change that
  *          schema_evolve would let pass, so it is not of our making.
@@ -54,9 +56,26 @@ int64_t definition_logged_version(const struct delta_metadata *metadata);
 enum err_code definition_in_force(const struct schema *known, const struct delta_metadata *metadata,
                                   struct schema **schema_out, struct err *err) MUST_USE;
 
+/* The one in the log, whatever its version; NULL when the log holds none. schema_release. */
+enum err_code definition_logged(const struct delta_metadata *metadata, struct schema **schema_out,
+                                struct err *err) MUST_USE;
+
+/* `schema` with its columns called in files as the log says: a reference, schema_release. */
+enum err_code definition_adopt(const struct schema *schema, const struct delta_metadata *metadata,
+                               struct schema **schema_out, struct err *err) MUST_USE;
+
+/*
+ * The definition by which rows are told as they were in an older version: `current` while columns
+ * were only added since, else that of then, with the lookups of today that it has columns for.
+ *   schema_out  a reference: schema_release
+ * Errors:  ERR_CORRUPT the log's cannot be read.
+ */
+enum err_code definition_at(const struct schema *current, const struct delta_metadata *metadata,
+                            struct schema **schema_out, struct err *err) MUST_USE;
+
 /*
  * The metadata that makes `next` the definition: properties, description, and the
- * columns when `columns` says that the log lacks some. Everything else is kept.
+ * columns when `columns` says that the log has others. Everything else is kept.
  *   metadata_out  one reference
  * Errors:  ERR_TOO_LARGE.
  */

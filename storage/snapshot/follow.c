@@ -328,8 +328,21 @@ static enum err_code check_overwritten(struct table *table, size_t count, bool *
     }
 }
 
-static enum err_code follow_newest(struct table *table, bool reload, bool *changed_out,
-                                   struct err *err)
+/* By the definition in force, or by the one that is about to be written. */
+static enum err_code check_columns(const struct schema *schema, const struct schema *next,
+                                   const struct delta_metadata *metadata, struct err *err)
+{
+    bool differs = false;
+    CLEANUP(schema_release) struct schema *mapped = NULL;
+    if (next == NULL || next->version <= schema->version) {
+        return table_check_columns(schema, NULL, metadata, &differs, err);
+    }
+    TRY(definition_adopt(next, metadata, &mapped, err));
+    return table_check_columns(mapped, schema, metadata, &differs, err);
+}
+
+static enum err_code follow_newest(struct table *table, const struct schema *next, bool reload,
+                                   bool *changed_out, struct err *err)
 {
     CLEANUP(snapshot_release) const struct snapshot *current = table_snapshot(table);
     CLEANUP(delta_state_release) struct delta_state *state = NULL;
@@ -338,34 +351,45 @@ static enum err_code follow_newest(struct table *table, bool reload, bool *chang
     } else {
         TRY(delta_state_update(current->state, table->store, NULL, &state, err));
     }
-    if (!reload && state->version == current->version) {
+    if (!reload && state->version == current->version && !table->columns_differ) {
         return ERR_OK;
     }
     CLEANUP(schema_release) struct schema *schema = NULL;
     TRY(definition_in_force(current->schema, state->metadata, &schema, err));
-    if (!delta_metadata_equal(state->metadata, current->state->metadata)) {
-        bool missing = false;
-        TRY(table_check_columns(schema, state->metadata, &missing, err));
+    enum err_code code = ERR_OK;
+    if (table->columns_differ || !delta_metadata_equal(state->metadata, current->state->metadata)) {
+        code = check_columns(schema, next, state->metadata, err);
+        table->columns_differ = code == ERR_CONFLICT;
     }
-    TRY(table_follow_definition(table, schema, state, err));
-    *changed_out = true;
-    return ERR_OK;
+    if (code != ERR_OK && code != ERR_CONFLICT) {
+        return code;
+    }
+    if (reload || state->version != current->version) { /* readers follow, whatever it is */
+        struct err unfollowed = {0};
+        if (table_follow_definition(table, schema, state, &unfollowed) != ERR_OK) {
+            *err = unfollowed;
+            return err->code;
+        }
+        *changed_out = true;
+    }
+    return code;
 }
 
 /* Before a merge the newest commit is looked at; a refresh looks at all that are remembered. */
-static enum err_code catch_up(struct table *table, size_t commits, bool *changed_out,
-                              struct err *err)
+static enum err_code catch_up(struct table *table, const struct schema *next, size_t commits,
+                              bool *changed_out, struct err *err)
 {
     assert(lock_is_held(&table->commit));
     *changed_out = false;
     bool overwritten = false;
     TRY(check_overwritten(table, commits, &overwritten, err));
-    return follow_newest(table, overwritten, changed_out, err);
+    return follow_newest(table, next, overwritten, changed_out, err);
 }
 
-enum err_code table_catch_up(struct table *table, bool *changed_out, struct err *err)
+enum err_code table_catch_up(struct table *table, const struct schema *next, bool *changed_out,
+                             struct err *err)
 {
-    return catch_up(table, 1, changed_out, err);
+    return catch_up(table, next, 1, changed_out, err);
 }
 
 /* Was the commit that held the definition among those overwritten? Then it is due again. */
@@ -383,7 +407,7 @@ enum err_code table_refresh(struct table *table, struct table_refresh_result *re
 {
     CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&table->commit);
     bool changed = false;
-    if (catch_up(table, MANIFEST_COMMITS_MAX, &changed, err) != ERR_OK ||
+    if (catch_up(table, NULL, MANIFEST_COMMITS_MAX, &changed, err) != ERR_OK ||
         restore_definition(table, err) != ERR_OK) {
         return err_wrap(err, "table '%s'", table->name);
     }

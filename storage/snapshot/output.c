@@ -70,7 +70,7 @@ static void take_partition(struct output *output, const struct frame *frame, int
     output->partition_values_count = schema->partition_count;
     for (size_t i = 0; i < schema->partition_count; i++) {
         output->partition_values[i] =
-            (struct delta_pair){.name = schema->fields[schema->partition[i]].name,
+            (struct delta_pair){.name = field_physical_name(&schema->fields[schema->partition[i]]),
                                 .value = nulls[i] ? NULL : output->partition_texts + starts[i]};
     }
     buffer_deinit(&texts);

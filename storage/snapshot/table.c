@@ -148,9 +148,10 @@ static enum err_code load_historic(struct table *table, const struct snapshot *c
                                    struct err *err)
 {
     CLEANUP(delta_state_release) struct delta_state *state = NULL;
+    CLEANUP(schema_release) struct schema *schema = NULL;
     TRY(delta_state_load_version(table->store, version, &state, err));
-    TRY(snapshot_build_historic(&table->uuid, current->schema, state, table->owner, snapshot_out,
-                                err));
+    TRY(definition_at(current->schema, state->metadata, &schema, err));
+    TRY(snapshot_build_historic(&table->uuid, schema, state, table->owner, snapshot_out, err));
     keep_historic(table, *snapshot_out);
     return ERR_OK;
 }
@@ -202,6 +203,10 @@ static enum err_code commit_definition(struct table *table, const struct snapsho
 {
     CLEANUP(delta_metadata_release) const struct delta_metadata *metadata = NULL;
     TRY(definition_metadata(current->state->metadata, next, columns, &metadata, err));
+    if (delta_protocol_check_write(current->state->protocol, metadata, err) != ERR_OK) {
+        err->code = ERR_CONFLICT; /* such as a condition of another engine on a dropped column */
+        return err_wrap(err, "the changed table could not be written any more");
+    }
     CLEANUP(delta_transaction_free)
     struct delta_transaction *transaction =
         delta_transaction_begin(current->state, table->store, DELTA_READS_NOTHING);
@@ -227,7 +232,7 @@ enum err_code table_write_definition(struct table *table, const struct schema *n
                                      struct err *err)
 {
     bool changed = false;
-    TRY(table_catch_up(table, &changed, err));
+    TRY(table_catch_up(table, next, &changed, err));
     CLEANUP(snapshot_release) const struct snapshot *current = table_snapshot(table);
     if (current->schema != next && current->schema->version >= next->version) {
         return err_set(err, ERR_PRECONDITION,
@@ -236,18 +241,21 @@ enum err_code table_write_definition(struct table *table, const struct schema *n
     if (definition_logged_version(current->state->metadata) >= next->version) {
         return ERR_OK;
     }
-    bool missing = false;
-    TRY(table_check_columns(next, current->state->metadata, &missing, err));
+    bool differs = false;
+    CLEANUP(schema_release) struct schema *mapped = NULL;
+    TRY(definition_adopt(next, current->state->metadata, &mapped, err));
+    const struct schema *before = next->version > current->schema->version ? current->schema : NULL;
+    TRY(table_check_columns(mapped, before, current->state->metadata, &differs, err));
     CLEANUP(delta_commit_result_deinit) struct delta_commit_result result = {0};
-    TRY(commit_definition(table, current, next, missing, &result, err));
-    return table_follow_definition(table, next, result.state, err);
+    TRY(commit_definition(table, current, mapped, differs, &result, err));
+    return table_follow_definition(table, mapped, result.state, err);
 }
 
 enum err_code table_change_schema(struct table *table, const struct schema *next, struct err *err)
 {
     CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&table->commit);
     bool changed = false;
-    enum err_code code = table_catch_up(table, &changed, err);
+    enum err_code code = table_catch_up(table, next, &changed, err);
     CLEANUP(snapshot_release) const struct snapshot *current = table_snapshot(table);
     if (code == ERR_OK) {
         code = constraint_rows_check(current, next, err);

@@ -46,6 +46,7 @@ struct table {
     struct tombstones tombstones;
     struct own_commit commits[MANIFEST_COMMITS_MAX]; /* oldest first */
     size_t commits_count;
+    bool columns_differ;      /* another engine changed the log's columns: nothing is written */
     int64_t overwritten_from; /* found, not yet reported by table_refresh; -1 = none */
     int64_t overwritten_position;
     struct parquet_writer_context *writer;
@@ -181,13 +182,24 @@ enum err_code table_follow_definition(struct table *table, const struct schema *
 enum err_code table_write_definition(struct table *table, const struct schema *next,
                                      struct err *err) MUST_USE;
 
-/* Is every column of the log in the schema with the same type? Errors: ERR_CONFLICT names it. */
-enum err_code table_check_columns(const struct schema *schema,
-                                  const struct delta_metadata *metadata, bool *missing_out,
+/*
+ * Are the log's columns those of `schema`: called so, of that type, and not stricter?
+ *   before       the definition that `schema` is to follow, whose columns the log may still have;
+ *                NULL = the one in the log, when that is older
+ *   differs_out  the log has to be brought up to the schema
+ * Errors:  ERR_CONFLICT names the column that another engine added, changed or dropped.
+ */
+enum err_code table_check_columns(const struct schema *schema, const struct schema *before,
+                                  const struct delta_metadata *metadata, bool *differs_out,
                                   struct err *err) MUST_USE;
 
-/* Bring the table up to the newest version and look for overwritten commits. */
-enum err_code table_catch_up(struct table *table, bool *changed_out, struct err *err) MUST_USE;
+/*
+ * Bring the table up to the newest version and look for overwritten commits.
+ *   next  a definition that is about to be written: the log's columns may be as it says already;
+ *         NULL = none
+ */
+enum err_code table_catch_up(struct table *table, const struct schema *next, bool *changed_out,
+                             struct err *err) MUST_USE;
 
 /* Load the tombstone files that the newest commit of ours names. */
 enum err_code table_load_tombstones(struct table *table, const struct delta_state *state,

@@ -24,45 +24,124 @@ static bool same_type(const struct field *a, const struct field *b)
            (a->type != COLUMN_DECIMAL || (a->precision == b->precision && a->scale == b->scale));
 }
 
+/* What differs is ours to bring about, or was done by another engine. */
+struct columns_check {
+    const struct schema *schema;
+    const struct schema *before; /* what the log may still have; NULL = nothing is known of it */
+    bool due;                    /* nothing is known, but the log is behind */
+    bool differs;
+};
+
+static enum err_code foreign_change(const struct columns_check *check, const char *what,
+                                    const char *name, const char *advice, struct err *err)
+{
+    return err_set(err, ERR_CONFLICT,
+                   "another engine %s column '%s'; %s definition %d of the table says otherwise, "
+                   "and nothing is written until they agree",
+                   what, name, advice, check->schema->version);
+}
+
+/* The field of the definition before that is called so in files, NULL when there is none. */
+static const struct field *field_before(const struct columns_check *check,
+                                        const struct field *column)
+{
+    int index =
+        check->before == NULL
+            ? -1
+            : schema_physical_index(check->before, span_of_text(field_physical_name(column)));
+    return index < 0 ? NULL : &check->before->fields[index];
+}
+
+/* A column of the log, and the field that is called so in files. */
+static enum err_code check_column(struct columns_check *check, const struct field *column,
+                                  const struct field *field, struct err *err)
+{
+    const struct field *was = field_before(check, column);
+    bool renamed = strcmp(column->name, field->name) != 0;
+    bool stricter = field->nullable && !column->nullable;
+    if (!same_type(column, field)) {
+        return foreign_change(check, "changed the type of", column->name,
+                              "change it back, or write the table anew:", err);
+    }
+    if (renamed && !check->due && (was == NULL || strcmp(was->name, column->name) != 0)) {
+        return foreign_change(check, "gave a new name to", field->name,
+                              "rename it in the definition (renamed_from):", err);
+    }
+    if (stricter && !check->due && (was == NULL || was->nullable)) {
+        return foreign_change(check, "forbade nulls in", field->name,
+                              "allow them again (DROP NOT NULL):", err);
+    }
+    check->differs = check->differs || renamed || column->nullable != field->nullable ||
+                     (column->physical_name == NULL) != (field->physical_name == NULL);
+    return ERR_OK;
+}
+
+static enum err_code check_logged(struct columns_check *check, const struct schema *stored,
+                                  struct err *err)
+{
+    for (size_t i = 0; i < stored->fields_count; i++) {
+        const struct field *column = &stored->fields[i];
+        struct span name = span_of_text(field_physical_name(column));
+        int index = schema_physical_index(check->schema, name);
+        if (index >= 0) {
+            TRY(check_column(check, column, &check->schema->fields[index], err));
+        } else if (field_before(check, column) != NULL) {
+            check->differs = true; /* it is being dropped */
+        } else {
+            return foreign_change(check, "added", column->name, "add it to the definition:", err);
+        }
+    }
+    return ERR_OK;
+}
+
+static enum err_code check_defined(struct columns_check *check, const struct schema *stored,
+                                   struct err *err)
+{
+    for (size_t i = 0; i < check->schema->fields_count; i++) {
+        const struct field *field = &check->schema->fields[i];
+        if (schema_physical_index(stored, span_of_text(field_physical_name(field))) >= 0) {
+            continue;
+        }
+        if (!check->due && (check->before == NULL || field_before(check, field) != NULL)) {
+            return foreign_change(check, "dropped", field->name,
+                                  "drop it from the definition (dropped):", err);
+        }
+        check->differs = true;
+    }
+    return ERR_OK;
+}
+
 static enum err_code check_partitions(const struct schema *schema, const struct schema *stored,
                                       struct err *err)
 {
     bool same = schema->partition_count == stored->partition_count;
     for (size_t i = 0; same && i < schema->partition_count; i++) {
-        same = strcmp(schema->fields[schema->partition[i]].name,
-                      stored->fields[stored->partition[i]].name) == 0;
+        same = strcmp(field_physical_name(&schema->fields[schema->partition[i]]),
+                      field_physical_name(&stored->fields[stored->partition[i]])) == 0;
     }
     return same ? ERR_OK
                 : err_set(err, ERR_CONFLICT,
                           "the log has other partition columns than the definition");
 }
 
-enum err_code table_check_columns(const struct schema *schema,
-                                  const struct delta_metadata *metadata, bool *missing_out,
+enum err_code table_check_columns(const struct schema *schema, const struct schema *before,
+                                  const struct delta_metadata *metadata, bool *differs_out,
                                   struct err *err)
 {
     CLEANUP(schema_release) struct schema *stored = NULL;
-    enum column_mapping mapping = COLUMN_MAPPING_NONE;
+    CLEANUP(schema_release) struct schema *logged = NULL;
     TRY(delta_metadata_schema(metadata, &stored, err));
     TRY(schema_check_flat(stored, err));
-    TRY(delta_metadata_column_mapping(metadata, &mapping, err));
-    if (mapping != COLUMN_MAPPING_NONE) {
-        return err_set(err, ERR_UNSUPPORTED,
-                       "the table maps columns to other names (delta.columnMapping.mode); it can "
-                       "be read, not written");
+    struct columns_check check = {.schema = schema, .before = before};
+    if (before == NULL && definition_logged_version(metadata) < schema->version) {
+        TRY(definition_logged(metadata, &logged, err));
+        check.before = logged;
+        check.due = logged == NULL;
     }
-    for (size_t i = 0; i < stored->fields_count; i++) {
-        const struct field *field = &stored->fields[i];
-        int index = schema_field_index(schema, span_of_text(field->name));
-        if (index < 0 || !same_type(&schema->fields[index], field)) {
-            return err_set(err, ERR_CONFLICT,
-                           "column '%s' of the log is not in the definition with that type; "
-                           "another engine changed the table: add it to the definition",
-                           field->name);
-        }
-    }
+    TRY(check_logged(&check, stored, err));
+    TRY(check_defined(&check, stored, err));
     TRY(check_partitions(schema, stored, err));
-    *missing_out = stored->fields_count < schema->fields_count;
+    *differs_out = check.differs;
     return ERR_OK;
 }
 
@@ -377,6 +456,20 @@ static enum err_code check_identity(const struct table *table, const struct delt
     return ERR_OK;
 }
 
+/* What another engine made of the columns keeps nobody from reading: see table_catch_up. */
+static enum err_code check_opened(struct table *table, const struct schema *schema,
+                                  const struct delta_metadata *metadata, struct err *err)
+{
+    bool differs = false; /* then table_change_schema is due; see tables_attach */
+    enum err_code code = table_check_columns(schema, NULL, metadata, &differs, err);
+    if (code == ERR_CONFLICT) {
+        err_clear(err);
+        table->columns_differ = true;
+        return ERR_OK;
+    }
+    return code;
+}
+
 static enum err_code load(struct table *table, const struct schema *known, struct err *err)
 {
     struct object_store *store = NULL;
@@ -389,8 +482,7 @@ static enum err_code load(struct table *table, const struct schema *known, struc
     TRY(check_identity(table, state, err));
     CLEANUP(schema_release) struct schema *schema = NULL;
     TRY(definition_in_force(known, state->metadata, &schema, err));
-    bool missing = false; /* then table_change_schema is due; see tables_attach */
-    TRY(table_check_columns(schema, state->metadata, &missing, err));
+    TRY(check_opened(table, schema, state->metadata, err));
     CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&table->commit);
     TRY(open_index(table, schema, state, err));
     TRY(table_load_tombstones(table, state, err));

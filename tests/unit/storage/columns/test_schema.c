@@ -372,9 +372,43 @@ static const struct {
      TABLE(",{'name':'v','type':'string','nullable':false}"),
      "field 'v': an added field must be nullable"},
     {"dropped field", TABLE(",{'name':'v','type':'string'}"), TABLE(""),
-     "field 'v': fields cannot be dropped"},
+     "field 'v': is left out; to rename it"},
     {"other case", TABLE(",{'name':'v','type':'string'}"), TABLE(",{'name':'V','type':'string'}"),
-     "field 'v': fields cannot be dropped or renamed"},
+     "field 'v': is left out; to rename it"},
+    {"renamed", TABLE(",{'name':'v','type':'string'}"),
+     TABLE(",{'name':'w','type':'string','renamed_from':'v'}"), NULL},
+    {"other case, said", TABLE(",{'name':'v','type':'string'}"),
+     TABLE(",{'name':'V','type':'string','renamed_from':'v'}"), NULL},
+    {"key renamed", TABLE_WITH(""),
+     "{'schema':{'fields':[{'name':'kk','type':'string','nullable':false,'renamed_from':'k'},"
+     "{'name':'t','type':'long','nullable':false},{'name':'v','type':'string'}]},'key':['kk']}",
+     NULL},
+    {"renamed, the old name given anew", TABLE(",{'name':'v','type':'string'}"),
+     TABLE(",{'name':'w','type':'string','renamed_from':'v'},{'name':'v','type':'string'}"),
+     "field 'w': its old name 'v' is among the fields, too"},
+    {"renamed twice", TABLE(",{'name':'v','type':'string'}"),
+     TABLE(",{'name':'w','type':'string','renamed_from':'v'},"
+           "{'name':'x','type':'string','renamed_from':'v'}"),
+     "field 'x': its old name 'v' is among the fields, too"},
+    {"renamed and another type", TABLE(",{'name':'v','type':'string'}"),
+     TABLE(",{'name':'w','type':'long','renamed_from':'v'}"), "field 'v': its type cannot change"},
+    {"renamed from nothing", TABLE(",{'name':'v','type':'string'}"),
+     TABLE(",{'name':'w','type':'string','renamed_from':'u'}"), "field 'v': is left out"},
+    {"dropped", TABLE(",{'name':'v','type':'string'}"),
+     "{'schema':{'dropped':['v'],'fields':[{'name':'k','type':'string','nullable':false},"
+     "{'name':'t','type':'long','nullable':false}]},'key':['k'],'sequence_by':'t'}",
+     NULL},
+    {"dropped and renamed", TABLE(",{'name':'v','type':'string'}"),
+     "{'schema':{'dropped':['v'],'fields':[{'name':'k','type':'string','nullable':false},"
+     "{'name':'w','type':'string','renamed_from':'v'},"
+     "{'name':'t','type':'long','nullable':false}]},'key':['k'],'sequence_by':'t'}",
+     "field 'w': its old name 'v' is among the dropped ones"},
+    {"key dropped",
+     "{'schema':{'fields':[{'name':'k','type':'string','nullable':false},"
+     "{'name':'l','type':'string','nullable':false}]},'key':['k','l']}",
+     "{'schema':{'dropped':['l'],'fields':[{'name':'k','type':'string','nullable':false}]},"
+     "'key':['k']}",
+     "key cannot change"},
     {"other type", TABLE(",{'name':'v','type':'integer'}"), TABLE(",{'name':'v','type':'long'}"),
      "field 'v': its type cannot change"},
     {"other scale", TABLE(",{'name':'v','type':'decimal(5,2)'}"),
@@ -514,6 +548,113 @@ Test(schema, order_says_nothing_and_ids_stay)
     cr_expect_str_eq(evolved->lookup[0].as, "x");
     cr_expect_str_eq(evolved->lookup[1].as, "y");
     cr_expect_eq(evolved->lookup[1].column, 2);
+}
+
+/* What the same names meant once, they never mean again. */
+Test(schema, dropped_fields_keep_their_ids_to_themselves)
+{
+    CLEANUP(schema_release) struct schema *one = kit_schema(TABLE_WITH(""));
+    CLEANUP(schema_release)
+    struct schema *without = kit_schema("{'schema':{'dropped':['v'],'fields':[{'name':'k','type':"
+                                        "'string','nullable':false},{'name':'tt','renamed_from':"
+                                        "'t','type':'long','nullable':false}]},'key':['k']}");
+    CLEANUP(schema_release)
+    struct schema *again = kit_schema("{'schema':{'fields':[{'name':'v','type':'string'},{'name':"
+                                      "'k','type':'string','nullable':false},{'name':'tt',"
+                                      "'renamed_from':'t','type':'long','nullable':false}]},"
+                                      "'key':['k']}");
+    CLEANUP(schema_release) struct schema *two = NULL;
+    CLEANUP(schema_release) struct schema *three = NULL;
+    CLEANUP(schema_release) struct schema *same = NULL;
+    struct err err = {0};
+    bool is_same = false;
+    cr_expect_not(schema_is_mapped(one));
+    cr_assert_eq(schema_evolve(one, without, &two, &is_same, &err), ERR_OK, "%s", err.msg);
+    cr_assert_eq(two->fields_count, 2);
+    cr_expect_eq(two->next_field_id, 4);
+    cr_expect_str_eq(two->fields[1].name, "tt");
+    cr_expect_str_eq(two->fields[1].physical_name, "t");
+    cr_expect_eq(two->fields[1].mapping_id, 2);
+    cr_assert_eq(schema_evolve(two, without, &same, &is_same, &err), ERR_OK, "%s", err.msg);
+    cr_expect(is_same, "what was done is no change");
+    cr_assert_eq(schema_evolve(two, again, &three, &is_same, &err), ERR_OK, "%s", err.msg);
+    cr_assert_eq(three->fields_count, 3);
+    cr_expect_str_eq(three->fields[2].name, "v");
+    cr_expect_eq(three->fields[2].id, 4);
+    cr_expect_eq(three->fields[2].mapping_id, 4);
+    cr_expect_eq(strncmp(three->fields[2].physical_name, "col-", 4), 0);
+    cr_expect_eq(schema_field_index_by_id(three, 3), -1);
+    cr_expect_eq(schema_field_index_by_id(three, 4), 2);
+    cr_expect_eq(schema_mapping_id_max(three), 4);
+    cr_expect_eq(schema_check_follows(one, three, &err), ERR_OK, "%s", err.msg);
+    cr_expect_eq(schema_check_follows(three, one, &err), ERR_CONFLICT);
+
+    CLEANUP(json_free) struct json *stored = schema_to_stored_json(three);
+    CLEANUP(json_free) struct json *shown = schema_to_json(three);
+    CLEANUP(schema_release) struct schema *loaded = NULL;
+    CLEANUP(schema_release) struct schema *logged = NULL;
+    CLEANUP(schema_release) struct schema *adopted = NULL;
+    cr_assert_eq(schema_load(stored, 3, &loaded, &err), ERR_OK, "%s", err.msg);
+    cr_expect_eq(loaded->fields[2].id, 4);
+    cr_expect_null(json_get(json_at(json_get(json_get(shown, "schema"), "fields"), 2), "id"));
+    CLEANUP(buffer_deinit) struct buffer text;
+    buffer_init(&text, 4096);
+    schema_write_delta(three, &text);
+    CLEANUP(json_free) struct json *none = kit_json("[]");
+    cr_assert_eq(
+        schema_parse_delta_mapped(buffer_span(&text), none, COLUMN_MAPPING_NAME, &logged, &err),
+        ERR_OK, "%s", err.msg);
+    adopted = schema_adopt_mapping(loaded, logged);
+    for (size_t i = 0; i < 3; i++) {
+        cr_expect_str_eq(adopted->fields[i].physical_name, three->fields[i].physical_name);
+        cr_expect_eq(adopted->fields[i].mapping_id, three->fields[i].mapping_id);
+        cr_expect_eq(adopted->fields[i].id, three->fields[i].id);
+    }
+    CLEANUP(schema_release) struct schema *unchanged = schema_adopt_mapping(adopted, logged);
+    cr_expect_eq(unchanged, adopted);
+}
+
+Test(schema, what_a_definition_says_of_changes_is_checked)
+{
+    static const struct {
+        const char *text;
+        const char *refused;
+    } cases[] = {
+        {"{'schema':{'fields':[{'name':'a','type':'long','id':1}]}}", "/schema/fields/0/id"},
+        {"{'schema':{'next_field_id':7,'fields':[{'name':'a','type':'long'}]}}",
+         "/schema/next_field_id"},
+        {"{'schema':{'fields':[{'name':'a','type':'long','renamed_from':'a'}]}}",
+         "/schema/fields/0/renamed_from: is the name that the field has"},
+        {"{'schema':{'fields':[{'name':'a','type':'long','renamed_from':3}]}}",
+         "/schema/fields/0/renamed_from: must be a text"},
+        {"{'schema':{'dropped':['A'],'fields':[{'name':'a','type':'long'}]}}",
+         "/schema/dropped/0: 'A' is among the fields"},
+        {"{'schema':{'dropped':['b c'],'fields':[{'name':'a','type':'long'}]}}",
+         "/schema/dropped/0: use ASCII"},
+        {"{'schema':{'dropped':'b','fields':[{'name':'a','type':'long'}]}}",
+         "/schema/dropped: must be an array"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        CLEANUP(json_free) struct json *definition = kit_json(cases[i].text);
+        CLEANUP(schema_release) struct schema *schema = NULL;
+        struct err err = {0};
+        cr_expect_eq(schema_parse(definition, &schema, &err), ERR_INVALID, "%s", cases[i].text);
+        cr_expect_not_null(strstr(err.msg, cases[i].refused), "%s", err.msg);
+    }
+    static const char *const stored[] = {
+        "{'schema':{'fields':[{'name':'a','type':'long','renamed_from':'b'}]}}",
+        "{'schema':{'dropped':[],'fields':[{'name':'a','type':'long'}]}}",
+        "{'schema':{'fields':[{'name':'a','type':'long','id':2},{'name':'b','type':'long',"
+        "'id':2}]}}",
+        "{'schema':{'next_field_id':2,'fields':[{'name':'a','type':'long','id':2}]}}",
+        "{'schema':{'fields':[{'name':'a','type':'long','id':0}]}}",
+    };
+    for (size_t i = 0; i < sizeof stored / sizeof *stored; i++) {
+        CLEANUP(json_free) struct json *definition = kit_json(stored[i]);
+        CLEANUP(schema_release) struct schema *schema = NULL;
+        struct err err = {0};
+        cr_expect_eq(schema_load(definition, 1, &schema, &err), ERR_INVALID, "%s", stored[i]);
+    }
 }
 
 Test(schema, references_keep_it_alive)

@@ -222,13 +222,13 @@ Test(reader, finds_columns_by_name_and_gives_null_for_missing_ones)
 Test(reader, options_choose_and_rename_columns)
 {
     CLEANUP(schema_cleanup) struct schema *schema = sample_schema("a:long b:long");
+    CLEANUP(schema_cleanup) struct schema *stored = sample_schema("b:long col_2:long");
     CLEANUP(frame_cleanup)
-    struct frame *frame = sample_frame(schema, &(struct sample){.rows_count = 10, .seed = 14});
+    struct frame *frame = sample_frame(stored, &(struct sample){.rows_count = 10, .seed = 14});
     CLEANUP(file_kit_deinit) struct file_kit kit;
-    file_kit_init(&kit, frame,
-                  &(struct parquet_write_options){.names = (const char *const[]){"b", "col-2"}});
+    file_kit_init(&kit, frame, NULL);
     const bool columns[] = {true, false};
-    const char *const names[] = {"col-2", "b"};
+    const char *const names[] = {"col_2", "b"};
     CLEANUP(frame_cleanup) struct frame *found = frame_new(schema);
     struct err err = {0};
     const struct parquet_read_options options = {.columns = columns, .names = names};

@@ -59,6 +59,63 @@ static void add_column_and_lookup(struct json *definition)
     add_lookup(definition);
 }
 
+static struct json *field_named(struct json *definition, const char *name)
+{
+    const struct json *fields = json_get(json_get(definition, "schema"), "fields");
+    for (size_t i = 0; i < json_count(fields); i++) {
+        const char *found = json_text(json_get(json_at(fields, i), "name"));
+        if (found != NULL && strcmp(found, name) == 0) {
+            return (struct json *)(uintptr_t)json_at(fields, i); /* the document is ours */
+        }
+    }
+    return NULL;
+}
+
+static void rename_note(struct json *definition)
+{
+    struct json *field = field_named(definition, "note");
+    json_set_text(field, "name", "remark");
+    json_set_text(field, "renamed_from", "note");
+}
+
+static void rename_key(struct json *definition)
+{
+    struct json *field = field_named(definition, "id");
+    struct json *key = json_new_array();
+    json_set_text(field, "name", "identifier");
+    json_set_text(field, "renamed_from", "id");
+    json_append(key, json_new_text("identifier"));
+    json_set(definition, "key", key);
+}
+
+/* All fields but one, which is named among the dropped. */
+static void drop(struct json *definition, const char *name)
+{
+    struct json *schema = (struct json *)(uintptr_t)json_get(definition, "schema");
+    const struct json *fields = json_get(schema, "fields");
+    struct json *kept = json_new_array();
+    struct json *dropped = json_new_array();
+    for (size_t i = 0; i < json_count(fields); i++) {
+        if (strcmp(json_text(json_get(json_at(fields, i), "name")), name) != 0) {
+            json_append(kept, json_duplicate(json_at(fields, i)));
+        }
+    }
+    json_append(dropped, json_new_text(name));
+    json_set(schema, "fields", kept);
+    json_set(schema, "dropped", dropped);
+}
+
+static void drop_amount(struct json *definition)
+{
+    drop(definition, "amount");
+}
+
+static void drop_note_and_add(struct json *definition)
+{
+    drop(definition, "note");
+    add_column(definition);
+}
+
 static void change(struct fixture *fixture, const struct schema *next)
 {
     struct err err = {0};
@@ -86,8 +143,9 @@ static void put_one(struct fixture *fixture, const char *id, const char *note)
 
 Test(definition, outlives_a_catalog_that_never_heard_of_it)
 {
-    static void (*const changes[])(struct json *) = {add_column, add_description, add_lookup,
-                                                     add_column_and_lookup};
+    static void (*const changes[])(struct json *) = {
+        add_column,  add_description, add_lookup,  add_column_and_lookup,
+        rename_note, rename_key,      drop_amount, drop_note_and_add};
     for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
         struct fixture fixture = fixture_make(&keyed);
         put_one(&fixture, "a", "one");

@@ -1,0 +1,160 @@
+# Columns that are renamed and dropped, by definitions and by other engines.
+# shellcheck shell=bash
+
+FIELDS='{"name":"id","type":"string","nullable":false},{"name":"t","type":"long","nullable":false}'
+
+# change TABLE DEFINITION: a PUT on what is there
+change()
+{
+    api PUT "/v1/tables/$1" -H 'If-Match: *' -H 'Content-Type: application/json' -d "$2"
+}
+
+send()
+{
+    printf '%s\n' "$2" >"$WORK/lines.ndjson"
+    post "$1" "$WORK/lines.ndjson" -H "Idempotency-Key: \"$RANDOM$RANDOM\""
+    expect_status 200
+}
+
+rows()
+{
+    api GET "/v1/tables/$1/rows${2:-}"
+    jq -c '.rows|sort_by(.id // .identifier)' "$BODY"
+}
+
+# The newest schemaString and table properties of a table
+metadata()
+{
+    cat "$DATA/tables/$1/_delta_log"/*.json | jq -c 'select(.metaData).metaData' | tail -1
+}
+
+# Another engine's commit of a changed schemaString: foreign_schema TABLE JQ-FILTER
+foreign_schema()
+{
+    local log=$DATA/tables/$1/_delta_log version
+    version=$(find "$log" -name '*.json' | wc -l)
+    {
+        echo '{"commitInfo":{"operation":"ALTER TABLE"}}'
+        metadata "$1" | jq -c "(.schemaString|fromjson|$2|tojson) as \$s|{metaData:(.schemaString=\$s)}"
+    } >"$WORK/commit.json"
+    mv "$WORK/commit.json" "$log/$(printf '%020d' "$version").json"
+}
+
+test_rename_and_drop()
+{
+    start_server
+    local merge
+    for merge in deletion-vectors copy-on-write; do
+        local t=t_${merge%%-*} rest
+        rest="\"key\":[\"id\"],\"sequence_by\":\"t\",\"merge\":\"$merge\",\"change_feed\":true"
+        create "$t" "{\"schema\":{\"fields\":[$FIELDS,{\"name\":\"st\",\"type\":\"string\"},{\"name\":\"n\",\"type\":\"long\"}]},\"partition_by\":[\"st\"],$rest}"
+        send "$t" '{"id":"a","t":1,"st":"TX","n":1}
+{"id":"b","t":1,"st":"CA","n":2}'
+        local before
+        before=$(rows "$t")
+
+        change "$t" "{\"schema\":{\"fields\":[$FIELDS,{\"name\":\"st\",\"type\":\"string\"}]},\"partition_by\":[\"st\"],$rest}"
+        expect_status 409
+        expect .detail "\"field 'n': is left out; to rename it, give the field of the new name renamed_from, to drop it, name it in /schema/dropped\""
+
+        local renamed="{\"schema\":{\"fields\":[$FIELDS,{\"name\":\"state\",\"type\":\"string\",\"renamed_from\":\"st\"},{\"name\":\"count\",\"type\":\"long\",\"renamed_from\":\"n\"}]},\"partition_by\":[\"state\"],$rest}"
+        change "$t" "$renamed"
+        expect_status 200
+        expect '.definition.schema.fields[3].name' '"count"'
+        expect '.definition.schema.fields[3]|has("id")' false
+        [ "$(rows "$t")" = '[{"id":"a","t":1,"state":"TX","count":1},{"id":"b","t":1,"state":"CA","count":2}]' ] || fail "$merge: $(rows "$t")"
+        change "$t" "$renamed"
+        expect_status 200
+        expect .definition_version 2
+        [ "$(metadata "$t" | jq -c '[.configuration["delta.columnMapping.mode"],.configuration["delta.columnMapping.maxColumnId"],.partitionColumns]')" = '["name","4",["state"]]' ] || fail "$(metadata "$t")"
+
+        send "$t" '{"id":"a","t":2,"state":"TX","count":5}
+{"id":"c","t":1,"state":"NY","count":7}
+{"_op":"patch","id":"b","t":2,"count":9}'
+        api GET "/v1/tables/$t/rows/lookup?id=a"
+        [ "$(rows "$t")" = '[{"id":"a","t":2,"state":"TX","count":5},{"id":"b","t":2,"state":"CA","count":9},{"id":"c","t":1,"state":"NY","count":7}]' ] || fail "$merge: $(rows "$t")"
+
+        # dropped, and a column of the old name that is another one
+        change "$t" "{\"schema\":{\"dropped\":[\"count\"],\"fields\":[$FIELDS,{\"name\":\"state\",\"type\":\"string\"},{\"name\":\"n\",\"type\":\"string\"}]},\"partition_by\":[\"state\"],$rest}"
+        expect_status 200
+        [ "$(rows "$t")" = '[{"id":"a","t":2,"state":"TX","n":null},{"id":"b","t":2,"state":"CA","n":null},{"id":"c","t":1,"state":"NY","n":null}]' ] || fail "$merge: $(rows "$t")"
+        send "$t" '{"id":"c","t":3,"state":"NY","n":"x"}'
+        kill_server KILL
+        start_server
+        send "$t" '{"_op":"patch","id":"a","t":4,"n":"y"}'
+        [ "$(rows "$t")" = '[{"id":"a","t":4,"state":"TX","n":"y"},{"id":"b","t":2,"state":"CA","n":null},{"id":"c","t":3,"state":"NY","n":"x"}]' ] || fail "$merge: $(rows "$t")"
+
+        # as it was: with the names of then
+        [ "$(rows "$t" '?version=1')" = "$before" ] || fail "$merge: $(rows "$t" '?version=1')"
+        [ "$(rows "$t" '?version=3' | jq -c '.[1]')" = '{"id":"b","t":2,"state":"CA","count":9}' ] || fail "$merge: $(rows "$t" '?version=3')"
+        api GET "/v1/tables/$t/changes?from_version=1&to_version=3"
+        expect '[.changes[]|select(._commit_version==1).n]|sort' '[1,2]'
+        expect '[.changes[]|select(._commit_version==3 and ._change_type=="insert").count]' '[7]'
+        "$SLUICE" table rows "$DATA/tables/$t" --format ndjson | jq -sc 'sort_by(.id)|[.[].n]' >"$WORK/out"
+        [ "$(cat "$WORK/out")" = '["y",null,"x"]' ] || fail "table rows: $(cat "$WORK/out")"
+        "$SLUICE" table optimize "$t" --data "$DATA" >/dev/null 2>"$WORK/err" || fail "$(cat "$WORK/err")"
+        [ "$(rows "$t" | jq -c '[.[].n]')" = '["y",null,"x"]' ] || fail "$merge, optimized: $(rows "$t")"
+    done
+    stop_server
+    "$SLUICE" fsck --data "$DATA" || fail "fsck"
+}
+
+test_batches_that_wait_follow_the_names()
+{
+    start_server
+    create t "{\"schema\":{\"fields\":[$FIELDS,{\"name\":\"a\",\"type\":\"string\"},{\"name\":\"b\",\"type\":\"string\"}]},\"key\":[\"id\"]}"
+    send t '{"id":"x","t":1,"a":"1","b":"1"}'
+    # what another engine did keeps the batch waiting in the journal
+    foreign_schema t '.fields += [{"name":"extra","type":"string","nullable":true,"metadata":{"note":"theirs"}}]'
+    printf '{"id":"x","t":2,"a":"2","b":"2"}\n' >"$WORK/lines.ndjson"
+    api POST "/v1/tables/t/batches" -H 'Content-Type: application/x-ndjson' --data-binary "@$WORK/lines.ndjson"
+    expect_status 202
+    local batch
+    batch=$(jq -r .batch_id "$BODY")
+    kill_server KILL
+    start_server
+    [ "$(rows t)" = '[{"id":"x","t":1,"a":"1","b":"1"}]' ] || fail "readers go on: $(rows t)"
+    change t "{\"schema\":{\"fields\":[$FIELDS,{\"name\":\"a\",\"type\":\"string\"},{\"name\":\"b\",\"type\":\"string\"},{\"name\":\"more\",\"type\":\"string\"}]},\"key\":[\"id\"]}"
+    expect_status 409
+    jq -r .detail "$BODY" | grep -q "another engine added column 'extra'; add it to the definition" || fail "$(cat "$BODY")"
+    change t "{\"schema\":{\"dropped\":[\"b\"],\"fields\":[$FIELDS,{\"name\":\"aa\",\"type\":\"string\",\"renamed_from\":\"a\"},{\"name\":\"extra\",\"type\":\"string\"}]},\"key\":[\"id\"]}"
+    expect_status 200
+    is_indexed() { api GET "/v1/batches/$batch"; [ "$(jq -r .state "$BODY")" = indexed ]; }
+    wait_for is_indexed || fail "the batch waits on: $(cat "$BODY")"
+    [ "$(rows t)" = '[{"id":"x","t":2,"aa":"2","extra":null}]' ] || fail "$(rows t)"
+    metadata t | jq -r .schemaString | jq -e '.fields[]|select(.name=="extra").metadata.note=="theirs"' >/dev/null || fail "their note is gone: $(metadata t)"
+    stop_server
+}
+
+test_columns_of_another_engine()
+{
+    start_server
+    create t "{\"schema\":{\"fields\":[$FIELDS,{\"name\":\"a\",\"type\":\"string\"},{\"name\":\"b\",\"type\":\"string\"}]},\"key\":[\"id\"]}"
+    local fields="$FIELDS,{\"name\":\"b\",\"type\":\"string\"}"
+    send t '{"id":"x","t":1,"a":"1","b":"1"}'
+    change t "{\"schema\":{\"fields\":[$fields,{\"name\":\"aa\",\"type\":\"string\",\"renamed_from\":\"a\"}]},\"key\":[\"id\"]}"
+    expect_status 200
+
+    # renamed, dropped and added there; said here
+    foreign_schema t '(.fields[]|select(.name=="aa").name) |= "aaa"'
+    change t "{\"schema\":{\"fields\":[$fields,{\"name\":\"aa\",\"type\":\"string\"}]},\"key\":[\"id\"],\"description\":\"d\"}"
+    expect_status 409
+    jq -r .detail "$BODY" | grep -q "another engine gave a new name to column 'aa'\|column 'aa' .*renamed" || fail "$(cat "$BODY")"
+    change t "{\"schema\":{\"fields\":[$fields,{\"name\":\"aaa\",\"type\":\"string\",\"renamed_from\":\"aa\"}]},\"key\":[\"id\"]}"
+    expect_status 200
+    send t '{"id":"y","t":1,"aaa":"2","b":"2"}'
+    foreign_schema t 'del(.fields[]|select(.name=="b"))'
+    change t "{\"schema\":{\"fields\":[$fields,{\"name\":\"aaa\",\"type\":\"string\"}]},\"key\":[\"id\"],\"description\":\"d\"}"
+    expect_status 409
+    jq -r .detail "$BODY" | grep -q "another engine dropped column 'b'" || fail "$(cat "$BODY")"
+    change t "{\"schema\":{\"dropped\":[\"b\"],\"fields\":[$FIELDS,{\"name\":\"aaa\",\"type\":\"string\"}]},\"key\":[\"id\"]}"
+    expect_status 200
+    foreign_schema t '.fields += [{"name":"c","type":"string","nullable":true,"metadata":{"delta.columnMapping.id":9,"delta.columnMapping.physicalName":"col-theirs"}}]'
+    change t "{\"schema\":{\"fields\":[$FIELDS,{\"name\":\"aaa\",\"type\":\"string\"},{\"name\":\"c\",\"type\":\"string\"}]},\"key\":[\"id\"]}"
+    expect_status 200
+    send t '{"id":"z","t":1,"aaa":"3","c":"3"}'
+    [ "$(rows t)" = '[{"id":"x","t":1,"aaa":"1","c":null},{"id":"y","t":1,"aaa":"2","c":null},{"id":"z","t":1,"aaa":"3","c":"3"}]' ] || fail "$(rows t)"
+    metadata t | jq -r .schemaString | jq -e '.fields[]|select(.name=="c").metadata["delta.columnMapping.physicalName"]=="col-theirs"' >/dev/null || fail "$(metadata t)"
+    stop_server
+    "$SLUICE" fsck --data "$DATA" || fail "fsck"
+}
