@@ -389,7 +389,8 @@ class Report:
             if verdict == "unverified":
                 if reason not in reasons:
                     reasons.append(reason)
-                mark += f"({reasons.index(reason) + 1})"
+                number = f"({reasons.index(reason) + 1})"
+                mark += "" if number in mark else number
         return mark
 
     def matrix(self, engines):

@@ -1,5 +1,7 @@
 #include "storage/columns/frame.h"
 
+#include "storage/columns/encode_json.h"
+#include "storage/columns/row.h"
 #include "tests/unit/storage/columns/columns_kit.h"
 
 #include <criterion/criterion.h>
@@ -326,5 +328,79 @@ Test(frame_codec, refuses_decimals_over_their_precision)
         cr_expect_eq(decode_code(buffer_span(&bytes), narrow), ERR_CORRUPT, "other type");
         bytes.data[BODY + 5] = 3;
         cr_expect_eq(decode_code(buffer_span(&bytes), narrow), cases[i].code, "%d", cases[i].value);
+    }
+}
+
+/* `schema` without every third field. */
+static struct schema *thinned(const struct schema *schema)
+{
+    CLEANUP(json_free) struct json *definition = schema_to_json(schema);
+    CLEANUP(schema_release) struct schema *wanted = NULL;
+    struct json *inner = (struct json *)(uintptr_t)json_get(definition, "schema"); /* ours */
+    struct json *kept = json_new_array();
+    struct json *dropped = json_new_array();
+    for (size_t i = 0; i < schema->fields_count; i++) {
+        const struct json *field = json_at(json_get(inner, "fields"), i);
+        if (i % 3 == 1) {
+            json_append(dropped, json_duplicate(json_get(field, "name")));
+        } else {
+            json_append(kept, json_duplicate(field));
+        }
+    }
+    json_set(inner, "fields", kept);
+    json_set(inner, "dropped", dropped);
+    struct schema *evolved = NULL;
+    struct err err = {0};
+    bool same = false;
+    cr_assert_eq(schema_parse(definition, &wanted, &err), ERR_OK, "%s", err.msg);
+    cr_assert_eq(schema_evolve(schema, wanted, &evolved, &same, &err), ERR_OK, "%s", err.msg);
+    cr_assert_lt(evolved->fields_count, schema->fields_count);
+    return evolved;
+}
+
+/* Of frames in the journal and of row images alike. */
+Test(frame_codec, fields_that_were_dropped_since_are_left_out)
+{
+    CLEANUP(schema_release)
+    struct schema *schema = kit_schema(
+        "{'schema':{'fields':[{'name':'a','type':'string'},{'name':'b','type':'string'},"
+        "{'name':'c','type':'integer'},{'name':'d','type':'long'},{'name':'e','type':'decimal(20,3)"
+        "'},"
+        "{'name':'f','type':'double'},{'name':'g','type':'boolean'},{'name':'h','type':'binary'},"
+        "{'name':'i','type':'timestamp'},{'name':'j','type':'date'},{'name':'k','type':'boolean'}]}"
+        "}");
+    CLEANUP(schema_release) struct schema *later = thinned(schema);
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        CLEANUP(frame_free) struct frame *frame = kit_random_frame(schema, 70, seed);
+        CLEANUP(frame_free) struct frame *expected = frame_new(later);
+        CLEANUP(frame_free) struct frame *images = frame_new(later);
+        CLEANUP(buffer_deinit) struct buffer bytes;
+        CLEANUP(buffer_deinit) struct buffer image;
+        buffer_init(&bytes, BYTES_MAX);
+        buffer_init(&image, BYTES_MAX);
+        struct err err = {0};
+        for (int64_t row = 0; row < frame->rows_count; row++) {
+            frame_append_row(expected, frame, row);
+            buffer_reset(&image);
+            row_encode(frame, row, &image);
+            cr_assert_eq(row_decode_into(buffer_span(&image), images, &err), ERR_OK, "%s", err.msg);
+        }
+        frame_encode(frame, &bytes);
+        CLEANUP(frame_free) struct frame *back = decoded(buffer_span(&bytes), later);
+        frame_check(back);
+        cr_assert_eq(back->rows_count, 70);
+        CLEANUP(buffer_deinit) struct buffer wanted;
+        const struct frame *found[] = {back, images};
+        buffer_init(&wanted, BYTES_MAX);
+        encode_ndjson_rows(expected, 0, 70, NULL, &wanted);
+        for (size_t i = 0; i < 2; i++) {
+            CLEANUP(buffer_deinit) struct buffer text;
+            buffer_init(&text, BYTES_MAX);
+            encode_ndjson_rows(found[i], 0, 70, NULL, &text);
+            cr_assert(span_equal(buffer_span(&text), buffer_span(&wanted)));
+        }
+        for (size_t size = 0; size < bytes.size; size += 7) { /* cut off anywhere, nothing breaks */
+            cr_expect_neq(decode_code(span_of(bytes.data, size), later), ERR_OK);
+        }
     }
 }
