@@ -158,3 +158,21 @@ test_columns_of_another_engine()
     stop_server
     "$SLUICE" fsck --data "$DATA" || fail "fsck"
 }
+
+test_nulls_are_allowed_in_the_log_too()
+{
+    start_server
+    create t "{\"schema\":{\"fields\":[$FIELDS]},\"key\":[\"id\"]}"
+    send t '{"id":"x","t":1}'
+    change t '{"schema":{"fields":[{"name":"id","type":"string","nullable":false},{"name":"t","type":"long"}]},"key":["id"]}'
+    expect_status 200
+    send t '{"id":"y"}'
+    metadata t | jq -r .schemaString | jq -e '[.fields[].nullable]==[false,true]' >/dev/null || fail "$(metadata t)"
+    # and what another engine forbids is not written
+    foreign_schema t '(.fields[]|select(.name=="t").nullable) |= false'
+    change t '{"schema":{"fields":[{"name":"id","type":"string","nullable":false},{"name":"t","type":"long"},{"name":"u","type":"long"}]},"key":["id"]}'
+    expect_status 409
+    jq -r .detail "$BODY" | grep -q "another engine forbade nulls in column 't'; allow them again (DROP NOT NULL)" || fail "$(cat "$BODY")"
+    [ "$(rows t)" = '[{"id":"x","t":1},{"id":"y","t":null}]' ] || fail "$(rows t)"
+    stop_server
+}

@@ -614,6 +614,8 @@ Test(schema, dropped_fields_keep_their_ids_to_themselves)
     cr_expect_eq(unchanged, adopted);
 }
 
+#define DEFINITION_OF(fields) "{'schema':{'fields':[" fields "]}}"
+
 Test(schema, what_a_definition_says_of_changes_is_checked)
 {
     static const struct {
@@ -642,10 +644,9 @@ Test(schema, what_a_definition_says_of_changes_is_checked)
         cr_expect_not_null(strstr(err.msg, cases[i].refused), "%s", err.msg);
     }
     static const char *const stored[] = {
+        DEFINITION_OF("{'name':'a','type':'date','id':2},{'name':'b','type':'date','id':2}"),
         "{'schema':{'fields':[{'name':'a','type':'long','renamed_from':'b'}]}}",
         "{'schema':{'dropped':[],'fields':[{'name':'a','type':'long'}]}}",
-        "{'schema':{'fields':[{'name':'a','type':'long','id':2},{'name':'b','type':'long',"
-        "'id':2}]}}",
         "{'schema':{'next_field_id':2,'fields':[{'name':'a','type':'long','id':2}]}}",
         "{'schema':{'fields':[{'name':'a','type':'long','id':0}]}}",
     };
