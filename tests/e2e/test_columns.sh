@@ -176,3 +176,35 @@ test_nulls_are_allowed_in_the_log_too()
     [ "$(rows t)" = '[{"id":"x","t":1},{"id":"y","t":null}]' ] || fail "$(rows t)"
     stop_server
 }
+
+test_mapping_that_another_engine_switched_on()
+{
+    start_server
+    local mode
+    for mode in name id; do
+        local log=$DATA/tables/t_$mode/_delta_log
+        create "t_$mode" "{\"schema\":{\"fields\":[$FIELDS,{\"name\":\"a\",\"type\":\"string\"}]},\"key\":[\"id\"]}"
+        # by id only data files with ids can be read, so there are none yet
+        [ "$mode" = id ] || send "t_$mode" '{"id":"x","t":1,"a":"1"}'
+        local version
+        version=$(find "$log" -name '*.json' | wc -l)
+        {
+            echo '{"commitInfo":{"operation":"SET TBLPROPERTIES"}}'
+            echo '{"protocol":{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["deletionVectors","columnMapping"],"writerFeatures":["deletionVectors","appendOnly","invariants","columnMapping"]}}'
+            metadata "t_$mode" | jq -c --arg m "$mode" '(.schemaString|fromjson|.fields|=[to_entries[]|.key as $i|.value|.metadata={"delta.columnMapping.id":($i+1),"delta.columnMapping.physicalName":.name}]|tojson) as $s|{metaData:(.schemaString=$s|.configuration+={"delta.columnMapping.mode":$m,"delta.columnMapping.maxColumnId":"3"})}'
+        } >"$WORK/commit.json"
+        mv "$WORK/commit.json" "$log/$(printf '%020d' "$version").json"
+        send "t_$mode" '{"id":"y","t":1,"a":"2"}'
+        change "t_$mode" "{\"schema\":{\"fields\":[$FIELDS,{\"name\":\"b\",\"type\":\"string\",\"renamed_from\":\"a\"},{\"name\":\"c\",\"type\":\"string\"}]},\"key\":[\"id\"]}"
+        expect_status 200
+        send "t_$mode" '{"id":"y","t":2,"b":"3","c":"4"}'
+        [ "$(metadata "t_$mode" | jq -c '[.configuration["delta.columnMapping.mode"],.configuration["delta.columnMapping.maxColumnId"]]')" = "[\"$mode\",\"4\"]" ] || fail "$(metadata "t_$mode")"
+    done
+    kill_server KILL
+    start_server
+    send t_name '{"_op":"patch","id":"x","t":3}'
+    [ "$(rows t_name)" = '[{"id":"x","t":3,"b":"1","c":null},{"id":"y","t":2,"b":"3","c":"4"}]' ] || fail "$(rows t_name)"
+    [ "$(rows t_id)" = '[{"id":"y","t":2,"b":"3","c":"4"}]' ] || fail "$(rows t_id)"
+    stop_server
+    "$SLUICE" fsck --data "$DATA" || fail "fsck"
+}
