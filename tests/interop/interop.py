@@ -668,10 +668,8 @@ class DeltalakeTurns:
 class SparkTurns:
     """Spark changes a table with deletion vectors, one statement of each kind, and compacts it."""
 
-    name = "dv"
-
-    def __init__(self, session, path):
-        self.session, self.path = session, path
+    def __init__(self, session, name, path):
+        self.session, self.name, self.path = session, name, path
 
     def change(self, turn, gone, changed):
         table = f"delta.`{self.path}`"
@@ -770,12 +768,13 @@ def check_turns(report, rng, data, models, engines):
     def path(name):
         return os.path.join(data, "tables", name)
 
-    turns = {"deltalake": DeltalakeTurns(path("cow"))}
-    if engines.session is not None:
-        turns["spark"] = SparkTurns(engines.session, path("dv"))
-    else:
-        report.unverified("deletion vectors", engines.labels["spark"], IN_TURN, "writes dv in turn with us", engines.why_no_spark)
-    for engine, other in turns.items():
+    turns = [("deltalake", DeltalakeTurns(path("cow")))]
+    for name in ("dv", "mapped"):
+        if engines.session is not None:
+            turns.append(("spark", SparkTurns(engines.session, name, path(name))))
+        else:
+            report.unverified(OURS[name], engines.labels["spark"], IN_TURN, f"writes {name} in turn with us", engines.why_no_spark)
+    for engine, other in turns:
         run = lambda: take_turns(rng, data, models, other)
         report.check(OURS[other.name], engines.labels[engine], IN_TURN, f"writes {other.name} in turn with us", run)
 
