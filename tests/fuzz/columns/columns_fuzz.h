@@ -29,3 +29,21 @@ static inline struct schema *columns_fuzz_schema(void)
     buffer_deinit(&text);
     return schema;
 }
+
+/* The same after most of its fields were dropped. */
+static inline struct schema *columns_fuzz_schema_thinned(void)
+{
+    static const char definition[] =
+        "{\"schema\":{\"fields\":[{\"name\":\"c0\",\"type\":\"string\",\"id\":1},"
+        "{\"name\":\"c2\",\"type\":\"long\",\"id\":3},{\"name\":\"c5\",\"type\":\"date\",\"id\":6},"
+        "{\"name\":\"c8\",\"type\":\"decimal(10,3)\",\"id\":9}],\"next_field_id\":15}}";
+    struct json *json = NULL;
+    struct schema *schema = NULL;
+    struct err err = {0};
+    enum err_code code = json_parse(span_of_text(definition), &json, &err);
+    assert(code == ERR_OK);
+    code = schema_load(json, 1, &schema, &err);
+    assert(code == ERR_OK);
+    json_free(&json);
+    return schema;
+}
