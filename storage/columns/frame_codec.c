@@ -533,9 +533,10 @@ static enum err_code match_field(const struct header *header, const struct schem
         return err_set(err, code, "frame of schema version %d has field %d, unknown to version %d",
                        header->schema_version, described->id, schema->version);
     }
-    const struct field *field = index < 0 ? described : &schema->fields[index];
-    if (described->type != field->type || described->precision != field->precision ||
-        described->scale != field->scale) {
+    const struct field *field = index < 0 ? NULL : &schema->fields[index];
+    if (field != NULL &&
+        (described->type != field->type || described->precision != field->precision ||
+         described->scale != field->scale)) {
         return err_set(err, ERR_CORRUPT, "frame column '%s' is not of its field's type",
                        field->name);
     }

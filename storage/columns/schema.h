@@ -257,7 +257,7 @@ enum err_code schema_check_follows(const struct schema *current, const struct sc
 /*
  * `schema` with its fields called in files as `logged`, the table's columns, calls those of the
  * same name: a reference, to `schema` itself when that changes nothing. Fields that the log does
- * not have keep what they are called.
+ * not have keep what they are called, or get names that were never used.
  */
 struct schema *schema_adopt_mapping(const struct schema *schema, const struct schema *logged);
 
@@ -319,6 +319,9 @@ enum err_code schema_parse_delta_file(struct span schema_string, struct schema *
 
 /* Index of the field that data files call so; -1 = none. Linear where columns are mapped. */
 int schema_physical_index(const struct schema *schema, struct span physical_name);
+
+/* Where schemaString has what a column is called in data files: in its metadata. */
+#define SCHEMA_PHYSICAL_NAME "delta.columnMapping.physicalName"
 
 /* How a table calls its columns in data files. Source: delta PROTOCOL.md#column-mapping. */
 enum column_mapping {

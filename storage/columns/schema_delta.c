@@ -11,7 +11,6 @@
 
 static const char comment_name[] = "comment"; /* where Spark keeps a column's description */
 static const char mapping_id_name[] = "delta.columnMapping.id";
-static const char physical_name_name[] = "delta.columnMapping.physicalName";
 
 static void write_fields(const struct field *fields, size_t count, struct buffer *text);
 
@@ -62,7 +61,7 @@ static void write_field(const struct field *field, struct buffer *text)
     }
     if (field->physical_name != NULL) {
         buffer_append_format(text, "%s\"%s\":%d,\"%s\":", field->description != NULL ? "," : "",
-                             mapping_id_name, field->mapping_id, physical_name_name);
+                             mapping_id_name, field->mapping_id, SCHEMA_PHYSICAL_NAME);
         json_write_string(text, span_of_text(field->physical_name));
     }
     buffer_append_text(text, "}}");
@@ -269,7 +268,7 @@ static enum err_code read_mapping(const struct json *metadata, enum column_mappi
     if (mapping == COLUMN_MAPPING_NONE) {
         return ERR_OK;
     }
-    const char *name = json_text(json_get(metadata, physical_name_name));
+    const char *name = json_text(json_get(metadata, SCHEMA_PHYSICAL_NAME));
     int64_t id = 0;
     if (name == NULL || name[0] == '\0') {
         return err_set(err, ERR_CORRUPT,

@@ -307,8 +307,7 @@ static struct delta_pair *replace_properties(const struct delta_metadata *curren
 /* What a column is called in files, by its place in a schemaString. */
 static const char *physical_name_of(const struct json *column)
 {
-    const char *name =
-        json_text(json_get(json_get(column, "metadata"), "delta.columnMapping.physicalName"));
+    const char *name = json_text(json_get(json_get(column, "metadata"), SCHEMA_PHYSICAL_NAME));
     return name != NULL ? name : json_text(json_get(column, "name"));
 }
 
@@ -334,8 +333,8 @@ static enum err_code write_columns(const struct delta_metadata *current, const s
     CLEANUP(json_free) struct json *written = NULL;
     schema_write_delta(next, text);
     TRY(buffer_check(text, "schema", err));
-    TRY(json_parse_deep(buffer_span(text), DEFINITION_DEPTH_MAX, &written, err));
-    TRY(json_parse_deep(span_of_text(current->schema_string), DEFINITION_DEPTH_MAX, &logged, err));
+    TRY(json_parse_deep(buffer_span(text), JSON_DEPTH_DEEPEST, &written, err));
+    TRY(json_parse_deep(span_of_text(current->schema_string), JSON_DEPTH_DEEPEST, &logged, err));
     const struct json *before = json_get(logged, "fields");
     const struct json *after = json_get(written, "fields");
     for (size_t i = 0; i < json_count(after); i++) {

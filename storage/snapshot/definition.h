@@ -23,7 +23,6 @@
 
 enum {
     DEFINITION_BYTES_MAX = 16 << 20,
-    DEFINITION_DEPTH_MAX = 256, /* of a schemaString; who wrote it nests less */
 };
 
 /* The properties of one definition; owned by the caller. */
