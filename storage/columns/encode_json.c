@@ -196,6 +196,16 @@ static void write_array(const struct field *field, const struct column *column, 
     encode_sink_write(sink, "]", 1);
 }
 
+static void write_text_of_key(struct span json, struct encode_sink *sink)
+{
+    bool is_text = json.size > 0 && json.data[0] == '"';
+    if (is_text) { /* it has its quotes and escapes */
+        encode_sink_write(sink, json.data, json.size);
+    } else {
+        write_string(json, sink);
+    }
+}
+
 /* A map's key as a member's name: texts as they are, all else as the text of its JSON. */
 static void write_key(const struct field *field, const struct column *column, int64_t row,
                       struct encode_sink *sink)
@@ -209,12 +219,7 @@ static void write_key(const struct field *field, const struct column *column, in
     struct encode_sink inner = {.buffer = &text};
     write_cell(field, column, row, &inner);
     encode_sink_settle(&inner);
-    bool is_text = text.size > 0 && text.data[0] == '"';
-    if (is_text) { /* it has its quotes and escapes */
-        encode_sink_write(sink, text.data, text.size);
-    } else {
-        write_string(buffer_span(&text), sink);
-    }
+    write_text_of_key(buffer_span(&text), sink);
 }
 
 static void write_map(const struct field *field, const struct column *column, int64_t row,
@@ -302,6 +307,93 @@ void encode_ndjson_rows(const struct frame *frame, int64_t first, int64_t count,
 
 /* ---- from a row image ------------------------------------------------------------------ */
 
+static void write_part(const struct field *field, const struct row_value *value,
+                       struct encode_sink *sink);
+
+static void write_fields_of(const struct field *field, const struct row_value *value,
+                            struct encode_sink *sink)
+{
+    struct row_reader reader = row_fields_of(value);
+    struct row_value part;
+    bool have = row_reader_next(&reader, &part);
+    for (size_t i = 0; i < field->children_count; i++) {
+        write_name(&field->children[i], i == 0, sink);
+        bool found = have && (size_t)part.field_id == i + 1;
+        if (found) {
+            write_part(&field->children[i], &part, sink);
+        } else {
+            write_null(sink);
+        }
+        have = found ? row_reader_next(&reader, &part) : have;
+    }
+    encode_sink_write(sink, "}", 1);
+}
+
+static void write_elements_of(const struct field *field, const struct row_value *value,
+                              struct encode_sink *sink)
+{
+    struct row_elements elements = row_elements_of(value);
+    struct row_value part;
+    encode_sink_write(sink, "[", 1);
+    for (bool first = true; row_elements_next(&elements, &part); first = false) {
+        encode_sink_write(sink, ",", first ? 0 : 1);
+        write_part(&field->children[0], &part, sink);
+    }
+    encode_sink_write(sink, "]", 1);
+}
+
+static void write_key_of(const struct field *field, const struct row_value *value,
+                         struct encode_sink *sink);
+
+static void write_entries_of(const struct field *field, const struct row_value *value,
+                             struct encode_sink *sink)
+{
+    struct row_elements elements = row_elements_of(value);
+    struct row_value part;
+    encode_sink_write(sink, "{", 1);
+    for (bool first = true; row_elements_next(&elements, &part); first = false) {
+        encode_sink_write(sink, ",", first ? 0 : 1);
+        write_key_of(&field->children[0], &part, sink);
+        encode_sink_write(sink, ":", 1);
+        if (row_elements_next(&elements, &part)) {
+            write_part(&field->children[1], &part, sink);
+        }
+    }
+    encode_sink_write(sink, "}", 1);
+}
+
+/* Of an image, whose value fits the field. Recursion is bounded by SCHEMA_DEPTH_MAX. */
+static void write_part(const struct field *field, const struct row_value *value,
+                       struct encode_sink *sink)
+{
+    if (value->type == COLUMN_TYPE_COUNT) {
+        write_null(sink);
+    } else if (value->type == COLUMN_STRUCT) {
+        write_fields_of(field, value, sink);
+    } else if (value->type == COLUMN_ARRAY) {
+        write_elements_of(field, value, sink);
+    } else if (value->type == COLUMN_MAP) {
+        write_entries_of(field, value, sink);
+    } else {
+        write_value(field, value, sink);
+    }
+}
+
+static void write_key_of(const struct field *field, const struct row_value *value,
+                         struct encode_sink *sink)
+{
+    if (value->type == COLUMN_STRING) {
+        write_string(value->bytes, sink);
+        return;
+    }
+    CLEANUP(buffer_deinit) struct buffer text;
+    buffer_init(&text, sink->buffer->size_max);
+    struct encode_sink inner = {.buffer = &text};
+    write_part(field, value, &inner);
+    encode_sink_settle(&inner);
+    write_text_of_key(buffer_span(&text), sink);
+}
+
 static enum err_code write_image(struct row_reader *reader, const struct schema *schema,
                                  const bool *columns_mask, struct encode_sink *sink,
                                  struct err *err)
@@ -325,7 +417,7 @@ static enum err_code write_image(struct row_reader *reader, const struct schema 
             first = false;
         }
         if (wanted && found) {
-            write_value(field, &value, sink);
+            write_part(field, &value, sink);
         } else if (wanted) {
             write_null(sink);
         }

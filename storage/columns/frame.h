@@ -236,8 +236,8 @@ void frame_check(const struct frame *frame);
  * columns by field id, operations, lines; zstd level 1 when it pays. Decode is
  * the trust boundary: every length, count, type, bit and UTF-8 obeyed or
  * ERR_CORRUPT. Fields the frame does not know (added since) decode as null,
- * those that were dropped since are left out.
- * Requires: a flat schema (asserted). Layout: frame_codec.c.
+ * those that were dropped since are left out; likewise fields added to a struct.
+ * Layout: frame_codec.c.
  */
 enum {
     FRAME_PLAIN_BYTES_MAX = 1 << 30, /* of an encoded frame before compression */

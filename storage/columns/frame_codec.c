@@ -16,7 +16,8 @@
  *   body
  *     columns         each: field id 4, type 1, precision 1, scale 1, parts 1
  *                     (bit 0 validity bits follow, bit 1 present bits do), then
- *                     the bits, ⌈rows / 8⌉ bytes each, then the values
+ *                     the bits, ⌈rows / 8⌉ bytes each, then the values; of no rows
+ *                     nothing follows
  *     operations      a byte a row
  *     lines           packed
  *   values
@@ -24,6 +25,9 @@
  *     string, binary  lengths packed; size 4; the contents
  *     boolean         a byte a row
  *     double, float   8 bytes a row
+ *     struct          count of its fields 4, then each as a column, its id the place from 1
+ *     array, map      lengths packed; then likewise the columns of what is in them, which always
+ *                     have validity bits: no element is without a bit in the body
  *   packed            see packed.h
  *
  * A null has a zero slot, here as in memory.
@@ -55,14 +59,10 @@ static bool has_bytes(enum column_type type)
     return type == COLUMN_STRING || type == COLUMN_BINARY;
 }
 
-static bool is_flat(const struct schema *schema)
+/* Arrays and maps. */
+static bool has_elements(enum column_type type)
 {
-    for (size_t i = 0; i < schema->fields_count; i++) {
-        if (column_type_is_nested(schema->fields[i].type)) {
-            return false;
-        }
-    }
-    return true;
+    return type == COLUMN_ARRAY || type == COLUMN_MAP;
 }
 
 static size_t bits_bytes(int64_t rows)
@@ -72,7 +72,11 @@ static size_t bits_bytes(int64_t rows)
 
 /* ---- encoding --------------------------------------------------------------------- */
 
-static void encode_values(const struct column *column, struct buffer *body)
+static void encode_children(const struct field *field, const struct column *column,
+                            struct buffer *body);
+
+static void encode_values(const struct field *field, const struct column *column,
+                          struct buffer *body)
 {
     int64_t rows = column->rows_count;
     switch (column->type) {
@@ -102,18 +106,23 @@ static void encode_values(const struct column *column, struct buffer *body)
         buffer_append(body, column->values.slots,
                       (size_t)rows * column_type_slot_bytes(column->type));
         break;
-    case COLUMN_STRUCT:
     case COLUMN_ARRAY:
     case COLUMN_MAP:
+        packed_store_lengths(column->values.ends, rows, body);
+        encode_children(field, column, body);
+        break;
+    case COLUMN_STRUCT:
+        encode_children(field, column, body);
+        break;
     case COLUMN_TYPE_COUNT:
         assert(false && "a type of the enum");
     }
 }
 
-static void encode_column(const struct field *field, const struct column *column,
+static void encode_column(const struct field *field, const struct column *column, bool is_element,
                           struct buffer *body)
 {
-    bool validity = column->nulls_count > 0;
+    bool validity = column->nulls_count > 0 || is_element;
     bool present = column->present != NULL;
     buffer_append_u32(body, (uint32_t)field->id);
     buffer_append_byte(body, (uint8_t)column->type);
@@ -130,14 +139,23 @@ static void encode_column(const struct field *field, const struct column *column
     if (present) {
         buffer_append(body, column->present, bits_bytes(column->rows_count));
     }
-    encode_values(column, body);
+    encode_values(field, column, body);
+}
+
+/* Recursion here and below is bounded by SCHEMA_DEPTH_MAX. */
+static void encode_children(const struct field *field, const struct column *column,
+                            struct buffer *body)
+{
+    buffer_append_u32(body, (uint32_t)column->children_count);
+    for (size_t i = 0; i < column->children_count; i++) {
+        encode_column(&field->children[i], &column->children[i], has_elements(column->type), body);
+    }
 }
 
 static void encode_body(const struct frame *frame, struct buffer *body)
 {
-    assert(is_flat(frame->schema));
     for (size_t i = 0; i < frame->schema->fields_count; i++) {
-        encode_column(&frame->schema->fields[i], &frame->columns[i], body);
+        encode_column(&frame->schema->fields[i], &frame->columns[i], false, body);
     }
     if (frame->operations != NULL) {
         buffer_append(body, frame->operations, (size_t)frame->rows_count);
@@ -346,10 +364,52 @@ static bool decode_slots(struct cursor *cursor, struct column *column, int64_t r
     return true;
 }
 
-static bool decode_values(struct cursor *cursor, const struct field *field, struct column *column,
-                          int64_t rows)
+/*
+ * A column as it stands in the frame, and what it goes to: a field of the schema, or none when
+ * that was dropped. Children of a struct that were added since become null.
+ */
+struct reading {
+    struct field described; /* type and id; children are not listed */
+    int parts;
+    const struct field *field; /* NULL = dropped */
+    int depth;                 /* of nested types around it */
+    bool is_element;
+};
+
+/* The head of a column: its field as far as the frame describes it. */
+static enum err_code decode_column_head(struct cursor *cursor, int32_t id_before,
+                                        struct reading *reading, struct err *err)
 {
-    assert(field != NULL);
+    uint32_t id = cursor_u32(cursor);
+    uint8_t type = cursor_u8(cursor);
+    uint8_t precision = cursor_u8(cursor);
+    uint8_t scale = cursor_u8(cursor);
+    int parts = cursor_u8(cursor);
+    TRY(cursor_check(cursor, "frame column", err));
+    if (id > INT32_MAX || (int32_t)id <= id_before || parts > (PART_VALIDITY | PART_PRESENT) ||
+        type >= COLUMN_TYPE_COUNT || precision > SCHEMA_DECIMAL_PRECISION_MAX ||
+        scale > precision) {
+        return err_set(err, ERR_CORRUPT, "frame column %u is out of order or malformed", id);
+    }
+    reading->described =
+        (struct field){.id = (int32_t)id, .type = type, .precision = precision, .scale = scale};
+    reading->parts = parts;
+    return ERR_OK;
+}
+
+static bool is_of_type(const struct field *described, const struct field *field)
+{
+    return described->type == field->type && described->precision == field->precision &&
+           described->scale == field->scale;
+}
+
+static bool decode_nested(struct cursor *cursor, const struct reading *reading,
+                          struct column *column, int64_t rows);
+
+static bool decode_values(struct cursor *cursor, const struct reading *reading,
+                          struct column *column, int64_t rows)
+{
+    const struct field *field = &reading->described;
     switch (field->type) {
     case COLUMN_STRING:
     case COLUMN_BINARY:
@@ -360,6 +420,10 @@ static bool decode_values(struct cursor *cursor, const struct field *field, stru
         return decode_slots(cursor, column, rows);
     case COLUMN_DECIMAL:
         return decode_decimals(cursor, field, column, rows);
+    case COLUMN_STRUCT:
+    case COLUMN_ARRAY:
+    case COLUMN_MAP:
+        return decode_nested(cursor, reading, column, rows);
     default:
         return decode_integers(cursor, column, rows);
     }
@@ -386,11 +450,18 @@ static bool decode_bits(struct cursor *cursor, bool follow, int64_t rows, uint8_
 static bool slot_is_zero(const struct column *column, int64_t row)
 {
     static const uint8_t zeros[sizeof(__int128)] = {0};
-    if (has_bytes(column->type)) {
-        return column_bytes(column, row).size == 0;
+    if (has_bytes(column->type) || has_elements(column->type)) {
+        struct column_stretch stretch = column_elements(column, row);
+        return stretch.start == stretch.end;
+    }
+    for (size_t i = 0; i < column->children_count; i++) { /* a struct */
+        if (column_is_valid(&column->children[i], row)) {
+            return false;
+        }
     }
     size_t size = column_type_slot_bytes(column->type);
-    return memcmp((const uint8_t *)column->values.slots + (size_t)row * size, zeros, size) == 0;
+    return size == 0 ||
+           memcmp((const uint8_t *)column->values.slots + (size_t)row * size, zeros, size) == 0;
 }
 
 /* Counts the nulls; false when a null holds a value or a value stands in an absent field. */
@@ -412,9 +483,10 @@ static bool check_nulls(struct column *column, int64_t rows)
 }
 
 /* Fills an empty column from behind its head; false when anything is not as it must be. */
-static bool decode_column(struct cursor *cursor, const struct field *field, int parts, int64_t rows,
+static bool decode_column(struct cursor *cursor, const struct reading *reading, int64_t rows,
                           struct column *column)
 {
+    int parts = reading->parts;
     if (rows == 0) {
         return true;
     }
@@ -428,11 +500,89 @@ static bool decode_column(struct cursor *cursor, const struct field *field, int 
             return false;
         }
     }
-    if (!decode_values(cursor, field, column, rows)) {
+    if (!decode_values(cursor, reading, column, rows)) {
         return false;
     }
     column->rows_count = rows;
     return parts == 0 || check_nulls(column, rows);
+}
+
+static void fill_null(struct column *column, int64_t rows)
+{
+    bool ends = has_bytes(column->type) || has_elements(column->type);
+    column_reserve(column, rows);
+    if (rows > 0 && column->type != COLUMN_STRUCT) {
+        memset(column->values.slots, 0,
+               (size_t)rows * (ends ? sizeof(uint32_t) : column_type_slot_bytes(column->type)));
+    }
+    for (size_t i = 0; column->type == COLUMN_STRUCT && i < column->children_count; i++) {
+        fill_null(&column->children[i], rows);
+    }
+    column->rows_count = rows;
+    column->nulls_count = rows;
+}
+
+/* Of the place it stands at: the child's head, its field, and the rows behind it. */
+static bool decode_child(struct cursor *cursor, const struct reading *parent, size_t index,
+                         int64_t rows, struct column *column)
+{
+    const struct field *field = parent->field == NULL ? NULL : &parent->field->children[index];
+    struct reading reading = {.field = field,
+                              .depth = parent->depth + 1,
+                              .is_element = has_elements(parent->described.type)};
+    struct err ignored = {0}; /* whoever calls names the column */
+    if (decode_column_head(cursor, (int32_t)index, &reading, &ignored) != ERR_OK ||
+        reading.described.id != (int32_t)index + 1 || (reading.parts & PART_PRESENT) != 0 ||
+        (reading.is_element && (reading.parts & PART_VALIDITY) == 0) ||
+        (field != NULL && !is_of_type(&reading.described, field))) {
+        return false;
+    }
+    CLEANUP(column_deinit) struct column dropped;
+    column_init(&dropped, &reading.described);
+    return decode_column(cursor, &reading, rows, field == NULL ? &dropped : column);
+}
+
+/* How many children a nested type has in a frame: fields may have been added to a struct since. */
+static bool count_fits(const struct reading *reading, uint32_t count)
+{
+    enum column_type type = reading->described.type;
+    size_t known = reading->field == NULL ? SCHEMA_FIELDS_MAX : reading->field->children_count;
+    return type == COLUMN_STRUCT ? count >= 1 && count <= known
+                                 : count == (type == COLUMN_MAP ? 2 : 1);
+}
+
+static bool has_null_key(const struct reading *reading, const struct column *column)
+{
+    return reading->field != NULL && reading->described.type == COLUMN_MAP &&
+           column->children[0].nulls_count > 0;
+}
+
+static bool decode_nested(struct cursor *cursor, const struct reading *reading,
+                          struct column *column, int64_t rows)
+{
+    int64_t rows_below = rows;
+    if (has_elements(reading->described.type)) {
+        if (!decode_ends(cursor, column, rows)) {
+            return false;
+        }
+        rows_below = column->values.ends[rows - 1];
+    }
+    uint32_t count = cursor_u32(cursor);
+    /* each has a bit: what keeps a lying count from taking memory */
+    if (cursor->failed || reading->depth >= SCHEMA_DEPTH_MAX || !count_fits(reading, count) ||
+        (size_t)rows_below / 8 > cursor_left(cursor)) {
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct column *child = reading->field == NULL ? NULL : &column->children[i];
+        if (!decode_child(cursor, reading, i, rows_below, child)) {
+            return false;
+        }
+    }
+    for (size_t i = count; i < column->children_count; i++) {
+        fill_null(&column->children[i], rows_below);
+    }
+    return !has_null_key(reading, column);
 }
 
 /* ---- decoding the frame --------------------------------------------------------------- */
@@ -501,27 +651,6 @@ static enum err_code open_body(const struct header *header, struct span stored,
     return ERR_OK;
 }
 
-/* The head of a column: its field as far as the frame describes it. */
-static enum err_code decode_column_head(struct cursor *cursor, int32_t id_before,
-                                        struct field *field_out, int *parts_out, struct err *err)
-{
-    uint32_t id = cursor_u32(cursor);
-    uint8_t type = cursor_u8(cursor);
-    uint8_t precision = cursor_u8(cursor);
-    uint8_t scale = cursor_u8(cursor);
-    int parts = cursor_u8(cursor);
-    TRY(cursor_check(cursor, "frame column", err));
-    if (id > INT32_MAX || (int32_t)id <= id_before || parts > (PART_VALIDITY | PART_PRESENT) ||
-        column_type_is_nested(type) || precision > SCHEMA_DECIMAL_PRECISION_MAX ||
-        scale > precision) {
-        return err_set(err, ERR_CORRUPT, "frame column %u is out of order or malformed", id);
-    }
-    *field_out =
-        (struct field){.id = (int32_t)id, .type = type, .precision = precision, .scale = scale};
-    *parts_out = parts;
-    return ERR_OK;
-}
-
 /* The schema's field of that id, -1 for one that was dropped since. */
 static enum err_code match_field(const struct header *header, const struct schema *schema,
                                  const struct field *described, int *index_out, struct err *err)
@@ -534,9 +663,7 @@ static enum err_code match_field(const struct header *header, const struct schem
                        header->schema_version, described->id, schema->version);
     }
     const struct field *field = index < 0 ? NULL : &schema->fields[index];
-    if (field != NULL &&
-        (described->type != field->type || described->precision != field->precision ||
-         described->scale != field->scale)) {
+    if (field != NULL && !is_of_type(described, field)) {
         return err_set(err, ERR_CORRUPT, "frame column '%s' is not of its field's type",
                        field->name);
     }
@@ -544,32 +671,20 @@ static enum err_code match_field(const struct header *header, const struct schem
     return ERR_OK;
 }
 
-static void fill_null(struct column *column, int64_t rows)
-{
-    column_reserve(column, rows);
-    if (rows > 0) {
-        memset(column->values.slots, 0,
-               (size_t)rows * (has_bytes(column->type) ? sizeof(uint32_t)
-                                                       : column_type_slot_bytes(column->type)));
-    }
-    column->rows_count = rows;
-    column->nulls_count = rows;
-}
-
 static enum err_code decode_columns(struct cursor *cursor, const struct header *header,
                                     struct frame *frame, struct err *err)
 {
-    struct field described = {.id = 0};
+    struct reading reading = {.depth = 0};
     for (size_t i = 0; i < header->columns_count; i++) {
-        int parts = 0;
         int index = -1;
-        TRY(decode_column_head(cursor, described.id, &described, &parts, err));
-        TRY(match_field(header, frame->schema, &described, &index, err));
+        TRY(decode_column_head(cursor, reading.described.id, &reading, err));
+        TRY(match_field(header, frame->schema, &reading.described, &index, err));
+        reading.field = index < 0 ? NULL : &frame->schema->fields[index];
         CLEANUP(column_deinit) struct column dropped;
-        column_init(&dropped, &described);
+        column_init(&dropped, &reading.described);
         struct column *column = index < 0 ? &dropped : &frame->columns[index];
-        if (!decode_column(cursor, &described, parts, header->rows_count, column)) {
-            return err_set(err, ERR_CORRUPT, "frame column %d is malformed", described.id);
+        if (!decode_column(cursor, &reading, header->rows_count, column)) {
+            return err_set(err, ERR_CORRUPT, "frame column %d is malformed", reading.described.id);
         }
     }
     for (size_t i = 0; i < frame->schema->fields_count; i++) {

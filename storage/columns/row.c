@@ -18,6 +18,7 @@ enum {
     FIXED_BYTES_MAX = 17,  /* the longest content that is not string or binary: decimal */
     LENGTH_BYTES_MAX = 5,  /* varint of 32 bits */
     INT64_VARINT_BYTES = 10,
+    STEP_OF_ELEMENT = 1, /* in an array or map */
 };
 _Static_assert(COLUMN_TYPE_COUNT <= TYPE_MASK + 1, "a type fits its bits of the tag");
 _Static_assert((int)INT64_VARINT_BYTES <= (int)FIXED_BYTES_MAX, "the bound covers integers");
@@ -60,6 +61,8 @@ static uint8_t *put_tag(uint8_t *out, int32_t step, enum column_type type)
     return put_varint(out, (uint64_t)step);
 }
 
+static uint8_t *put_nested(uint8_t *out, const struct column *column, int64_t row);
+
 static uint8_t *put_content(uint8_t *out, const struct column *column, int64_t row)
 {
     switch (column->type) {
@@ -98,6 +101,7 @@ static uint8_t *put_content(uint8_t *out, const struct column *column, int64_t r
     case COLUMN_STRUCT:
     case COLUMN_ARRAY:
     case COLUMN_MAP:
+        return put_nested(out, column, row);
     case COLUMN_TYPE_COUNT:
         break;
     }
@@ -105,15 +109,91 @@ static uint8_t *put_content(uint8_t *out, const struct column *column, int64_t r
     return out;
 }
 
+static uint8_t *put_fields(uint8_t *out, const struct column *column, int64_t row)
+{
+    int32_t id_before = 0;
+    for (size_t i = 0; i < column->children_count; i++) {
+        const struct column *child = &column->children[i];
+        if (column_is_valid(child, row)) {
+            int32_t id = (int32_t)i + 1;
+            out = put_tag(out, id - id_before, child->type);
+            out = put_content(out, child, row);
+            id_before = id;
+        }
+    }
+    return out;
+}
+
+static uint8_t *put_element(uint8_t *out, const struct column *column, int64_t row)
+{
+    if (!column_is_valid(column, row)) {
+        *out = 0;
+        return out + 1;
+    }
+    out = put_tag(out, STEP_OF_ELEMENT, column->type);
+    return put_content(out, column, row);
+}
+
+static uint8_t *put_elements(uint8_t *out, const struct column *column, int64_t row)
+{
+    struct column_stretch elements = column_elements(column, row);
+    out = put_varint(out, (uint64_t)(elements.end - elements.start));
+    for (int64_t at = elements.start; at < elements.end; at++) {
+        for (size_t i = 0; i < column->children_count; i++) {
+            out = put_element(out, &column->children[i], at);
+        }
+    }
+    return out;
+}
+
+/* The length is known when the parts are written: they are moved up to it. */
+static uint8_t *put_nested(uint8_t *out, const struct column *column, int64_t row)
+{
+    uint8_t *parts = out + LENGTH_BYTES_MAX;
+    uint8_t *end = column->type == COLUMN_STRUCT ? put_fields(parts, column, row)
+                                                 : put_elements(parts, column, row);
+    size_t size = (size_t)(end - parts);
+    out = put_varint(out, size);
+    memmove(out, parts, size);
+    return out + size;
+}
+
+static size_t value_bytes_max(const struct column *column, int64_t row);
+
+/* Recursion is bounded by SCHEMA_DEPTH_MAX, here and in the functions before and below. */
+static size_t nested_bytes_max(const struct column *column, int64_t row)
+{
+    struct column_stretch rows = {.start = row, .end = row + 1};
+    if (column->type != COLUMN_STRUCT) {
+        rows = column_elements(column, row);
+    }
+    size_t total = 2 * LENGTH_BYTES_MAX; /* and the count */
+    for (size_t i = 0; i < column->children_count; i++) {
+        for (int64_t at = rows.start; at < rows.end; at++) {
+            total += value_bytes_max(&column->children[i], at);
+        }
+    }
+    return total;
+}
+
+static size_t value_bytes_max(const struct column *column, int64_t row)
+{
+    if (!column_is_valid(column, row)) {
+        return 1; /* nothing, but of elements */
+    }
+    if (has_bytes(column->type)) {
+        return TAG_BYTES_MAX + LENGTH_BYTES_MAX + column_bytes(column, row).size;
+    }
+    return TAG_BYTES_MAX +
+           (column_type_is_nested(column->type) ? nested_bytes_max(column, row) : FIXED_BYTES_MAX);
+}
+
 /* An upper bound of the image's size. */
 static size_t image_bytes_max(const struct frame *frame, int64_t row)
 {
     size_t total = CHECKSUM_BYTES;
     for (size_t i = 0; i < frame->schema->fields_count; i++) {
-        const struct column *column = &frame->columns[i];
-        size_t content = has_bytes(column->type) ? LENGTH_BYTES_MAX + column_bytes(column, row).size
-                                                 : FIXED_BYTES_MAX;
-        total += column_is_valid(column, row) ? TAG_BYTES_MAX + content : 0;
+        total += value_bytes_max(&frame->columns[i], row);
     }
     return total;
 }
@@ -207,6 +287,9 @@ static void read_content(struct cursor *cursor, struct row_value *value)
     switch (value->type) {
     case COLUMN_STRING:
     case COLUMN_BINARY:
+    case COLUMN_STRUCT:
+    case COLUMN_ARRAY:
+    case COLUMN_MAP:
         value->bytes = cursor_bytes(cursor, (size_t)cursor_varint(cursor));
         return;
     case COLUMN_INTEGER:
@@ -230,9 +313,6 @@ static void read_content(struct cursor *cursor, struct row_value *value)
     case COLUMN_DECIMAL:
         read_decimal(cursor, value);
         return;
-    case COLUMN_STRUCT:
-    case COLUMN_ARRAY:
-    case COLUMN_MAP:
     case COLUMN_TYPE_COUNT:
         break;
     }
@@ -266,10 +346,88 @@ enum err_code row_reader_check(const struct row_reader *reader, struct err *err)
     return cursor_check(&reader->cursor, "row image", err);
 }
 
+/* ---- nested values ---- */
+
+struct row_reader row_fields_of(const struct row_value *value)
+{
+    assert(value->type == COLUMN_STRUCT);
+    return (struct row_reader){.cursor = cursor_of(value->bytes)};
+}
+
+struct row_elements row_elements_of(const struct row_value *value)
+{
+    struct row_elements elements = {.cursor = cursor_of(value->bytes)};
+    elements.left = cursor_varint(&elements.cursor);
+    if (elements.left > value->bytes.size) { /* each has a byte */
+        cursor_fail(&elements.cursor);
+    }
+    elements.left *= value->type == COLUMN_MAP ? 2 : 1;
+    return elements;
+}
+
+bool row_elements_next(struct row_elements *elements, struct row_value *value_out)
+{
+    struct cursor *cursor = &elements->cursor;
+    if (elements->left == 0 || cursor->failed) {
+        return false;
+    }
+    elements->left--;
+    uint8_t tag = cursor_u8(cursor);
+    *value_out = (struct row_value){.field_id = STEP_OF_ELEMENT, .type = COLUMN_TYPE_COUNT};
+    if (tag == 0) {
+        return !cursor->failed;
+    }
+    if (tag >> TYPE_BITS != STEP_OF_ELEMENT) {
+        cursor_fail(cursor);
+        return false;
+    }
+    value_out->type = (enum column_type)(tag & TYPE_MASK);
+    read_content(cursor, value_out);
+    return !cursor->failed;
+}
+
+bool row_elements_check(const struct row_elements *elements)
+{
+    return !elements->cursor.failed && elements->left == 0 && cursor_left(&elements->cursor) == 0;
+}
+
+/* Recursion is bounded by SCHEMA_DEPTH_MAX here and below: the fields are walked along. */
+static bool fields_fit(const struct row_value *value, const struct field *field)
+{
+    struct row_reader reader = row_fields_of(value);
+    struct row_value part;
+    while (row_reader_next(&reader, &part)) {
+        size_t child = (size_t)part.field_id - 1;
+        /* those beyond were added after this schema's version */
+        if (child < field->children_count && !row_value_fits(&part, &field->children[child])) {
+            return false;
+        }
+    }
+    return !reader.cursor.failed;
+}
+
+static bool elements_fit(const struct row_value *value, const struct field *field)
+{
+    struct row_elements elements = row_elements_of(value);
+    struct row_value part;
+    for (size_t i = 0; row_elements_next(&elements, &part); i++) {
+        size_t child = i % field->children_count; /* key, value, key, … */
+        bool is_key = field->type == COLUMN_MAP && child == 0;
+        bool is_null = part.type == COLUMN_TYPE_COUNT;
+        if (is_null ? is_key : !row_value_fits(&part, &field->children[child])) {
+            return false;
+        }
+    }
+    return row_elements_check(&elements);
+}
+
 bool row_value_fits(const struct row_value *value, const struct field *field)
 {
     if (value->type != field->type) {
         return false;
+    }
+    if (column_type_is_nested(field->type)) {
+        return field->type == COLUMN_STRUCT ? fields_fit(value, field) : elements_fit(value, field);
     }
     if (field->type == COLUMN_DECIMAL) {
         __int128 limit = 1;
@@ -283,6 +441,38 @@ bool row_value_fits(const struct row_value *value, const struct field *field)
 }
 
 /* ---- into a frame --------------------------------------------------------------------- */
+
+/* Recursion is bounded by SCHEMA_DEPTH_MAX here and below. */
+static void append_fields(struct column *column, const struct row_value *value)
+{
+    struct row_reader reader = row_fields_of(value);
+    struct row_value part;
+    bool have = row_reader_next(&reader, &part);
+    for (size_t i = 0; i < column->children_count; i++) {
+        if (!have || (size_t)part.field_id != i + 1) {
+            column_append_null(&column->children[i]);
+            continue;
+        }
+        row_value_append(&column->children[i], &part);
+        have = row_reader_next(&reader, &part);
+    }
+    column_append_nested(column);
+}
+
+static void append_elements(struct column *column, const struct row_value *value)
+{
+    struct row_elements elements = row_elements_of(value);
+    struct row_value part;
+    for (size_t i = 0; row_elements_next(&elements, &part); i++) {
+        struct column *child = &column->children[i % column->children_count];
+        if (part.type == COLUMN_TYPE_COUNT) {
+            column_append_null(child);
+        } else {
+            row_value_append(child, &part);
+        }
+    }
+    column_append_nested(column);
+}
 
 void row_value_append(struct column *column, const struct row_value *value)
 {
@@ -314,8 +504,12 @@ void row_value_append(struct column *column, const struct row_value *value)
         column_append_i128(column, value->decimal);
         return;
     case COLUMN_STRUCT:
+        append_fields(column, value);
+        return;
     case COLUMN_ARRAY:
     case COLUMN_MAP:
+        append_elements(column, value);
+        return;
     case COLUMN_TYPE_COUNT:
         break;
     }

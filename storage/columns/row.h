@@ -15,6 +15,10 @@
  *             8, little endian        double, float
  *             1 + n                   decimal: n in 1…16, then n bytes two's
  *                                     complement, little endian, no longer than needed
+ *             varint length + parts   struct: values as above, the ids the places of its
+ *                                     fields from 1; array: varint count, then as many
+ *                                     elements; map: likewise, each a key and a value
+ * where an element, key or value is a byte 0 for null, or a value whose step is 1.
  */
 #pragma once
 
@@ -46,7 +50,8 @@ enum err_code row_decode_into(struct span image, struct frame *target, struct er
 struct row_value {
     int32_t field_id;
     enum column_type type;
-    struct span bytes; /* string (not yet checked as UTF-8), binary; borrowed from the image */
+    struct span bytes; /* string (not yet checked as UTF-8), binary, the parts of nested values;
+                          borrowed from the image */
     int64_t integer;   /* integers, boolean, date, timestamps; within the type's range */
     double real;       /* double, float */
     __int128 decimal;
@@ -66,8 +71,28 @@ enum err_code row_reader_init(struct row_reader *reader, struct span image,
 bool row_reader_next(struct row_reader *reader, struct row_value *value_out);
 enum err_code row_reader_check(const struct row_reader *reader, struct err *err) MUST_USE;
 
-/* Is the value one that `field` can hold: type, decimal precision, UTF-8? */
+/* The fields of a struct, to be walked like those of an image. */
+struct row_reader row_fields_of(const struct row_value *value);
+
+/* Walks the elements of an array, or keys and values of a map in turn. On the caller's stack. */
+struct row_elements {
+    struct cursor cursor;
+    uint64_t left; /* elements to come; of a map keys and values, both counted */
+};
+struct row_elements row_elements_of(const struct row_value *value);
+
+/*
+ * False at the end or at malformed parts; row_elements_check tells them apart.
+ * A value whose type is COLUMN_TYPE_COUNT is null.
+ */
+bool row_elements_next(struct row_elements *elements, struct row_value *value_out);
+bool row_elements_check(const struct row_elements *elements);
+
+/*
+ * Is the value one that `field` can hold: type, decimal precision, UTF-8, and all that is in it,
+ * null where it may not be included?
+ */
 bool row_value_fits(const struct row_value *value, const struct field *field);
 
-/* Append a value to a column of its type. */
+/* Append a value to a column of a field that it fits. */
 void row_value_append(struct column *column, const struct row_value *value);

@@ -2,8 +2,10 @@
  * Nested fields and columns: schemas of struct, array and map, rows copied and
  * undone, and their JSON.
  */
+#include "storage/base/hash.h"
 #include "storage/columns/encode_json.h"
 #include "storage/columns/frame.h"
+#include "storage/columns/row.h"
 
 #include "tests/unit/storage/columns/columns_kit.h"
 
@@ -134,9 +136,10 @@ Test(nested, depth_is_limited)
 
 /* ---- columns ---- */
 
-static void append_random(struct column *column, const struct field *field, uint64_t *state)
+static void append_random(struct column *column, const struct field *field, bool is_key,
+                          uint64_t *state)
 {
-    if (kit_random(state) % 4 == 0) {
+    if (!is_key && kit_random(state) % 4 == 0) {
         column_append_null(column);
         return;
     }
@@ -165,7 +168,8 @@ static void append_random(struct column *column, const struct field *field, uint
     }
     for (uint64_t i = 0; i < elements; i++) {
         for (size_t child = 0; child < field->children_count; child++) {
-            append_random(&column->children[child], &field->children[child], state);
+            bool key = field->type == COLUMN_MAP && child == 0;
+            append_random(&column->children[child], &field->children[child], key, state);
         }
     }
     column_append_nested(column);
@@ -177,7 +181,7 @@ static struct frame *random_rows(const struct schema *schema, int64_t rows, uint
     uint64_t state = seed * 0x9e3779b97f4a7c15U + 1;
     for (int64_t row = 0; row < rows; row++) {
         for (size_t i = 0; i < schema->fields_count; i++) {
-            append_random(&frame->columns[i], &schema->fields[i], &state);
+            append_random(&frame->columns[i], &schema->fields[i], false, &state);
         }
         frame_end_row(frame, FRAME_UPSERT, 0);
     }
@@ -329,6 +333,188 @@ Test(nested, json_of_nested_values)
                      "\"l\":[[12.500,null],null,[]],\"m\":{\"1\":0.5,\"2\":0.5},"
                      "\"d\":{\"1970-01-02\":\"a\\\"b\"},\"k\":{\"{\\\"x\\\":\\\"y\\\"}\":true}}\n"
                      "{\"s\":{\"a\":null,\"b\":null},\"l\":null,\"m\":{},\"d\":null,\"k\":{}}\n");
+}
+
+/* ---- frames in the journal, row images ---- */
+
+static struct schema *one_more(void)
+{
+    return parse(STRUCT_OF(FIELD_OF("id", "\"long\"") "," FIELD_OF(
+        "person",
+        STRUCT_OF(
+            FIELD_OF("name", "\"string\"") "," FIELD_OF("tags", MAP_OF("\"integer\"", ARRAY_OF("\"d"
+                                                                                               "eci"
+                                                                                               "mal"
+                                                                                               "(10"
+                                                                                               ",2)"
+                                                                                               "\""))) "," FIELD_OF(
+                "age",
+                "\"long\""))) "," FIELD_OF("visits",
+                                           ARRAY_OF(STRUCT_OF(
+                                               FIELD_OF("at", "\"timestamp\"") "," FIELD_OF("notes", ARRAY_OF("\"string\"")) "," FIELD_OF(
+                                                   "more",
+                                                   ARRAY_OF(
+                                                       "\"string\""))))) "," FIELD_OF("added",
+                                                                                      ARRAY_OF(
+                                                                                          "\"long"
+                                                                                          "\""))));
+}
+
+static void expect_rows(const struct frame *found, const struct frame *wanted)
+{
+    frame_check(found);
+    cr_assert_eq(found->rows_count, wanted->rows_count);
+    for (int64_t row = 0; row < found->rows_count; row++) {
+        expect_row(found, row, wanted, row);
+    }
+}
+
+Test(nested, frames_come_back_from_the_journal)
+{
+    CLEANUP(schema_release) struct schema *schema = parse(wide);
+    CLEANUP(schema_release) struct schema *later = one_more();
+    const struct schema *readers[] = {schema, later};
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        CLEANUP(frame_free) struct frame *frame = random_rows(schema, (int64_t)seed * 9, seed);
+        CLEANUP(buffer_deinit) struct buffer bytes;
+        buffer_init(&bytes, TEXT_BYTES_MAX);
+        frame_encode(frame, &bytes);
+        struct err err = {0};
+        for (size_t i = 0; i < 2; i++) {
+            CLEANUP(frame_free) struct frame *wanted = frame_new(readers[i]);
+            CLEANUP(frame_free) struct frame *found = NULL;
+            for (int64_t row = 0; row < frame->rows_count; row++) {
+                frame_append_row(wanted, frame, row);
+            }
+            cr_assert_eq(frame_decode(buffer_span(&bytes), readers[i], &found, &err), ERR_OK, "%s",
+                         err.msg);
+            expect_rows(found, wanted);
+        }
+        for (size_t size = 0; size < bytes.size; size++) { /* cut off anywhere, nothing breaks */
+            CLEANUP(frame_free) struct frame *none = NULL;
+            cr_assert_neq(frame_decode(span_of(bytes.data, size), schema, &none, &err), ERR_OK);
+        }
+    }
+}
+
+/* Bytes of the body replaced one by one: refused, or whole. */
+Test(nested, frames_that_were_damaged_are_refused_or_whole)
+{
+    CLEANUP(schema_release) struct schema *schema = parse(wide);
+    CLEANUP(frame_free) struct frame *frame = random_rows(schema, 20, 77);
+    CLEANUP(buffer_deinit) struct buffer bytes;
+    buffer_init(&bytes, TEXT_BYTES_MAX);
+    frame_encode(frame, &bytes);
+    size_t refused = 0;
+    static const uint8_t masks[] = {0xff, 0x01, 0x80, 0x10};
+    for (size_t at = FRAME_HEADER_BYTES; at < bytes.size; at++) {
+        for (size_t i = 0; i < sizeof masks; i++) {
+            CLEANUP(frame_free) struct frame *found = NULL;
+            struct err err = {0};
+            bytes.data[at] ^= masks[i];
+            if (frame_decode(buffer_span(&bytes), schema, &found, &err) == ERR_OK) {
+                frame_check(found);
+            } else {
+                refused++;
+            }
+            bytes.data[at] ^= masks[i];
+        }
+    }
+    cr_expect_gt(refused, 100);
+}
+
+/* A column that was dropped since is skipped whole, whatever is in it. */
+Test(nested, dropped_nested_columns_are_skipped)
+{
+    CLEANUP(schema_release) struct schema *schema = parse(wide);
+    CLEANUP(json_free)
+    struct json *definition =
+        kit_json("{'schema':{'fields':[{'name':'id','type':'long','id':1}],'next_field_id':4}}");
+    CLEANUP(schema_release) struct schema *later = NULL;
+    struct err err = {0};
+    cr_assert_eq(schema_load(definition, 1, &later, &err), ERR_OK, "%s", err.msg);
+    CLEANUP(frame_free) struct frame *frame = random_rows(schema, 60, 5);
+    CLEANUP(frame_free) struct frame *wanted = frame_new(later);
+    CLEANUP(frame_free) struct frame *found = NULL;
+    CLEANUP(frame_free) struct frame *images = frame_new(later);
+    CLEANUP(buffer_deinit) struct buffer bytes;
+    buffer_init(&bytes, TEXT_BYTES_MAX);
+    frame_encode(frame, &bytes);
+    cr_assert_eq(frame_decode(buffer_span(&bytes), later, &found, &err), ERR_OK, "%s", err.msg);
+    for (int64_t row = 0; row < frame->rows_count; row++) {
+        frame_append_row(wanted, frame, row);
+        buffer_reset(&bytes);
+        row_encode(frame, row, &bytes);
+        cr_assert_eq(row_decode_into(buffer_span(&bytes), images, &err), ERR_OK, "%s", err.msg);
+    }
+    expect_rows(found, wanted);
+    expect_rows(images, wanted);
+}
+
+static void seal(struct buffer *image)
+{
+    uint32_t checksum = (uint32_t)hash_checksum(
+        span_of(image->data + sizeof checksum, image->size - sizeof checksum));
+    memcpy(image->data, &checksum, sizeof checksum);
+}
+
+/* Decoding and printing judge alike, and never take more than there is. */
+static void expect_same_judgement(struct span image, const struct schema *schema)
+{
+    CLEANUP(frame_free) struct frame *frame = frame_new(schema);
+    CLEANUP(buffer_deinit) struct buffer text;
+    buffer_init(&text, TEXT_BYTES_MAX);
+    struct err err = {0};
+    enum err_code decoded = row_decode_into(image, frame, &err);
+    cr_assert_eq(encode_json_image(image, schema, NULL, &text, &err), decoded, "%s", err.msg);
+    frame_check(frame);
+    if (decoded == ERR_OK) {
+        CLEANUP(buffer_deinit) struct buffer row;
+        buffer_init(&row, TEXT_BYTES_MAX);
+        encode_json_row(frame, 0, NULL, &row);
+        cr_assert(span_equal(buffer_span(&row), buffer_span(&text)), "%.*s\n%.*s",
+                  SPAN_PRINT(buffer_span(&row)), SPAN_PRINT(buffer_span(&text)));
+    }
+}
+
+Test(nested, row_images_hold_nested_values)
+{
+    CLEANUP(schema_release) struct schema *schema = parse(wide);
+    CLEANUP(schema_release) struct schema *later = one_more();
+    CLEANUP(frame_free) struct frame *frame = random_rows(schema, 120, 3);
+    CLEANUP(frame_free) struct frame *back = frame_new(schema);
+    CLEANUP(frame_free) struct frame *evolved = frame_new(later);
+    CLEANUP(frame_free) struct frame *again = frame_new(schema);
+    CLEANUP(buffer_deinit) struct buffer image;
+    CLEANUP(buffer_deinit) struct buffer text;
+    buffer_init(&image, TEXT_BYTES_MAX);
+    buffer_init(&text, TEXT_BYTES_MAX);
+    struct err err = {0};
+    for (int64_t row = 0; row < frame->rows_count; row++) {
+        buffer_reset(&image);
+        row_encode(frame, row, &image);
+        cr_assert_eq(row_decode_into(buffer_span(&image), back, &err), ERR_OK, "%s", err.msg);
+        cr_assert_eq(row_decode_into(buffer_span(&image), evolved, &err), ERR_OK, "%s", err.msg);
+        expect_same_judgement(buffer_span(&image), schema);
+        expect_same_judgement(buffer_span(&image), later);
+        /* whoever still holds the definition of before reads what was written after */
+        buffer_reset(&image);
+        row_encode(evolved, row, &image);
+        cr_assert_eq(row_decode_into(buffer_span(&image), again, &err), ERR_OK, "%s", err.msg);
+    }
+    expect_rows(back, frame);
+    expect_rows(again, frame);
+    cr_expect_eq(evolved->columns[3].nulls_count, 120);
+    for (size_t row = 0; row < 30; row++) {
+        buffer_reset(&image);
+        row_encode(frame, (int64_t)row, &image);
+        for (size_t at = sizeof(uint32_t); at < image.size; at++) {
+            image.data[at] ^= (uint8_t)(1U << (at + row) % 8);
+            seal(&image);
+            expect_same_judgement(buffer_span(&image), schema);
+            image.data[at] ^= (uint8_t)(1U << (at + row) % 8);
+        }
+    }
 }
 
 /* ---- column mapping ---- */
