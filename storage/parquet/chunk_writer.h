@@ -19,7 +19,9 @@ struct chunk_input {
     const int64_t *order; /* NULL: start, start + 1, … */
     int64_t start;
     int64_t count; /* rows; of nested chunks level entries */
-    /* nested: levels are given, `column` has only the values at definition_max */
+    /* nested: levels are given, `column` has only the values at definition_max; or, with `order`,
+       values_count rows of it are these */
+    int64_t values_count;
     const uint8_t *definitions; /* NULL: flat and optional */
     const uint8_t *repetitions; /* NULL when repetition_max is 0 */
     uint8_t definition_max;

@@ -41,12 +41,20 @@ static size_t select_valid(const struct chunk_input *input, uint32_t *selected, 
     return count;
 }
 
-static size_t select_ordered(const struct chunk_input *input, uint32_t *selected)
+static void select_ordered(const struct chunk_input *input, size_t count, uint32_t *selected)
 {
-    for (int64_t i = 0; i < input->count; i++) {
+    for (size_t i = 0; i < count; i++) {
         selected[i] = (uint32_t)input->order[i];
     }
-    return (size_t)input->count;
+}
+
+/* Rows of the column to look at: all of a chunk's, or of a nested one those with a value. */
+static size_t rows_of(const struct chunk_input *input)
+{
+    if (input->definitions == NULL) {
+        return (size_t)input->count;
+    }
+    return input->order != NULL ? (size_t)input->values_count : (size_t)input->column->rows_count;
 }
 
 /*
@@ -152,7 +160,7 @@ struct leaf_values gather_values(struct parquet_writer_context *context,
 {
     const struct column *column = input->column;
     bool nested = input->definitions != NULL;
-    size_t count = nested ? (size_t)column->rows_count : (size_t)input->count;
+    size_t count = rows_of(input);
     reserve_rows(context, count);
     const uint32_t *selected = NULL;
     *valid_out = NULL;
@@ -160,8 +168,8 @@ struct leaf_values gather_values(struct parquet_writer_context *context,
         count = select_valid(input, context->selected, context->valid);
         selected = context->selected;
         *valid_out = context->valid;
-    } else if (!nested && input->order != NULL) {
-        count = select_ordered(input, context->selected);
+    } else if (input->order != NULL) {
+        select_ordered(input, count, context->selected);
         selected = context->selected;
     }
     struct leaf_values values = {.type = *leaf, .count = count};

@@ -7,6 +7,7 @@
 #include "storage/base/mem.h"
 #include "storage/parquet/chunk_writer.h"
 #include "storage/parquet/file_writer.h"
+#include "storage/parquet/shred.h"
 
 #include <assert.h>
 #include <string.h>
@@ -20,8 +21,9 @@ struct parquet_writer {
     struct file_writer file;
     struct schema *schema; /* a reference */
     struct parquet_write_options options;
-    size_t *fields;                               /* of each leaf, its field */
-    const char **names;                           /* of each leaf; paths point here */
+    struct shred_leaf *leaves; /* in file order */
+    size_t leaves_count;
+    struct shred_levels levels;                   /* of the nested leaf at hand */
     struct parquet_column_statistics *statistics; /* a field each */
     struct frame *pending; /* rows appended but not yet in a row group; NULL = none yet */
     int64_t rows_count;
@@ -31,6 +33,15 @@ struct parquet_writer {
 static bool is_written(const struct parquet_write_options *options, size_t field)
 {
     return options->columns == NULL || options->columns[field];
+}
+
+static size_t count_leaves(const struct schema *schema, const struct parquet_write_options *options)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < schema->fields_count; i++) {
+        count += is_written(options, i) ? shred_leaves_count(&schema->fields[i]) : 0;
+    }
+    return count;
 }
 
 static void write_schema(struct parquet_writer *writer)
@@ -44,19 +55,12 @@ static void write_schema(struct parquet_writer *writer)
     file_writer_root(&writer->file, count);
     size_t leaf = 0;
     for (size_t i = 0; i < schema->fields_count; i++) {
-        if (!is_written(options, i)) {
-            continue;
+        if (is_written(options, i)) {
+            shred_place(&schema->fields[i], i, &writer->file, &writer->leaves[leaf]);
+            leaf += shred_leaves_count(&schema->fields[i]);
         }
-        const struct field *field = &schema->fields[i];
-        writer->fields[leaf] = i;
-        writer->names[leaf] = field_physical_name(field);
-        const struct file_element element = {.name = writer->names[leaf],
-                                             .repetition = PARQUET_OPTIONAL,
-                                             .field_id = field->mapping_id};
-        file_writer_leaf(&writer->file, &element, field->type, field->precision, field->scale,
-                         &writer->names[leaf], 1);
-        leaf++;
     }
+    assert(leaf == writer->leaves_count);
 }
 
 static void writer_init(struct parquet_writer *writer, struct parquet_writer_context *context,
@@ -67,10 +71,10 @@ static void writer_init(struct parquet_writer *writer, struct parquet_writer_con
     if (options != NULL) {
         writer->options = *options;
     }
-    writer->fields = mem_zeroed(schema->fields_count, sizeof *writer->fields);
-    writer->names = mem_zeroed(schema->fields_count, sizeof *writer->names);
+    writer->leaves_count = count_leaves(schema, &writer->options);
+    writer->leaves = mem_zeroed(writer->leaves_count, sizeof *writer->leaves);
     writer->statistics = mem_zeroed(schema->fields_count, sizeof *writer->statistics);
-    file_writer_init(&writer->file, context, sink, schema->fields_count);
+    file_writer_init(&writer->file, context, sink, writer->leaves_count);
     write_schema(writer);
 }
 
@@ -79,40 +83,90 @@ static void writer_deinit(struct parquet_writer *writer)
     file_writer_deinit(&writer->file);
     frame_free(&writer->pending);
     schema_release(&writer->schema);
-    mem_free(writer->fields);
-    mem_free((void *)writer->names);
+    for (size_t i = 0; i < writer->leaves_count; i++) {
+        shred_leaf_deinit(&writer->leaves[i]);
+    }
+    mem_free(writer->leaves);
+    shred_levels_deinit(&writer->levels);
     mem_free(writer->statistics);
     *writer = (struct parquet_writer){0};
 }
 
-/* Rows of a frame to write: all from `start`, or those of `order`. */
-struct rows {
-    const int64_t *order;
-    int64_t start;
-    int64_t count;
-};
+static enum err_code write_flat(struct parquet_writer *writer, size_t leaf,
+                                const struct column *column, const struct shred_rows *rows,
+                                struct chunk_result *result, struct err *err)
+{
+    size_t field = writer->leaves[leaf].field;
+    const bool *statistics = writer->options.statistics;
+    const struct chunk_input input = {
+        .column = column,
+        .order = rows->order,
+        .start = rows->start,
+        .count = rows->count,
+        .definition_max = 1,
+        .wants_bounds = statistics == NULL || statistics[field],
+        .wants_indexes = true,
+    };
+    return chunk_write(&writer->file, &writer->file.leaves[leaf].type, &input, result,
+                       &writer->statistics[field], err);
+}
+
+/* Without bounds: nothing skips nested values by them. */
+static enum err_code write_nested(struct parquet_writer *writer, size_t leaf_index,
+                                  const struct column *column, const struct shred_rows *rows,
+                                  struct chunk_result *result, struct err *err)
+{
+    const struct shred_leaf *leaf = &writer->leaves[leaf_index];
+    struct shred_levels *levels = &writer->levels;
+    TRY(shred_levels_of(leaf, column, rows, levels, err));
+    const struct chunk_input input = {
+        .column = shred_column(leaf, column),
+        .order = levels->values,
+        .count = (int64_t)levels->count,
+        .values_count = (int64_t)levels->values_count,
+        .definitions = levels->definitions,
+        .repetitions = leaf->repetition_max > 0 ? levels->repetitions : NULL,
+        .definition_max = leaf->definition_max,
+        .repetition_max = leaf->repetition_max,
+    };
+    return chunk_write(&writer->file, &writer->file.leaves[leaf_index].type, &input, result, NULL,
+                       err);
+}
+
+/* Delta counts the nulls of arrays and maps as wholes, those of structs field by field: not here.
+ */
+static void count_nulls(const struct column *column, const struct shred_rows *rows,
+                        struct parquet_column_statistics *statistics)
+{
+    if (column->type == COLUMN_STRUCT) {
+        statistics->nulls_count = -1;
+        return;
+    }
+    int64_t nulls = 0;
+    for (int64_t i = 0; column->nulls_count > 0 && i < rows->count; i++) {
+        int64_t row = rows->order != NULL ? rows->order[i] : rows->start + i;
+        nulls += !column_is_valid(column, row);
+    }
+    statistics->nulls_count += nulls;
+    statistics->values_count += rows->count - nulls;
+}
 
 static enum err_code write_row_group(struct parquet_writer *writer, const struct frame *frame,
-                                     const struct rows *rows, struct err *err)
+                                     const struct shred_rows *rows, struct err *err)
 {
-    struct file_writer *file = &writer->file;
-    const bool *statistics = writer->options.statistics;
-    struct chunk_result *results = file_writer_add_row_group(file, rows->count);
-    for (size_t leaf = 0; leaf < file->leaves_count; leaf++) {
-        size_t field = writer->fields[leaf];
-        const struct chunk_input input = {
-            .column = &frame->columns[field],
-            .order = rows->order,
-            .start = rows->start,
-            .count = rows->count,
-            .definition_max = 1,
-            .wants_bounds = statistics == NULL || statistics[field],
-            .wants_indexes = true,
-        };
-        enum err_code code = chunk_write(file, &file->leaves[leaf].type, &input, &results[leaf],
-                                         &writer->statistics[field], err);
+    struct chunk_result *results = file_writer_add_row_group(&writer->file, rows->count);
+    for (size_t i = 0; i < writer->leaves_count; i++) {
+        const struct shred_leaf *leaf = &writer->leaves[i];
+        const struct column *column = &frame->columns[leaf->field];
+        bool nested = column_type_is_nested(column->type);
+        enum err_code code = nested ? write_nested(writer, i, column, rows, &results[i], err)
+                                    : write_flat(writer, i, column, rows, &results[i], err);
         if (code != ERR_OK) {
-            return err_wrap(err, "column '%s'", writer->names[leaf]);
+            return err_wrap(err, "column '%s'", frame->schema->fields[leaf->field].name);
+        }
+        bool is_first = i == 0 || writer->leaves[i - 1].field != leaf->field;
+        if (nested && is_first) {
+            count_nulls(column, rows, &writer->statistics[leaf->field]);
         }
     }
     return ERR_OK;
@@ -137,9 +191,9 @@ static enum err_code write_rows(struct parquet_writer *writer, const struct fram
     int64_t step = group_rows_of(frame);
     for (int64_t start = 0; start < count; start += step) {
         int64_t left = count - start;
-        const struct rows rows = {.order = order != NULL ? order + start : NULL,
-                                  .start = order != NULL ? 0 : start,
-                                  .count = left < step ? left : step};
+        const struct shred_rows rows = {.order = order != NULL ? order + start : NULL,
+                                        .start = order != NULL ? 0 : start,
+                                        .count = left < step ? left : step};
         TRY(write_row_group(writer, frame, &rows, err));
     }
     return ERR_OK;
@@ -148,8 +202,8 @@ static enum err_code write_rows(struct parquet_writer *writer, const struct fram
 /* Bounds are measured as the file stores them; decimals are promised unscaled in i128. */
 static void widen_decimal(const struct field *field, struct parquet_column_statistics *statistics)
 {
-    enum leaf_kind kind = leaf_type_of(field->type, field->precision).kind;
-    if (field->type == COLUMN_DECIMAL && kind != LEAF_FIXED) {
+    if (field->type == COLUMN_DECIMAL &&
+        leaf_type_of(field->type, field->precision).kind != LEAF_FIXED) {
         statistics->min.i128 = statistics->min.i64;
         statistics->max.i128 = statistics->max.i64;
     }

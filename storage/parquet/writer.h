@@ -4,11 +4,12 @@
  * PLAIN; zstd level 1 where it pays; statistics, column and offset index.
  *
  * Columns are called by their physical names, with their mapping ids as field_id.
- * Every data column is OPTIONAL in the file, whatever the table says: a table
+ * Everything but keys of maps is OPTIONAL in the file, whatever the table says: a table
  * may become looser later, and readers take nullability from the table.
  * Types: Delta's mapping (string UTF8, DATE, TIMESTAMP micros adjusted to UTC,
  * decimals in INT32, INT64 or FIXED_LEN_BYTE_ARRAY by precision, INT(8|16)).
- * Nested files (Delta checkpoints) are written by nested.h.
+ * Nested columns have the three levels of lists and maps, without bounds and page indexes;
+ * rows that do not come from frames (Delta checkpoints) are written by nested.h.
  */
 #pragma once
 
@@ -62,7 +63,7 @@ struct parquet_written {
     int64_t rows_count;
     int64_t file_bytes;
     size_t columns_count; /* = fields of the schema; columns left out have zeroed statistics */
-    struct parquet_column_statistics *columns;
+    struct parquet_column_statistics *columns; /* of a struct: nulls_count -1, not counted */
 };
 void parquet_written_deinit(struct parquet_written *written);
 
@@ -73,7 +74,7 @@ void parquet_written_deinit(struct parquet_written *written);
  *   options      NULL = all rows, all columns
  *   written_out  to the caller: parquet_written_deinit
  *
- * Errors:  what the sink returns; nothing else can fail.
+ * Errors:  what the sink returns; ERR_INVALID a map has a null among its keys.
  * Thread:  reentrant with different contexts.
  */
 enum err_code parquet_write_frame(struct parquet_writer_context *context, const struct frame *frame,
