@@ -153,7 +153,7 @@ enum err_code source_parquet_new(struct file_content *content, struct source **s
     const struct parquet_source bytes = {
         .read_at = read_at, .self = &parquet->content, .size = parquet->content.size};
     TRY(parquet_reader_open(&bytes, &parquet->reader, err));
-    TRY(parquet_reader_schema(parquet->reader, &parquet->columns, err));
+    TRY(parquet_reader_schema(parquet->reader, NULL, &parquet->columns, err));
     TRY(decode_rows_check(parquet->columns, reader->schema, err));
     *source_out = source;
     source = NULL;

@@ -102,11 +102,11 @@ static enum err_code find_columns(struct table_keys *keys, enum change_side side
         int index = schema_field_index(columns, span_of_text(name));
         assert(index >= 0); /* changes are made with these names */
         enum column_type type = columns->fields[index].type;
-        if (type == COLUMN_DOUBLE || type == COLUMN_FLOAT) {
+        if (type == COLUMN_DOUBLE || type == COLUMN_FLOAT || column_type_is_nested(type)) {
             return err_set(err, ERR_UNSUPPORTED,
-                           "rows were removed, and the key column '%s' holds real numbers, by "
-                           "which they cannot be told apart",
-                           name);
+                           "rows were removed, and the key column '%s' is of type %s, by whose "
+                           "values they cannot be told apart",
+                           name, column_type_name(type));
         }
         keys->columns[side][i] = (size_t)index;
     }

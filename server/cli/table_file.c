@@ -115,7 +115,7 @@ static enum err_code print_frame(const struct frame *frame, struct buffer *text,
 static enum err_code print_rows(const struct input *input, int64_t rows, struct err *err)
 {
     CLEANUP(schema_release) struct schema *schema = NULL;
-    TRY(parquet_reader_schema_nested(input->reader, input->names, &schema, err));
+    TRY(parquet_reader_schema(input->reader, input->names, &schema, err));
     CLEANUP(frame_free) struct frame *frame = frame_new(schema);
     CLEANUP(buffer_deinit) struct buffer text;
     buffer_init(&text, TEXT_BYTES_MAX);

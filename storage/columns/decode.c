@@ -180,7 +180,8 @@ enum err_code decoder_begin(struct decoder *decoder, int64_t line, struct err *e
                        "the body has more than %lld records; post it in smaller batches",
                        (long long)decoder->options.records_max);
     }
-    if (decoder->frame->rows_count >= decoder->rows_max) {
+    if (decoder->frame->rows_count >= decoder->rows_max ||
+        decoder->elements_bytes > decoder->options.frame_bytes_max) {
         return err_set(err, ERR_TOO_LARGE,
                        "the records would take more than %lld bytes of memory once decoded; "
                        "post them in smaller batches",

@@ -19,6 +19,9 @@
  *   binary          base64 with padding
  *   string          string without U+0000 / text; empty without quotes is null
  *                   for every type, "" is the empty string
+ *   struct          object with its fields, those left out null / the same JSON in the cell
+ *   array           array / likewise
+ *   map             object, its names the keys as CSV text has them, each once / likewise
  * A lone surrogate escape and U+0000 are record errors (invalid_character).
  *
  * `_op` (member or CSV column) names the operation of one record. A delete

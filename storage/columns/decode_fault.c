@@ -39,14 +39,20 @@ bool decode_name_is_plain(struct span name)
     return digits <= PLAIN_NAME_DIGITS_MAX;
 }
 
-/* spec: RFC 6901 section 3 — '~' is written ~0 and '/' is written ~1 */
-static void write_pointer(struct span name, char pointer_out[DECODER_POINTER_BYTES])
+/*
+ * One more step of a pointer, left out when there is no room for it.
+ * spec: RFC 6901 section 3 — '~' is written ~0 and '/' is written ~1
+ */
+static bool append_step(struct span name, char pointer_out[DECODER_POINTER_BYTES])
 {
-    size_t size = 0;
+    size_t start = strlen(pointer_out);
+    size_t size = start;
+    if (size + 2 * name.size + 2 > DECODER_POINTER_BYTES) {
+        return false;
+    }
     pointer_out[size++] = '/';
     for (size_t i = 0; i < name.size; i++) {
         uint8_t c = name.data[i];
-        assert(size + 3 <= DECODER_POINTER_BYTES);
         if (c == '~' || c == '/') {
             pointer_out[size++] = '~';
             pointer_out[size++] = c == '~' ? '0' : '1';
@@ -55,6 +61,44 @@ static void write_pointer(struct span name, char pointer_out[DECODER_POINTER_BYT
         }
     }
     pointer_out[size] = '\0';
+    return true;
+}
+
+/* The key of the entry at hand, where it is text that does not read like somebody's data. */
+static bool append_key(const struct decode_field *map, char pointer_out[DECODER_POINTER_BYTES])
+{
+    const struct column *keys = &map->column->children[0];
+    if (keys->type != COLUMN_STRING || keys->rows_count == 0) {
+        return false;
+    }
+    struct span key = column_bytes(keys, keys->rows_count - 1);
+    return decode_name_is_plain(key) && append_step(key, pointer_out);
+}
+
+/* Recursion is bounded by SCHEMA_DEPTH_MAX. False when the pointer ends above the field. */
+static bool write_pointer(const struct decoder *decoder, size_t index,
+                          char pointer_out[DECODER_POINTER_BYTES])
+{
+    const struct decode_field *described = &decoder->fields[index];
+    const struct decode_field *parent = &decoder->fields[described->parent];
+    if (decoder_is_operation(decoder, index)) {
+        return append_step(span_of_text("_op"), pointer_out);
+    }
+    if (described->parent == index) {
+        return append_step(span_of_text(described->field->name), pointer_out);
+    }
+    if (!write_pointer(decoder, described->parent, pointer_out)) {
+        return false;
+    }
+    if (parent->type == COLUMN_STRUCT) {
+        return append_step(span_of_text(described->field->name), pointer_out);
+    }
+    if (parent->type == COLUMN_MAP) {
+        return index != parent->first_child && append_key(parent, pointer_out);
+    }
+    char number[24];
+    (void)snprintf(number, sizeof number, "%lld", (long long)parent->elements - 1); /* fits */
+    return append_step(span_of_text(number), pointer_out);
 }
 
 /*
@@ -80,11 +124,6 @@ static struct decode_fault *next_fault(struct decoder *decoder, enum decode_code
     return fault;
 }
 
-static const char *field_name(const struct decoder *decoder, size_t index)
-{
-    return decoder_is_operation(decoder, index) ? "_op" : decoder->fields[index].field->name;
-}
-
 static void note_fault(struct decoder *decoder, size_t index, enum decode_code code, bool rule,
                        const char *format, va_list arguments)
     __attribute__((cold, format(printf, 5, 0)));
@@ -94,7 +133,7 @@ static void note_fault(struct decoder *decoder, size_t index, enum decode_code c
 {
     struct decode_fault *fault = next_fault(decoder, code, rule);
     if (fault != NULL) {
-        write_pointer(span_of_text(field_name(decoder, index)), fault->pointer);
+        (void)write_pointer(decoder, index, fault->pointer); /* as far as it goes */
         (void)vsnprintf(fault->message, sizeof fault->message, format,
                         arguments); /* a message may be cut */
     }
@@ -130,20 +169,33 @@ void decoder_fault_record(struct decoder *decoder, enum decode_code code, const 
     }
 }
 
+/* `what` has no such field; `fault` has the pointer to it. */
+static void note_unknown(struct decode_fault *fault, const char *what, struct span name)
+{
+    bool plain = decode_name_is_plain(name) && append_step(name, fault->pointer);
+    (void)snprintf(fault->message, sizeof fault->message,
+                   plain ? "the %s has no field of this name"
+                         : "the %s has no such field; its name is withheld because it does not "
+                           "read like one",
+                   what); /* fits */
+}
+
 void decoder_fault_unknown(struct decoder *decoder, struct span name)
 {
     struct decode_fault *fault = next_fault(decoder, DECODE_UNKNOWN_FIELD, false);
-    if (fault == NULL) {
-        return;
+    if (fault != NULL) {
+        note_unknown(fault, "table", name);
     }
-    if (decode_name_is_plain(name)) {
-        write_pointer(name, fault->pointer);
+}
+
+void decoder_fault_unknown_child(struct decoder *decoder, size_t index, struct span name)
+{
+    struct decode_fault *fault = next_fault(decoder, DECODE_UNKNOWN_FIELD, false);
+    if (fault != NULL && write_pointer(decoder, index, fault->pointer)) {
+        note_unknown(fault, "struct", name);
+    } else if (fault != NULL) {
         (void)snprintf(fault->message, sizeof fault->message,
-                       "the table has no field of this name"); /* fits */
-    } else {
-        (void)snprintf(fault->message, sizeof fault->message,
-                       "the table has no such field; its name is withheld because it does not "
-                       "read like one"); /* fits */
+                       "a struct within has no field of a name that it is given"); /* fits */
     }
 }
 
@@ -182,8 +234,10 @@ static const char *expected_form(enum column_type type)
     case COLUMN_BINARY:
         return "base64 string with padding";
     case COLUMN_STRUCT:
-    case COLUMN_ARRAY:
     case COLUMN_MAP:
+        return "JSON object";
+    case COLUMN_ARRAY:
+        return "JSON array";
     case COLUMN_TYPE_COUNT:
         break;
     }

@@ -113,8 +113,176 @@ static const uint8_t *read_number_value(struct json_parser *parser, const uint8_
     return after;
 }
 
+static const uint8_t *read_value(struct json_parser *parser, const uint8_t *p, size_t index,
+                                 int depth);
+
+/* ---- nested values: recursion is bounded by the schema, and by DECODE_DEPTH_MAX ---- */
+
+/* `p` is after a part; returns where the next one starts, or the byte after `close`. */
+static const uint8_t *read_separator(struct json_parser *parser, const uint8_t *p, uint8_t close,
+                                     bool *more_out)
+{
+    p = json_skip_space(parser, p);
+    uint8_t c = json_peek(parser, p);
+    *more_out = c == ',';
+    if (c == close) {
+        return p + 1;
+    }
+    if (c != ',') {
+        return json_stop(parser, p, close == '}' ? "expected ',' or '}'" : "expected ',' or ']'");
+    }
+    return json_skip_space(parser, p + 1);
+}
+
+/* The name of a member and the colon behind it; returns where the value starts. */
+static const uint8_t *read_text_name(struct json_parser *parser, const uint8_t *p,
+                                     struct json_token *name)
+{
+    if (json_peek(parser, p) != '"') {
+        return json_stop(parser, p, "expected a field name in quotes");
+    }
+    p = json_read_string(parser, p + 1, name);
+    if (p == NULL) {
+        return NULL;
+    }
+    p = json_skip_space(parser, p);
+    if (json_peek(parser, p) != ':') {
+        return json_stop(parser, p, "expected ':' after a field name");
+    }
+    return json_skip_space(parser, p + 1);
+}
+
+/* A field of a struct: `predicted` is what followed last time, and what will next time. */
+static const uint8_t *read_struct_member(struct json_parser *parser, const uint8_t *p, size_t index,
+                                         size_t *predicted, int depth)
+{
+    struct decoder *decoder = parser->decoder;
+    struct json_token name;
+    p = read_text_name(parser, p, &name);
+    if (p == NULL) {
+        return NULL;
+    }
+    int child = span_equal_text(name.text, decoder->fields[*predicted].field->name)
+                    ? (int)*predicted
+                    : decoder_child_index(decoder, index, name.text);
+    if (child < 0) {
+        decoder_fault_unknown_child(decoder, index, name.text);
+        return json_skip_value(parser, p, depth);
+    }
+    if (!decoder_claim_child(decoder, (size_t)child)) {
+        return json_skip_value(parser, p, depth);
+    }
+    *predicted = decoder->fields[child].next;
+    return read_value(parser, p, (size_t)child, depth);
+}
+
+static const uint8_t *read_struct(struct json_parser *parser, const uint8_t *p, size_t index,
+                                  int depth)
+{
+    size_t predicted = parser->decoder->fields[index].first_child;
+    p = json_skip_space(parser, p + 1);
+    bool more = json_peek(parser, p) != '}';
+    p = more ? p : p + 1;
+    while (more) {
+        p = read_struct_member(parser, p, index, &predicted, depth);
+        p = p == NULL ? NULL : read_separator(parser, p, '}', &more);
+        if (p == NULL) {
+            return NULL;
+        }
+    }
+    decoder_end_struct(parser->decoder, index);
+    return p;
+}
+
+static const uint8_t *read_element(struct json_parser *parser, const uint8_t *p, size_t index,
+                                   int depth)
+{
+    if (!decoder_begin_element(parser->decoder, index)) {
+        return json_skip_value(parser, p, depth);
+    }
+    return read_value(parser, p, parser->decoder->fields[index].first_child, depth);
+}
+
+static const uint8_t *read_array_value(struct json_parser *parser, const uint8_t *p, size_t index,
+                                       int depth)
+{
+    decoder_begin_elements(parser->decoder, index);
+    p = json_skip_space(parser, p + 1);
+    bool more = json_peek(parser, p) != ']';
+    p = more ? p : p + 1;
+    while (more) {
+        p = read_element(parser, p, index, depth);
+        p = p == NULL ? NULL : read_separator(parser, p, ']', &more);
+        if (p == NULL) {
+            return NULL;
+        }
+    }
+    decoder_end_elements(parser->decoder, index);
+    return p;
+}
+
+static const uint8_t *read_entry(struct json_parser *parser, const uint8_t *p, size_t index,
+                                 int depth)
+{
+    struct decoder *decoder = parser->decoder;
+    size_t key = decoder->fields[index].first_child;
+    struct json_token name;
+    p = read_text_name(parser, p, &name);
+    if (p == NULL) {
+        return NULL;
+    }
+    if (!decoder_begin_element(decoder, index)) {
+        return json_skip_value(parser, p, depth);
+    }
+    if (name.refused != NULL) {
+        decoder_fault(decoder, key, DECODE_INVALID_CHARACTER, "a key %s", name.refused);
+        decoder_put_nothing(decoder, key);
+    } else {
+        decoder_put_text(decoder, key, name.text, name.ascii);
+    }
+    return read_value(parser, p, key + 1, depth);
+}
+
+static const uint8_t *read_map(struct json_parser *parser, const uint8_t *p, size_t index,
+                               int depth)
+{
+    decoder_begin_elements(parser->decoder, index);
+    p = json_skip_space(parser, p + 1);
+    bool more = json_peek(parser, p) != '}';
+    p = more ? p : p + 1;
+    while (more) {
+        p = read_entry(parser, p, index, depth);
+        p = p == NULL ? NULL : read_separator(parser, p, '}', &more);
+        if (p == NULL) {
+            return NULL;
+        }
+    }
+    decoder_end_elements(parser->decoder, index);
+    return p;
+}
+
+/* `p` is at a bracket or brace, around which `depth` containers are open. */
+static const uint8_t *read_nested(struct json_parser *parser, const uint8_t *p, size_t index,
+                                  int depth)
+{
+    enum column_type type = parser->decoder->fields[index].type;
+    bool is_object = *p == '{';
+    bool fits = is_object ? type == COLUMN_STRUCT || type == COLUMN_MAP : type == COLUMN_ARRAY;
+    if (!fits || depth >= DECODE_DEPTH_MAX) { /* skipping says that it is too deep */
+        decoder_fault_kind(parser->decoder, index, is_object ? "an object" : "an array");
+        decoder_put_nothing(parser->decoder, index);
+        return json_skip_value(parser, p, depth);
+    }
+    if (type == COLUMN_STRUCT) {
+        return read_struct(parser, p, index, depth + 1);
+    }
+    return type == COLUMN_MAP ? read_map(parser, p, index, depth + 1)
+                              : read_array_value(parser, p, index, depth + 1);
+}
+
 /* The value of field `index`, which the record has claimed. */
-static const uint8_t *read_value(struct json_parser *parser, const uint8_t *p, size_t index)
+static const uint8_t *read_value(struct json_parser *parser, const uint8_t *p, size_t index,
+                                 int depth)
 {
     struct decoder *decoder = parser->decoder;
     const uint8_t *after = NULL;
@@ -136,9 +304,7 @@ static const uint8_t *read_value(struct json_parser *parser, const uint8_t *p, s
         return after;
     case '{':
     case '[':
-        decoder_fault_kind(decoder, index, *p == '{' ? "an object" : "an array");
-        decoder_put_nothing(decoder, index);
-        return json_skip_value(parser, p, RECORD_DEPTH);
+        return read_nested(parser, p, index, depth);
     default:
         return read_number_value(parser, p, index);
     }
@@ -155,7 +321,7 @@ static const uint8_t *read_member(struct json_parser *parser, const uint8_t *p)
         return json_skip_value(parser, p, RECORD_DEPTH);
     }
     parser->previous = (size_t)index;
-    return read_value(parser, p, (size_t)index);
+    return read_value(parser, p, (size_t)index, RECORD_DEPTH);
 }
 
 /* `p` is at the opening brace; returns the byte after the closing one. */
@@ -200,6 +366,30 @@ static void parser_init(struct json_parser *parser, struct decoder *decoder, str
 static void parser_deinit(struct json_parser *parser)
 {
     buffer_deinit(&parser->unescaped);
+}
+
+/* ---- a nested value by itself ---- */
+
+void decoder_put_nested_text(struct decoder *decoder, size_t index, struct span text)
+{
+    CLEANUP(parser_deinit) struct json_parser parser;
+    parser_init(&parser, decoder, text);
+    const uint8_t *p = json_skip_space(&parser, parser.body);
+    uint8_t c = json_peek(&parser, p);
+    if (c != '{' && c != '[') {
+        decoder_fault_form(decoder, index);
+        decoder_put_nothing(decoder, index);
+        return;
+    }
+    p = read_value(&parser, p, index, RECORD_DEPTH);
+    if (p == NULL) {
+        decoder_put_nothing_again(decoder, index);
+    }
+    if (p == NULL || json_skip_space(&parser, p) != parser.end) {
+        decoder_fault(decoder, index, DECODE_TYPE, "is not JSON at byte %zu: %s",
+                      (size_t)((p == NULL ? parser.fault_at : p) - parser.body) + 1,
+                      p == NULL ? parser.fault : "there is more after the value");
+    }
 }
 
 /* ---- NDJSON ------------------------------------------------------------------- */
@@ -304,8 +494,8 @@ static enum err_code broken_body(const struct json_parser *parser, int64_t eleme
                    (long long)element, (long long)line, column, parser->fault);
 }
 
-static enum err_code read_element(struct json_parser *parser, const uint8_t **p, int64_t element,
-                                  struct err *err)
+static enum err_code read_record_element(struct json_parser *parser, const uint8_t **p,
+                                         int64_t element, struct err *err)
 {
     const uint8_t *start = *p;
     bool object = json_peek(parser, start) == '{';
@@ -338,7 +528,7 @@ static enum err_code read_elements(struct json_parser *parser, const uint8_t **p
         return ERR_OK;
     }
     for (int64_t element = 1 + parser->decoder->options.line_offset;; element++) {
-        TRY(read_element(parser, p, element, err));
+        TRY(read_record_element(parser, p, element, err));
         *p = json_skip_space(parser, *p);
         uint8_t c = json_peek(parser, *p);
         if (c != ',' && c != ']') {
@@ -360,7 +550,7 @@ static enum err_code read_array(struct json_parser *parser, struct err *err)
         return ERR_OK; /* no records, which the caller refuses */
     }
     if (*p == '{') {
-        TRY(read_element(parser, &p, 1 + parser->decoder->options.line_offset, err));
+        TRY(read_record_element(parser, &p, 1 + parser->decoder->options.line_offset, err));
     } else if (*p == '[') {
         p++;
         TRY(read_elements(parser, &p, err));

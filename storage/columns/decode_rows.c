@@ -13,6 +13,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdio.h>
 
 enum { ROW_TEXT_BYTES_MAX = 1 << 30 };
 
@@ -224,6 +225,69 @@ static void put_binary(struct decoder *decoder, size_t index, struct span bytes)
     }
 }
 
+static void put_value(struct decoder *decoder, size_t index, const struct field *field,
+                      const struct column *column, int64_t row);
+
+/* ---- nested values: recursion is bounded by SCHEMA_DEPTH_MAX ---- */
+
+static void put_part(struct decoder *decoder, size_t index, const struct field *field,
+                     const struct column *column, int64_t row)
+{
+    if (column_is_valid(column, row)) {
+        put_value(decoder, index, field, column, row);
+    } else {
+        decoder_put_null(decoder, index);
+    }
+}
+
+/* decode_rows_check has found a field for each. */
+static void put_struct(struct decoder *decoder, size_t index, const struct field *field,
+                       const struct column *column, int64_t row)
+{
+    for (size_t i = 0; i < field->children_count; i++) {
+        const struct field *child = &field->children[i];
+        int target = decoder_child_index(decoder, index, span_of_text(child->name));
+        assert(target >= 0);
+        if (decoder_claim_child(decoder, (size_t)target)) {
+            put_part(decoder, (size_t)target, child, &column->children[i], row);
+        }
+    }
+    decoder_end_struct(decoder, index);
+}
+
+static void put_elements(struct decoder *decoder, size_t index, const struct field *field,
+                         const struct column *column, int64_t row)
+{
+    struct column_stretch elements = column_elements(column, row);
+    size_t first_child = decoder->fields[index].first_child;
+    decoder_begin_elements(decoder, index);
+    for (int64_t at = elements.start; at < elements.end; at++) {
+        if (!decoder_begin_element(decoder, index)) {
+            break;
+        }
+        for (size_t i = 0; i < field->children_count; i++) {
+            put_part(decoder, first_child + i, &field->children[i], &column->children[i], at);
+        }
+    }
+    decoder_end_elements(decoder, index);
+}
+
+static void put_nested(struct decoder *decoder, size_t index, const struct field *field,
+                       const struct column *column, int64_t row)
+{
+    if (decoder->fields[index].type != field->type) {
+        char found[32];
+        (void)snprintf(found, sizeof found, "%s %s", field->type == COLUMN_ARRAY ? "an" : "a",
+                       column_type_name(field->type)); /* fits */
+        decoder_fault_kind(decoder, index, found);
+        decoder_put_nothing(decoder, index);
+    } else if (field->type == COLUMN_STRUCT) {
+        put_struct(decoder, index, field, column, row);
+    } else {
+        put_elements(decoder, index, field, column, row);
+    }
+}
+
 /* A value that is there, for a field that was claimed. */
 static void put_value(struct decoder *decoder, size_t index, const struct field *field,
                       const struct column *column, int64_t row)
@@ -263,6 +327,8 @@ static void put_value(struct decoder *decoder, size_t index, const struct field 
     case COLUMN_STRUCT:
     case COLUMN_ARRAY:
     case COLUMN_MAP:
+        put_nested(decoder, index, field, column, row);
+        break;
     case COLUMN_TYPE_COUNT:
         assert(!"a column type");
     }
@@ -367,15 +433,38 @@ static enum err_code check_identifying(const struct schema *columns, const struc
     return ERR_OK;
 }
 
+/* Has the table a field for each within the column? Those of other types are the rows' faults. */
+static enum err_code check_parts(const struct field *column, const struct field *field,
+                                 struct err *err)
+{
+    for (size_t i = 0; column->type == field->type && i < column->children_count; i++) {
+        const struct field *part = &column->children[i];
+        const struct field *found = NULL;
+        for (size_t k = 0; found == NULL && k < field->children_count; k++) {
+            found = strcmp(field->children[k].name, part->name) == 0 ? &field->children[k] : NULL;
+        }
+        if (found == NULL) {
+            return err_set(err, ERR_INVALID, "the table has no field for '%s' of the struct '%s'",
+                           part->name, column->name);
+        }
+        TRY(check_parts(part, found, err));
+    }
+    return ERR_OK;
+}
+
 enum err_code decode_rows_check(const struct schema *columns, const struct schema *schema,
                                 struct err *err)
 {
     for (size_t i = 0; i < columns->fields_count; i++) {
         const struct field *field = &columns->fields[i];
         bool is_operation = strcmp(field->name, "_op") == 0 && field->type == COLUMN_STRING;
-        if (!is_operation && schema_field_index(schema, span_of_text(field->name)) < 0) {
+        int index = schema_field_index(schema, span_of_text(field->name));
+        if (!is_operation && index < 0) {
             return err_set(err, ERR_INVALID, "the table has no field for the column '%s'",
                            field->name);
+        }
+        if (index >= 0) {
+            TRY(check_parts(field, &schema->fields[index], err));
         }
     }
     return check_identifying(columns, schema, err);

@@ -55,38 +55,63 @@ static size_t text_bytes_safe(const struct field *field)
     return SCHEMA_STRING_BYTES_MAX;
 }
 
+/* What holds of columns and of fields within them alike. */
+static void describe_rules(struct decode_field *described, const struct field *field,
+                           struct column *column, size_t index)
+{
+    described->field = field;
+    described->column = column;
+    described->type = field->type;
+    described->bounded = field->has_minimum || field->has_maximum;
+    described->bytes_safe = text_bytes_safe(field);
+    described->next = index + 1;
+    described->parent = index;
+    described->text_rules = described->partitions || field->pattern != NULL ||
+                            field->enum_count > 0 || field->format != FORMAT_NONE;
+    describe_name(described, field->name);
+}
+
+/* Recursion is bounded by SCHEMA_DEPTH_MAX. */
+static void describe_children(struct decoder *decoder, size_t index, size_t *used)
+{
+    struct decode_field *parent = &decoder->fields[index];
+    size_t count = parent->field->children_count;
+    parent->first_child = *used;
+    parent->element_bytes = 1;
+    *used += count;
+    for (size_t i = 0; i < count; i++) {
+        size_t child = parent->first_child + i;
+        const struct field *field = &parent->field->children[i];
+        describe_rules(&decoder->fields[child], field, &parent->column->children[i], child);
+        decoder->fields[child].parent = index;
+        decoder->fields[child].next = parent->first_child + (i + 1) % count;
+        parent->element_bytes += decoder_slot_bytes(field);
+        describe_children(decoder, child, used);
+    }
+}
+
 static void describe_field(struct decoder *decoder, size_t index)
 {
     const struct schema *schema = decoder->schema;
     const struct field *field = &schema->fields[index];
     struct decode_field *described = &decoder->fields[index];
     *described = (struct decode_field){
-        .field = field,
-        .column = &decoder->frame->columns[index],
-        .type = field->type,
         .in_key = is_among(schema->key, schema->key_count, index),
-        .bounded = field->has_minimum || field->has_maximum,
         .partitions = field->type == COLUMN_STRING &&
                       is_among(schema->partition, schema->partition_count, index),
-        .bytes_safe = text_bytes_safe(field),
-        .next = index + 1,
     };
-    described->text_rules = described->partitions || field->pattern != NULL ||
-                            field->enum_count > 0 || field->format != FORMAT_NONE;
     described->identifies =
         described->in_key || (schema->has_sequence && schema->sequence == index);
-    describe_name(described, field->name);
+    describe_rules(described, field, &decoder->frame->columns[index], index);
 }
 
 int64_t decode_row_bytes(const struct schema *schema)
 {
-    size_t total = sizeof(int64_t) + 1; /* line and operation */
+    int64_t total = sizeof(int64_t) + 1; /* line and operation */
     for (size_t i = 0; i < schema->fields_count; i++) {
-        size_t slot = column_type_slot_bytes(schema->fields[i].type);
-        total += slot > 0 ? slot : sizeof(uint32_t);
+        total += decoder_slot_bytes(&schema->fields[i]);
     }
-    total += (schema->fields_count + 3) / 4; /* validity and present bits */
-    return (int64_t)total;
+    return total + (int64_t)(schema->fields_count + 3) / 4; /* validity and present bits */
 }
 
 static int64_t or_default(int64_t value, int64_t otherwise)
@@ -103,7 +128,9 @@ void decoder_init(struct decoder *decoder, const struct schema *schema,
         .options = *options,
         .frame = frame,
         .errors = errors,
-        .fields = mem_zeroed(schema->fields_count + 2, sizeof *decoder->fields),
+        .fields = mem_zeroed(schema->fields_count + 2 +
+                                 decoder_nested_count(schema->fields, schema->fields_count),
+                             sizeof *decoder->fields),
         .fields_count = schema->fields_count,
     };
     struct decode_options *resolved = &decoder->options;
@@ -113,9 +140,12 @@ void decoder_init(struct decoder *decoder, const struct schema *schema,
     assert(resolved->records_max <= FRAME_ROWS_MAX);
     decoder->rows_max = resolved->frame_bytes_max / decode_row_bytes(schema);
 
+    size_t used = schema->fields_count + 2;
     for (size_t i = 0; i < schema->fields_count; i++) {
         describe_field(decoder, i);
+        describe_children(decoder, i, &used);
     }
+    decoder->described_count = used;
     struct decode_field *operation = &decoder->fields[decoder->fields_count];
     *operation = (struct decode_field){.type = COLUMN_STRING, .next = 0};
     describe_name(operation, "_op");
@@ -124,7 +154,7 @@ void decoder_init(struct decoder *decoder, const struct schema *schema,
 
 void decoder_deinit(struct decoder *decoder)
 {
-    for (size_t i = 0; decoder->fields != NULL && i < decoder->fields_count; i++) {
+    for (size_t i = 0; decoder->fields != NULL && i < decoder->described_count; i++) {
         mem_free(decoder->fields[i].enum_sorted);
     }
     mem_free(decoder->fields);
@@ -507,6 +537,11 @@ void decoder_put_text(struct decoder *decoder, size_t index, struct span text, b
     case COLUMN_BOOLEAN:
         put = put_boolean_text(decoder, index, text);
         break;
+    case COLUMN_STRUCT:
+    case COLUMN_ARRAY:
+    case COLUMN_MAP:
+        decoder_put_nested_text(decoder, index, text);
+        return;
     default:
         decoder_put_string(decoder, index, text, ascii);
         return;

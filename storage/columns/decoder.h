@@ -12,7 +12,9 @@
 #include "storage/columns/decode_number.h"
 
 enum {
-    DECODER_POINTER_BYTES = 2 * SCHEMA_NAME_BYTES_MAX + 2, /* every character of a name escaped */
+    /* every character of a name escaped, and one more such level; of what is nested deeper the
+       pointer ends above it */
+    DECODER_POINTER_BYTES = 4 * SCHEMA_NAME_BYTES_MAX + 2,
     DECODER_MESSAGE_BYTES = 256,
     DECODER_QUOTED_BYTES = 16,
 };
@@ -33,6 +35,11 @@ struct decode_field {
     size_t quoted_size;
     uint8_t quoted[DECODER_QUOTED_BYTES]; /* its first bytes */
     struct span *enum_sorted;             /* of a long enumeration, made when first asked */
+    /* nested types */
+    size_t parent;         /* of a child: index of the field it is in; else its own */
+    size_t first_child;    /* index of the first child, the others follow */
+    int64_t element_bytes; /* array, map: what one more element takes in slots */
+    int64_t elements;      /* array, map: begun in the value at hand */
 };
 
 struct decode_fault {
@@ -50,9 +57,12 @@ struct decoder {
     int64_t rows_max;              /* what frame_bytes_max allows */
     struct frame *frame;
     struct decode_errors *errors;
-    struct decode_field *fields; /* schema->fields_count, `_op`, the start of a record */
-    size_t fields_count;
-    struct buffer scratch; /* base64 */
+    /* schema->fields_count, `_op`, the start of a record, then all that is nested in the first */
+    struct decode_field *fields;
+    size_t fields_count;    /* without nested ones */
+    size_t described_count; /* with them */
+    int64_t elements_bytes; /* that elements of arrays and maps take in slots, all records */
+    struct buffer scratch;  /* base64 */
     /* the record in hand */
     int64_t line;
     enum frame_operation operation;
@@ -100,6 +110,26 @@ void decoder_put_text(struct decoder *decoder, size_t index, struct span text, b
 /* A value that was refused already: the caller noted why. */
 void decoder_put_nothing(struct decoder *decoder, size_t index);
 
+/*
+ * Nested values, in decode_nested.c. The caller of decoder_put_… for a child has begun the value
+ * it is in; children are addressed by their own indexes.
+ */
+int decoder_child_index(const struct decoder *decoder, size_t index, struct span name);
+/* As decoder_claim, of a struct's field. */
+bool decoder_claim_child(struct decoder *decoder, size_t index);
+void decoder_end_struct(struct decoder *decoder, size_t index);
+void decoder_begin_elements(struct decoder *decoder, size_t index);
+/* Before each element or entry; false, with the fault noted, when there is no room for it. */
+bool decoder_begin_element(struct decoder *decoder, size_t index);
+void decoder_end_elements(struct decoder *decoder, size_t index);
+/* Instead of ending a value: the caller noted why. */
+void decoder_put_nothing_again(struct decoder *decoder, size_t index);
+/* Text that is JSON, of a nested field: a cell of CSV. */
+void decoder_put_nested_text(struct decoder *decoder, size_t index, struct span text);
+/* Fields within fields, and the slots of one value without elements: for sizes at init. */
+size_t decoder_nested_count(const struct field *fields, size_t count);
+int64_t decoder_slot_bytes(const struct field *field);
+
 /* Note a fault of field `index`. */
 void decoder_fault(struct decoder *decoder, size_t index, enum decode_code code, const char *format,
                    ...) __attribute__((cold, format(printf, 4, 5)));
@@ -111,6 +141,9 @@ void decoder_fault_record(struct decoder *decoder, enum decode_code code, const 
     __attribute__((cold, format(printf, 3, 4)));
 /* A member that is no field. Its name is shown only when it reads like one. */
 void decoder_fault_unknown(struct decoder *decoder, struct span name) __attribute__((cold));
+/* The same of an object that is a value of field `index`. */
+void decoder_fault_unknown_child(struct decoder *decoder, size_t index, struct span name)
+    __attribute__((cold));
 /* Text that does not read as the field's type. */
 void decoder_fault_form(struct decoder *decoder, size_t index) __attribute__((cold));
 /* A value of the right form outside of the type's range. */

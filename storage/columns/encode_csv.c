@@ -4,6 +4,7 @@
 #include "storage/columns/encode_csv.h"
 
 #include "storage/columns/decode_scan.h"
+#include "storage/columns/encode_json.h"
 #include "storage/columns/encode_text.h"
 
 #include <assert.h>
@@ -71,10 +72,26 @@ static void write_binary(struct encode_sink *sink, struct span bytes)
     }
 }
 
-static void write_cell(struct encode_sink *sink, const struct field *field,
-                       const struct column *column, int64_t row)
+/* JSON, which the decoder of CSV reads back. */
+static void write_nested(struct encode_sink *sink, const struct frame *frame, size_t index,
+                         int64_t row)
 {
+    CLEANUP(buffer_deinit) struct buffer text;
+    buffer_init(&text, sink->buffer->size_max);
+    encode_json_value(frame, index, row, &text);
+    write_text(sink, buffer_span(&text));
+}
+
+static void write_cell(struct encode_sink *sink, const struct frame *frame, size_t index,
+                       int64_t row)
+{
+    const struct field *field = &frame->schema->fields[index];
+    const struct column *column = &frame->columns[index];
     if (!column_is_valid(column, row)) {
+        return;
+    }
+    if (column_type_is_nested(field->type)) {
+        write_nested(sink, frame, index, row);
         return;
     }
     struct row_value value = encode_value_of(column, row);
@@ -120,7 +137,7 @@ void encode_csv_row(const struct frame *frame, int64_t row, const bool *columns_
     for (size_t i = 0; i < frame->schema->fields_count; i++) {
         if (is_wanted(columns_mask, i)) {
             encode_sink_write(&sink, ",", first ? 0 : 1);
-            write_cell(&sink, &frame->schema->fields[i], &frame->columns[i], row);
+            write_cell(&sink, frame, i, row);
             first = false;
         }
     }

@@ -6,6 +6,7 @@
  *         string     as it is; quoted, quotes doubled, when it holds a comma, a
  *                    quote, a line end or nothing at all
  *         binary     base64; quoted when empty
+ *         struct, array, map  their JSON (encode_json.h), quoted like a string
  *         null       nothing, unquoted; "" is the empty string
  * The decoder reads every row back to the same values. One shape has no such
  * form, because an empty line is no row: a single column with nulls in it.

@@ -54,7 +54,13 @@ static enum err_code check_types(const struct expectation *expectation, const st
         const struct field *field = &schema->fields[columns[i]];
         bool compared =
             expectation->type == EXPECTATION_UNIQUE || expectation->type == EXPECTATION_FOREIGN_KEY;
-        if (compared && (field->type == COLUMN_DOUBLE || field->type == COLUMN_FLOAT)) {
+        bool nested = column_type_is_nested(field->type);
+        if (expectation->rules != NULL && nested) {
+            return err_set(err, ERR_INVALID,
+                           "/column: '%s' is a nested %s, and rules are for single values",
+                           field->name, column_type_name(field->type));
+        }
+        if (compared && (field->type == COLUMN_DOUBLE || field->type == COLUMN_FLOAT || nested)) {
             return err_set(err, ERR_INVALID,
                            "/column: '%s' is of type %s, and such values are not compared for "
                            "equality",

@@ -182,7 +182,7 @@ bool field_enum_holds(const struct field *field, struct span text)
 
 int schema_bound_compare(enum column_type type, __int128 a, __int128 b)
 {
-    if (type == COLUMN_DOUBLE) {
+    if (type == COLUMN_DOUBLE || type == COLUMN_FLOAT) {
         double x = field_bound_double(a);
         double y = field_bound_double(b);
         return (x > y) - (x < y);
@@ -245,18 +245,6 @@ bool schema_parse_decimal_type(struct span text, int *precision_out, int *scale_
     *precision_out = precision;
     *scale_out = scale;
     return true;
-}
-
-enum err_code schema_check_flat(const struct schema *schema, struct err *err)
-{
-    for (size_t i = 0; i < schema->fields_count; i++) {
-        const struct field *field = &schema->fields[i];
-        if (column_type_is_nested(field->type)) {
-            return err_set(err, ERR_UNSUPPORTED, "field '%.128s' is a nested %s", field->name,
-                           column_type_name(field->type));
-        }
-    }
-    return ERR_OK;
 }
 
 char *schema_copy_text(struct span text)

@@ -32,8 +32,7 @@ enum {
 };
 
 /*
- * Delta's type names. The API offers the first nine; the rest occur in tables
- * and files that other engines wrote.
+ * Delta's type names.
  */
 enum column_type {
     COLUMN_STRING,
@@ -183,8 +182,8 @@ struct schema {
  *   names      ASCII letters, digits, underscore, not starting with a digit; unique
  *              ignoring case; not _op, _change_type, _commit_version, _commit_timestamp
  *   key        required and refused as `merge` says (append tables have none); fields
- *              nullable:false of type string, integer, long, boolean, date, timestamp
- *              or decimal: types whose equality is the equality of their bytes
+ *              nullable:false of any type but double, float, binary and nested ones: types
+ *              whose equality is the equality of their bytes
  *   sequence_by  nullable:false integer, long, date or timestamp; keyed tables only
  *   partition_by string, integer, long, boolean or date, not phi, not all fields; texts
  *              have 1 to SCHEMA_PARTITION_BYTES_MAX bytes, because Delta cannot tell the
@@ -193,6 +192,11 @@ struct schema {
  *              the table the entity's root and needs the key to be exactly the column
  *   constraints  names of their own, conditions that predicate_parse takes
  *   renamed_from, dropped  what schema_evolve makes of them; a name cannot be both kept and dropped
+ *   type       a name, or an object as Delta's schemaString has it: struct with fields, array
+ *              with elementType and containsNull, map with keyType, valueType and
+ *              valueContainsNull; nulls are allowed where nothing is said. Keys of maps have
+ *              the types that keys have. Fields of a struct have rules of their own, but phi
+ *              and protect are the column's
  *   rules      max_length on string and binary; pattern, enum and format on string;
  *              minimum and maximum on numbers, decimals (number, or text when a number
  *              would not be exact), dates and timestamps (text)
@@ -294,21 +298,11 @@ void schema_write_delta(const struct schema *schema, struct buffer *text);
 /*
  * A schema from Delta's schemaString and partition columns, for table folders
  * that no definition describes: no key, merge append.
- * Errors:  ERR_UNSUPPORTED names the field whose type is nested.
+ * Errors:  ERR_UNSUPPORTED a type that is not known, more than SCHEMA_DEPTH_MAX nested types in
+ *          each other, more than SCHEMA_NODES_MAX fields in all; ERR_CORRUPT what is no schema.
  */
 enum err_code schema_parse_delta(struct span schema_string, const struct json *partition_columns,
                                  struct schema **schema_out, struct err *err) MUST_USE;
-
-/*
- * The same with nested fields (struct, array, map), for whoever reads frames and
- * prints them. Row images, the journal's frames, keys and the Parquet writer take
- * flat schemas only: schema_check_flat before.
- * Errors:  ERR_UNSUPPORTED also for more than SCHEMA_DEPTH_MAX nested types in each other, and
- *          more than SCHEMA_NODES_MAX fields in all.
- */
-enum err_code schema_parse_delta_nested(struct span schema_string,
-                                        const struct json *partition_columns,
-                                        struct schema **schema_out, struct err *err) MUST_USE;
 
 /*
  * The same of a file that belongs to no table, where names may differ in nothing but case.
@@ -339,6 +333,3 @@ enum err_code schema_parse_delta_mapped(struct span schema_string,
                                         const struct json *partition_columns,
                                         enum column_mapping mapping, struct schema **schema_out,
                                         struct err *err) MUST_USE;
-
-/* Errors:  ERR_UNSUPPORTED names the first field whose type is nested. */
-enum err_code schema_check_flat(const struct schema *schema, struct err *err) MUST_USE;

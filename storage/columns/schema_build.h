@@ -21,12 +21,20 @@ enum schema_origin { SCHEMA_OF_CLIENT, SCHEMA_STORED };
 /* Give ids where none is given, build the name index and the encoders' texts, check. */
 void schema_seal(struct schema *schema);
 
+/* A pointer into a definition: each level of nested types takes up to "/type/fields/999". */
+enum { SCHEMA_POINTER_BYTES = 64 + 24 * (SCHEMA_DEPTH_MAX + 2) };
+
 /*
  * Fill the zeroed field `index` from its JSON; names must differ from earlier fields'.
+ * `nodes_left` bounds the fields of the schema, nested ones counted, and goes down.
  * Errors:  ERR_INVALID with the JSON pointer.
  */
 enum err_code schema_parse_field(const struct json *value, size_t index, enum schema_origin origin,
-                                 struct schema *schema, struct err *err) MUST_USE;
+                                 size_t *nodes_left, struct schema *schema,
+                                 struct err *err) MUST_USE;
+
+/* Types whose equality is the equality of their bytes: of keys, lookups and keys of maps. */
+bool schema_is_key_type(enum column_type type);
 
 /* A name that a column can have; the reserved ones cannot. Errors: ERR_INVALID without a pointer.
  */

@@ -94,7 +94,6 @@ enum {
 
 /* What is left of the limits while fields are read. */
 struct reading {
-    bool nested;       /* are nested types accepted? */
     bool case_matters; /* may names of one struct differ in nothing but case? */
     enum column_mapping mapping;
     size_t nodes_left;
@@ -217,10 +216,6 @@ static enum err_code read_nested_type(const struct json *value, struct field *fi
 {
     const char *kind = json_text(json_get(value, "type"));
     kind = kind == NULL ? "type" : kind;
-    if (!reading->nested) {
-        return err_set(err, ERR_UNSUPPORTED, "schemaString: field '%.128s' is a nested %.16s",
-                       field->name, kind);
-    }
     if (reading->depth > SCHEMA_DEPTH_MAX) {
         return err_set(err, ERR_UNSUPPORTED,
                        "schemaString: field '%.128s' is nested deeper than %d", field->name,
@@ -380,23 +375,15 @@ static enum err_code parse(struct span schema_string, const struct json *partiti
 enum err_code schema_parse_delta(struct span schema_string, const struct json *partition_columns,
                                  struct schema **schema_out, struct err *err)
 {
-    static const struct reading rules = {.nested = false};
-    return parse(schema_string, partition_columns, &rules, schema_out, err);
+    return schema_parse_delta_mapped(schema_string, partition_columns, COLUMN_MAPPING_NONE,
+                                     schema_out, err);
 }
 
 enum err_code schema_parse_delta_file(struct span schema_string, struct schema **schema_out,
                                       struct err *err)
 {
-    static const struct reading rules = {.nested = true, .case_matters = true};
+    static const struct reading rules = {.case_matters = true};
     return parse(schema_string, NULL, &rules, schema_out, err);
-}
-
-enum err_code schema_parse_delta_nested(struct span schema_string,
-                                        const struct json *partition_columns,
-                                        struct schema **schema_out, struct err *err)
-{
-    return schema_parse_delta_mapped(schema_string, partition_columns, COLUMN_MAPPING_NONE,
-                                     schema_out, err);
 }
 
 enum err_code schema_parse_delta_mapped(struct span schema_string,
@@ -404,6 +391,6 @@ enum err_code schema_parse_delta_mapped(struct span schema_string,
                                         enum column_mapping mapping, struct schema **schema_out,
                                         struct err *err)
 {
-    const struct reading rules = {.nested = true, .mapping = mapping};
+    const struct reading rules = {.mapping = mapping};
     return parse(schema_string, partition_columns, &rules, schema_out, err);
 }

@@ -94,6 +94,42 @@ static enum err_code check_rules(const struct field *was, const struct field *no
     return ERR_OK;
 }
 
+static enum err_code check_children(const struct field *was, const struct field *now,
+                                    struct err *err);
+
+/* Recursion is bounded by SCHEMA_DEPTH_MAX. */
+static enum err_code check_field(const struct field *was, const struct field *now, struct err *err)
+{
+    TRY(check_nature(was, now, err));
+    TRY(check_rules(was, now, err));
+    if (check_children(was, now, err) != ERR_OK) {
+        return err_wrap(err, "field '%s'", was->name);
+    }
+    return ERR_OK;
+}
+
+/* Frames and row images know the fields of a struct by their places. */
+static enum err_code check_children(const struct field *was, const struct field *now,
+                                    struct err *err)
+{
+    for (size_t i = 0; i < was->children_count; i++) {
+        const struct field *child = &was->children[i];
+        if (i >= now->children_count || strcmp(child->name, now->children[i].name) != 0) {
+            return refuse(err, child,
+                          "fields of a struct cannot be dropped, renamed or moved; new ones follow "
+                          "at the end");
+        }
+        TRY(check_field(child, &now->children[i], err));
+    }
+    for (size_t i = was->children_count; i < now->children_count; i++) {
+        if (!now->children[i].nullable) {
+            return refuse(err, &now->children[i],
+                          "an added field must be nullable, stored rows do not have it");
+        }
+    }
+    return ERR_OK;
+}
+
 /* ---- which field is which ----------------------------------------------------------------- */
 
 /* Two definitions side by side; -1 = the other has none for it. */
@@ -210,8 +246,7 @@ static enum err_code check_fields(const struct pairing *pairing, struct err *err
         const struct field *was = &pairing->current->fields[i];
         if (pairing->next_of[i] >= 0) {
             const struct field *now = &pairing->next->fields[pairing->next_of[i]];
-            TRY(check_nature(was, now, err));
-            TRY(check_rules(was, now, err));
+            TRY(check_field(was, now, err));
         }
     }
     for (size_t i = 0; i < pairing->next->fields_count; i++) {

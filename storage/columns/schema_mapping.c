@@ -49,6 +49,17 @@ static void set_new_name(struct field *field)
     set_name(field, name);
 }
 
+/* By the name in the table: another engine may have the fields of a struct in another order. */
+static const struct field *find_child(const struct field *parent, const char *name)
+{
+    for (size_t i = 0; i < parent->children_count; i++) {
+        if (strcmp(parent->children[i].name, name) == 0) {
+            return &parent->children[i];
+        }
+    }
+    return NULL;
+}
+
 static void copy_mapping(struct field *field, const struct field *source)
 {
     if (source->physical_name != NULL) {
@@ -56,8 +67,11 @@ static void copy_mapping(struct field *field, const struct field *source)
         field->physical_id = source->physical_id;
         field->mapping_id = source->mapping_id;
     }
-    for (size_t i = 0; i < field->children_count && i < source->children_count; i++) {
-        copy_mapping(&field->children[i], &source->children[i]);
+    for (size_t i = 0; i < field->children_count; i++) {
+        const struct field *child = find_child(source, field->children[i].name);
+        if (child != NULL) {
+            copy_mapping(&field->children[i], child);
+        }
     }
 }
 

@@ -73,8 +73,9 @@ static enum err_code parse_fields(const struct json *definition, enum schema_ori
                        SCHEMA_FIELDS_MAX);
     }
     CLEANUP(schema_release) struct schema *schema = schema_new(count);
+    size_t nodes_left = SCHEMA_NODES_MAX;
     for (size_t i = 0; i < count; i++) {
-        TRY(schema_parse_field(json_at(fields, i), i, origin, schema, err));
+        TRY(schema_parse_field(json_at(fields, i), i, origin, &nodes_left, schema, err));
     }
     schema_seal(schema);
     TRY(parse_dropped(json_get(value, "dropped"), schema, err));
@@ -131,9 +132,10 @@ static enum err_code parse_field_list(const struct json *value, const char *memb
     return ERR_OK;
 }
 
-static bool is_key_type(enum column_type type)
+bool schema_is_key_type(enum column_type type)
 {
-    return type != COLUMN_DOUBLE && type != COLUMN_BINARY;
+    return type != COLUMN_DOUBLE && type != COLUMN_FLOAT && type != COLUMN_BINARY &&
+           !column_type_is_nested(type);
 }
 
 static enum err_code parse_key(const struct json *definition, struct schema *schema,
@@ -143,7 +145,7 @@ static enum err_code parse_key(const struct json *definition, struct schema *sch
                          &schema->key_count, err));
     for (size_t i = 0; i < schema->key_count; i++) {
         const struct field *field = &schema->fields[schema->key[i]];
-        if (!is_key_type(field->type)) {
+        if (!schema_is_key_type(field->type)) {
             return err_set(err, ERR_INVALID,
                            "/key/%zu: '%s' is of type %s, whose values cannot be a key", i,
                            field->name, column_type_name(field->type));
@@ -266,7 +268,7 @@ static enum err_code check_lookup(const struct schema *schema, size_t index, str
 {
     const struct lookup_column *lookup = &schema->lookup[index];
     const struct field *field = &schema->fields[lookup->column];
-    if (!is_key_type(field->type)) {
+    if (!schema_is_key_type(field->type)) {
         return err_set(err, ERR_INVALID,
                        "/lookup/%zu/column: '%s' is of type %s, which cannot be looked up", index,
                        field->name, column_type_name(field->type));

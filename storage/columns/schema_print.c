@@ -26,7 +26,8 @@ static struct json *bound_to_json(const struct field *field, const char *text)
     int64_t integer = 0;
     double real = 0;
     char again[TEXT_DOUBLE_BYTES];
-    if (field->type == COLUMN_DATE || field->type == COLUMN_TIMESTAMP) {
+    if (field->type == COLUMN_DATE || field->type == COLUMN_TIMESTAMP ||
+        field->type == COLUMN_TIMESTAMP_NTZ) {
         return json_new_text(text);
     }
     if (text_parse_int64(span_of_text(text), &integer)) {
@@ -80,17 +81,52 @@ static bool ids_are_plain(const struct schema *schema)
            schema->next_field_id == (int32_t)count + 1; /* they ascend */
 }
 
-static struct json *field_to_json(const struct field *field)
+static struct json *field_to_json(const struct field *field, bool is_column);
+
+static struct json *struct_to_json(const struct field *field)
 {
-    char type[SCHEMA_TYPE_TEXT_BYTES];
-    schema_type_text(field, type);
+    struct json *fields = json_new_array();
+    for (size_t i = 0; i < field->children_count; i++) {
+        json_append(fields, field_to_json(&field->children[i], false));
+    }
+    return fields;
+}
+
+/* In the words of Delta's schemaString. Recursion is bounded by SCHEMA_DEPTH_MAX. */
+static struct json *type_to_json(const struct field *field)
+{
+    char name[SCHEMA_TYPE_TEXT_BYTES];
+    schema_type_text(field, name);
+    if (!column_type_is_nested(field->type)) {
+        return json_new_text(name);
+    }
+    const struct field *children = field->children;
+    struct json *object = json_new_object();
+    json_set_text(object, "type", name);
+    if (field->type == COLUMN_STRUCT) {
+        json_set(object, "fields", struct_to_json(field));
+    } else if (field->type == COLUMN_ARRAY) {
+        json_set(object, "elementType", type_to_json(&children[0]));
+        json_set_boolean(object, "containsNull", children[0].nullable);
+    } else {
+        json_set(object, "keyType", type_to_json(&children[0]));
+        json_set(object, "valueType", type_to_json(&children[1]));
+        json_set_boolean(object, "valueContainsNull", children[1].nullable);
+    }
+    return object;
+}
+
+static struct json *field_to_json(const struct field *field, bool is_column)
+{
     struct json *object = json_new_object();
     json_set_text(object, "name", field->name);
-    json_set_text(object, "type", type);
+    json_set(object, "type", type_to_json(field));
     json_set_boolean(object, "nullable", field->nullable);
     set_rules(object, field);
-    json_set_boolean(object, "phi", field->phi);
-    json_set_text(object, "protect", "none");
+    if (is_column) {
+        json_set_boolean(object, "phi", field->phi);
+        json_set_text(object, "protect", "none");
+    }
     if (field->description != NULL) {
         json_set_text(object, "description", field->description);
     }
@@ -135,7 +171,7 @@ static struct json *fields_to_json(const struct schema *schema, bool ids)
 {
     struct json *fields = json_new_array();
     for (size_t i = 0; i < schema->fields_count; i++) {
-        struct json *field = field_to_json(&schema->fields[i]);
+        struct json *field = field_to_json(&schema->fields[i], true);
         if (ids) {
             json_set_integer(field, "id", schema->fields[i].id);
         }

@@ -67,6 +67,7 @@ enum delta_needs {
     DELTA_NEEDS_CHANGE_FEED = 2,
     DELTA_NEEDS_CONSTRAINTS = 4,
     DELTA_NEEDS_COLUMN_MAPPING = 8,
+    DELTA_NEEDS_TIMESTAMP_NTZ = 16,
 };
 
 /* Listed, or allowed by a writer version below 7. */

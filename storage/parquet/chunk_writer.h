@@ -19,8 +19,8 @@ struct chunk_input {
     const int64_t *order; /* NULL: start, start + 1, … */
     int64_t start;
     int64_t count; /* rows; of nested chunks level entries */
-    /* nested: levels are given, `column` has only the values at definition_max; or, with `order`,
-       values_count rows of it are these */
+    /* nested: levels are given; values_count rows of `column`, all with a value, are those at
+       definition_max */
     int64_t values_count;
     const uint8_t *definitions; /* NULL: flat and optional */
     const uint8_t *repetitions; /* NULL when repetition_max is 0 */

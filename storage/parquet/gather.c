@@ -48,15 +48,6 @@ static void select_ordered(const struct chunk_input *input, size_t count, uint32
     }
 }
 
-/* Rows of the column to look at: all of a chunk's, or of a nested one those with a value. */
-static size_t rows_of(const struct chunk_input *input)
-{
-    if (input->definitions == NULL) {
-        return (size_t)input->count;
-    }
-    return input->order != NULL ? (size_t)input->values_count : (size_t)input->column->rows_count;
-}
-
 /*
  * The slots of `count` values as the file stores them. `selected` NULL: rows from
  * `start` on, borrowed where memory and file agree.
@@ -160,7 +151,7 @@ struct leaf_values gather_values(struct parquet_writer_context *context,
 {
     const struct column *column = input->column;
     bool nested = input->definitions != NULL;
-    size_t count = rows_of(input);
+    size_t count = (size_t)(nested ? input->values_count : input->count);
     reserve_rows(context, count);
     const uint32_t *selected = NULL;
     *valid_out = NULL;

@@ -90,25 +90,18 @@ bool parquet_reader_has_field_ids(const struct parquet_reader *reader);
  * unsigned number the next larger type (of 64 bits decimal(20,0)), FLOAT16 float; TIME,
  * INTERVAL and UUID become texts that say them exactly: odd_text.h.
  *
- * Memory:  schema_out: schema_release.
- * Errors:  ERR_UNSUPPORTED naming a column that is nested, VARIANT or a decimal of more than
- *          38 digits; ERR_CORRUPT a name that occurs twice.
- */
-enum err_code parquet_reader_schema(const struct parquet_reader *reader, struct schema **schema_out,
-                                    struct err *err) MUST_USE;
-
-/*
- * The same with nested columns, and names that may differ in nothing but case. A map without values
- * has null texts for them; a group without fields is left out.
+ * Nested columns are there, too; a map without values has null texts for them; a group without
+ * fields is left out. Names may differ in nothing but case.
  *
  *   names  the columns wanted, exact, NULL-terminated; NULL = all. Others may be anything.
  *
- * Errors:  also ERR_INVALID a name that the file does not have; ERR_UNSUPPORTED nested deeper
- *          than SCHEMA_DEPTH_MAX.
+ * Memory:  schema_out: schema_release.
+ * Errors:  ERR_UNSUPPORTED naming a column that is VARIANT, a decimal of more than 38 digits or
+ *          nested deeper than SCHEMA_DEPTH_MAX; ERR_CORRUPT a name that occurs twice; ERR_INVALID a
+ *          name that the file does not have.
  */
-enum err_code parquet_reader_schema_nested(const struct parquet_reader *reader,
-                                           const char *const *names, struct schema **schema_out,
-                                           struct err *err) MUST_USE;
+enum err_code parquet_reader_schema(const struct parquet_reader *reader, const char *const *names,
+                                    struct schema **schema_out, struct err *err) MUST_USE;
 
 /* Value of a footer key ("org.apache.spark.version"); false when absent. Borrowed. */
 bool parquet_reader_metadata(const struct parquet_reader *reader, const char *key,

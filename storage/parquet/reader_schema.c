@@ -146,18 +146,14 @@ static const char *refused_type(const struct tree *tree, size_t column)
     return NULL;
 }
 
-static enum err_code write_column(const struct tree *tree, size_t column, bool nested,
-                                  struct arena *arena, const char *separator, struct buffer *text,
-                                  struct err *err)
+static enum err_code write_column(const struct tree *tree, size_t column, struct arena *arena,
+                                  const char *separator, struct buffer *text, struct err *err)
 {
     const struct tree_element *found = &tree->elements[column];
     struct span name = found->element->name;
     const char *refused = refused_type(tree, column);
     if (refused != NULL) {
         return refuse(name, refused, err);
-    }
-    if (!nested && tree_is_nested(found)) {
-        return refuse(name, "nested", err);
     }
     const struct tree_node *node = NULL;
     TRY(tree_node_build(tree, column, arena, &node, err));
@@ -193,8 +189,8 @@ static enum err_code check_wanted(const struct tree *tree, const char *const *na
     return ERR_OK;
 }
 
-static enum err_code read_schema(const struct parquet_reader *reader, const char *const *names,
-                                 bool nested, struct schema **schema_out, struct err *err)
+enum err_code parquet_reader_schema(const struct parquet_reader *reader, const char *const *names,
+                                    struct schema **schema_out, struct err *err)
 {
     CLEANUP(buffer_deinit) struct buffer text;
     CLEANUP(arena_deinit) struct arena arena;
@@ -206,25 +202,11 @@ static enum err_code read_schema(const struct parquet_reader *reader, const char
     buffer_append_text(&text, "{\"type\":\"struct\",\"fields\":[");
     for (size_t i = 1; i < tree->elements_count; i = tree->elements[i].next) {
         if (is_wanted(names, tree->elements[i].element->name)) {
-            TRY(write_column(tree, i, nested, &arena, separator, &text, err));
+            TRY(write_column(tree, i, &arena, separator, &text, err));
             separator = ",";
         }
     }
     buffer_append_text(&text, "]}");
     TRY(buffer_check(&text, "the file's schema", err));
-    return nested ? schema_parse_delta_file(buffer_span(&text), schema_out, err)
-                  : schema_parse_delta(buffer_span(&text), NULL, schema_out, err);
-}
-
-enum err_code parquet_reader_schema(const struct parquet_reader *reader, struct schema **schema_out,
-                                    struct err *err)
-{
-    return read_schema(reader, NULL, false, schema_out, err);
-}
-
-enum err_code parquet_reader_schema_nested(const struct parquet_reader *reader,
-                                           const char *const *names, struct schema **schema_out,
-                                           struct err *err)
-{
-    return read_schema(reader, names, true, schema_out, err);
+    return schema_parse_delta_file(buffer_span(&text), schema_out, err);
 }

@@ -445,6 +445,7 @@ static enum err_code write_leaf(struct parquet_tree_writer *writer, size_t index
     const struct chunk_input input = {
         .column = &leaf->column,
         .count = (int64_t)leaf->count,
+        .values_count = leaf->column.rows_count,
         .definitions = leaf->definitions,
         .repetitions = leaf->repetition_max > 0 ? leaf->repetitions : NULL,
         .definition_max = leaf->definition_max,

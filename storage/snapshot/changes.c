@@ -106,7 +106,8 @@ static enum err_code read_schema(const struct changes_options *options, enum cha
     CLEANUP(json_free) struct json *partitions = json_new_array();
     CLEANUP(buffer_deinit) struct buffer text;
     buffer_init(&text, SCHEMA_TEXT_BYTES_MAX);
-    if (json_parse(span_of_text(metadata->schema_string), &root, err) != ERR_OK) {
+    if (json_parse_deep(span_of_text(metadata->schema_string), JSON_DEPTH_DEEPEST, &root, err) !=
+        ERR_OK) {
         err->code = ERR_CORRUPT; /* it was read from a log, no client wrote it to us */
         return err_wrap(err, "schemaString");
     }
@@ -123,9 +124,6 @@ static enum err_code read_schema(const struct changes_options *options, enum cha
     enum column_mapping mapping = COLUMN_MAPPING_NONE;
     TRY(delta_metadata_column_mapping(metadata, &mapping, err));
     TRY(schema_parse_delta_mapped(buffer_span(&text), partitions, mapping, &schema, err));
-    if (!options->nested) {
-        TRY(schema_check_flat(schema, err));
-    }
     *schema_out = schema;
     schema = NULL;
     return ERR_OK;

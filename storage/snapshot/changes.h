@@ -40,7 +40,6 @@ struct change_columns {
 struct changes_options {
     struct object_store *store; /* outlives the changes */
     struct change_columns columns[CHANGE_SIDE_COUNT];
-    bool nested;              /* nested columns are read, too; else they are refused */
     int64_t column_bytes_max; /* contents of one string or binary column of a frame; 0 = no limit
                                  but COLUMN_BYTES_MAX */
 };

@@ -27,9 +27,23 @@ static char *constraint_property(const char *name)
     return (char *)text.data; /* its only owner now */
 }
 
+/* Recursion is bounded by SCHEMA_DEPTH_MAX. */
+static bool has_local_timestamp(const struct field *fields, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (fields[i].type == COLUMN_TIMESTAMP_NTZ ||
+            has_local_timestamp(fields[i].children, fields[i].children_count)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 unsigned definition_needs(const struct schema *schema)
 {
-    return (schema->merge == TABLE_DELETION_VECTORS ? DELTA_NEEDS_DELETION_VECTORS : 0) |
+    bool local = has_local_timestamp(schema->fields, schema->fields_count);
+    return (local ? DELTA_NEEDS_TIMESTAMP_NTZ : 0) |
+           (schema->merge == TABLE_DELETION_VECTORS ? DELTA_NEEDS_DELETION_VECTORS : 0) |
            (schema->change_feed ? DELTA_NEEDS_CHANGE_FEED : 0) |
            (schema->constraints_count > 0 ? DELTA_NEEDS_CONSTRAINTS : 0) |
            (schema_is_mapped(schema) ? DELTA_NEEDS_COLUMN_MAPPING : 0);
@@ -325,6 +339,34 @@ static void keep_notes(struct json *column, const struct json *logged)
     }
 }
 
+/*
+ * The same for the fields of a struct, and for what is in the types of those that are there.
+ * Recursion is bounded by SCHEMA_DEPTH_MAX.
+ */
+static void keep_notes_within(const struct json *type, const struct json *logged)
+{
+    static const char *const parts[] = {"elementType", "keyType", "valueType"};
+    const struct json *before = json_get(logged, "fields");
+    const struct json *after = json_get(type, "fields");
+    for (size_t i = 0; i < json_count(after); i++) {
+        struct json *column = (struct json *)(uintptr_t)json_at(after, i); /* ours to change */
+        const char *name = physical_name_of(column);
+        for (size_t j = 0; j < json_count(before); j++) {
+            const char *old_name = physical_name_of(json_at(before, j));
+            if (old_name != NULL && strcmp(old_name, name) == 0) {
+                keep_notes(column, json_at(before, j));
+                keep_notes_within(json_get(column, "type"), json_get(json_at(before, j), "type"));
+            }
+        }
+    }
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        const struct json *part = json_get(type, parts[i]);
+        if (json_kind(part) == JSON_KIND_OBJECT) {
+            keep_notes_within(part, json_get(logged, parts[i]));
+        }
+    }
+}
+
 /* schemaString of `next`, with what other engines noted on the columns that are there. */
 static enum err_code write_columns(const struct delta_metadata *current, const struct schema *next,
                                    struct buffer *text, struct err *err)
@@ -335,18 +377,7 @@ static enum err_code write_columns(const struct delta_metadata *current, const s
     TRY(buffer_check(text, "schema", err));
     TRY(json_parse_deep(buffer_span(text), JSON_DEPTH_DEEPEST, &written, err));
     TRY(json_parse_deep(span_of_text(current->schema_string), JSON_DEPTH_DEEPEST, &logged, err));
-    const struct json *before = json_get(logged, "fields");
-    const struct json *after = json_get(written, "fields");
-    for (size_t i = 0; i < json_count(after); i++) {
-        struct json *column = (struct json *)(uintptr_t)json_at(after, i); /* ours to change */
-        const char *name = physical_name_of(column);
-        for (size_t j = 0; j < json_count(before); j++) {
-            const char *old_name = physical_name_of(json_at(before, j));
-            if (old_name != NULL && strcmp(old_name, name) == 0) {
-                keep_notes(column, json_at(before, j));
-            }
-        }
-    }
+    keep_notes_within(written, logged);
     buffer_reset(text);
     json_write(written, text);
     buffer_append_byte(text, '\0');

@@ -101,8 +101,8 @@ static enum err_code check_kept(const struct feed *feed, struct err *err)
 
 static enum err_code open_changes(struct feed *feed, struct err *err)
 {
-    const struct changes_options options = {
-        .store = feed->store, .column_bytes_max = READ_BYTES_MAX, .nested = true};
+    const struct changes_options options = {.store = feed->store,
+                                            .column_bytes_max = READ_BYTES_MAX};
     if (feed->state == NULL) {
         return changes_of_version(&options, feed->after, &feed->changes, err);
     }

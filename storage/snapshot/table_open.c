@@ -14,15 +14,9 @@
 #include "storage/snapshot/table_internal.h"
 
 #include <assert.h>
+#include <stdio.h>
 
 /* ---- columns ---- */
-
-/* What two definitions of one column must agree on. */
-static bool same_type(const struct field *a, const struct field *b)
-{
-    return a->type == b->type &&
-           (a->type != COLUMN_DECIMAL || (a->precision == b->precision && a->scale == b->scale));
-}
 
 /* What differs is ours to bring about, or was done by another engine. */
 struct columns_check {
@@ -52,27 +46,98 @@ static const struct field *field_before(const struct columns_check *check,
     return index < 0 ? NULL : &check->before->fields[index];
 }
 
-/* A column of the log, and the field that is called so in files. */
-static enum err_code check_column(struct columns_check *check, const struct field *column,
-                                  const struct field *field, struct err *err)
+/* A column of the log or a field in one, and what the definition has of that name in files. */
+struct match {
+    const struct field *column;
+    const struct field *field;
+    const struct field *was; /* in the definition before; NULL = it had none */
+    const char *path;        /* "person.name" */
+    bool within;             /* a nested field, which a definition cannot rename or drop */
+};
+
+static enum err_code check_parts(struct columns_check *check, const struct match *match,
+                                 struct err *err);
+
+/* Recursion is bounded by SCHEMA_DEPTH_MAX. */
+static enum err_code check_column(struct columns_check *check, const struct match *match,
+                                  struct err *err)
 {
-    const struct field *was = field_before(check, column);
+    const struct field *column = match->column;
+    const struct field *field = match->field;
+    const struct field *was = match->was;
     bool renamed = strcmp(column->name, field->name) != 0;
     bool stricter = field->nullable && !column->nullable;
-    if (!same_type(column, field)) {
-        return foreign_change(check, "changed the type of", column->name,
+    if (column->type != field->type || column->precision != field->precision ||
+        column->scale != field->scale) {
+        return foreign_change(check, "changed the type of", match->path,
                               "change it back, or write the table anew:", err);
     }
     if (renamed && !check->due && (was == NULL || strcmp(was->name, column->name) != 0)) {
         return foreign_change(check, "gave a new name to", field->name,
-                              "rename it in the definition (renamed_from):", err);
+                              match->within ? "give it its old one again:"
+                                            : "rename it in the definition (renamed_from):",
+                              err);
     }
     if (stricter && !check->due && (was == NULL || was->nullable)) {
-        return foreign_change(check, "forbade nulls in", field->name,
+        return foreign_change(check, "forbade nulls in", match->path,
                               "allow them again (DROP NOT NULL):", err);
     }
     check->differs = check->differs || renamed || column->nullable != field->nullable ||
                      (column->physical_name == NULL) != (field->physical_name == NULL);
+    return column->children_count > 0 ? check_parts(check, match, err) : ERR_OK;
+}
+
+/* Of the children of `parent`: the one that files call so, NULL when there is none. */
+static const struct field *find_child(const struct field *parent, const char *physical_name)
+{
+    for (size_t i = 0; parent != NULL && i < parent->children_count; i++) {
+        if (strcmp(field_physical_name(&parent->children[i]), physical_name) == 0) {
+            return &parent->children[i];
+        }
+    }
+    return NULL;
+}
+
+enum { PATH_BYTES = 256 }; /* of a message; what is longer is cut off */
+
+static enum err_code check_part(struct columns_check *check, const struct match *parent,
+                                const struct field *column, struct err *err)
+{
+    char path[PATH_BYTES];
+    const char *name = field_physical_name(column);
+    (void)snprintf(path, sizeof path, "%s.%s", parent->path, column->name); /* cut when longer */
+    const struct match match = {
+        .column = column,
+        .field = find_child(parent->field, name),
+        .was = find_child(parent->was, name),
+        .path = path,
+        .within = true,
+    };
+    if (match.field == NULL) {
+        return foreign_change(check, "added", path, "add it to the definition:", err);
+    }
+    return check_column(check, &match, err);
+}
+
+static enum err_code check_parts(struct columns_check *check, const struct match *match,
+                                 struct err *err)
+{
+    for (size_t i = 0; i < match->column->children_count; i++) {
+        TRY(check_part(check, match, &match->column->children[i], err));
+    }
+    for (size_t i = 0; i < match->field->children_count; i++) {
+        const struct field *field = &match->field->children[i];
+        const char *name = field_physical_name(field);
+        if (find_child(match->column, name) != NULL) {
+            continue;
+        }
+        if (!check->due && (check->before == NULL || find_child(match->was, name) != NULL)) {
+            char path[PATH_BYTES];
+            (void)snprintf(path, sizeof path, "%s.%s", match->path, field->name); /* likewise */
+            return foreign_change(check, "dropped", path, "add it again:", err);
+        }
+        check->differs = true;
+    }
     return ERR_OK;
 }
 
@@ -84,7 +149,11 @@ static enum err_code check_logged(struct columns_check *check, const struct sche
         struct span name = span_of_text(field_physical_name(column));
         int index = schema_physical_index(check->schema, name);
         if (index >= 0) {
-            TRY(check_column(check, column, &check->schema->fields[index], err));
+            const struct match match = {.column = column,
+                                        .field = &check->schema->fields[index],
+                                        .was = field_before(check, column),
+                                        .path = column->name};
+            TRY(check_column(check, &match, err));
         } else if (field_before(check, column) != NULL) {
             check->differs = true; /* it is being dropped */
         } else {
@@ -131,7 +200,6 @@ enum err_code table_check_columns(const struct schema *schema, const struct sche
     CLEANUP(schema_release) struct schema *stored = NULL;
     CLEANUP(schema_release) struct schema *logged = NULL;
     TRY(delta_metadata_schema(metadata, &stored, err));
-    TRY(schema_check_flat(stored, err));
     struct columns_check check = {.schema = schema, .before = before};
     if (before == NULL && definition_logged_version(metadata) < schema->version) {
         TRY(definition_logged(metadata, &logged, err));

@@ -46,7 +46,7 @@ static inline struct schema *columns_fuzz_schema(void)
     buffer_append_text(&text, "]}");
     struct schema *schema = NULL;
     struct err err = {0};
-    enum err_code code = schema_parse_delta_nested(buffer_span(&text), NULL, &schema, &err);
+    enum err_code code = schema_parse_delta(buffer_span(&text), NULL, &schema, &err);
     assert(code == ERR_OK);
     buffer_deinit(&text);
     return schema;

@@ -1,5 +1,5 @@
 /*
- * Whole files: parquet_reader_open, parquet_rows_*, parquet_reader_schema_nested,
+ * Whole files: parquet_reader_open, parquet_rows_*, parquet_reader_schema,
  * parquet_reader_columns, parquet_reader_read_range, parquet_reader_read_rows and
  * parquet_reader_statistics over arbitrary bytes. The file is read with its own schema,
  * in pieces and in chosen rows; some top-level columns (by the input's size) are read as
@@ -75,7 +75,7 @@ static void read_frames(struct parquet_reader *reader)
 {
     struct err err = {0};
     struct schema *schema = NULL;
-    if (parquet_reader_schema_nested(reader, NULL, &schema, &err) != ERR_OK) {
+    if (parquet_reader_schema(reader, NULL, &schema, &err) != ERR_OK) {
         return;
     }
     struct frame *frame = frame_new(schema);
@@ -189,7 +189,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct parquet_rows *rows = NULL;
     if (parquet_rows_begin(reader, NULL, &rows, &err) == ERR_OK) {
         struct schema *schema = NULL;
-        enum err_code code = schema_parse_delta_nested(span_of_text(SCHEMA), NULL, &schema, &err);
+        enum err_code code = schema_parse_delta(span_of_text(SCHEMA), NULL, &schema, &err);
         assert(code == ERR_OK);
         read_flat(reader, schema, parquet_rows_root(rows), size);
         schema_release(&schema);

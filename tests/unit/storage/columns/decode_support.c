@@ -6,6 +6,7 @@
 #include "storage/base/json.h"
 #include "storage/base/mem.h"
 #include "storage/base/text.h"
+#include "storage/columns/encode_json.h"
 
 #include <criterion/criterion.h>
 
@@ -72,7 +73,12 @@ static void describe_rows(struct buffer *out, const struct frame *frame)
                              frame_operation_name(frame_operation_at(frame, row)));
         for (size_t i = 0; i < frame->schema->fields_count; i++) {
             buffer_append_text(out, i > 0 ? "|" : "");
-            describe_value(out, &frame->schema->fields[i], &frame->columns[i], row);
+            if (column_type_is_nested(frame->columns[i].type) &&
+                column_is_valid(&frame->columns[i], row)) {
+                encode_json_value(frame, i, row, out);
+            } else {
+                describe_value(out, &frame->schema->fields[i], &frame->columns[i], row);
+            }
         }
     }
 }

@@ -146,7 +146,7 @@ static enum err_code read_pieces(struct parquet_reader *reader, int64_t piece, s
                                  struct err *err)
 {
     CLEANUP(schema_release) struct schema *schema = NULL;
-    TRY(parquet_reader_schema_nested(reader, NULL, &schema, err));
+    TRY(parquet_reader_schema(reader, NULL, &schema, err));
     CLEANUP(frame_free) struct frame *frame = frame_new(schema);
     int64_t rows = parquet_reader_rows_count(reader);
     for (int64_t start = 0; start < rows; start += piece) {
@@ -238,7 +238,7 @@ Test(frames, chosen_rows_are_those_of_the_whole)
         }
         cr_assert_eq(open_reader(&opened, &err), ERR_OK);
         CLEANUP(schema_release) struct schema *schema = NULL;
-        cr_assert_eq(parquet_reader_schema_nested(opened.reader, NULL, &schema, &err), ERR_OK);
+        cr_assert_eq(parquet_reader_schema(opened.reader, NULL, &schema, &err), ERR_OK);
         CLEANUP(frame_free) struct frame *whole = frame_new(schema);
         int64_t rows = read_files[i].rows;
         cr_assert_eq(parquet_reader_read_range(opened.reader, 0, rows, NULL, whole, &err), ERR_OK);
@@ -294,7 +294,7 @@ static struct schema *parse(const char *fields)
     (void)snprintf(text, sizeof text, "{\"type\":\"struct\",\"fields\":[%s]}", fields);
     struct schema *schema = NULL;
     struct err err = {0};
-    cr_assert_eq(schema_parse_delta_nested(span_of_text(text), NULL, &schema, &err), ERR_OK, "%s",
+    cr_assert_eq(schema_parse_delta(span_of_text(text), NULL, &schema, &err), ERR_OK, "%s",
                  err.msg);
     return schema;
 }
@@ -421,15 +421,15 @@ Test(frames, chosen_columns_and_names_that_are_not_there)
     cr_assert(load(OWN "pyarrow_nested_v2.parquet", &opened));
     cr_assert_eq(open_reader(&opened, &err), ERR_OK);
     CLEANUP(schema_release) struct schema *schema = NULL;
-    cr_assert_eq(parquet_reader_schema_nested(
-                     opened.reader, (const char *const[]){"s", "flat", NULL}, &schema, &err),
+    cr_assert_eq(parquet_reader_schema(opened.reader, (const char *const[]){"s", "flat", NULL},
+                                       &schema, &err),
                  ERR_OK);
     cr_expect_eq(schema->fields_count, 2);
     cr_expect_str_eq(schema->fields[0].name, "s");
     cr_expect_eq(schema->fields[0].type, COLUMN_STRUCT);
-    cr_expect_eq(parquet_reader_schema_nested(opened.reader, (const char *const[]){"no", NULL},
-                                              &schema, &err),
-                 ERR_INVALID);
+    cr_expect_eq(
+        parquet_reader_schema(opened.reader, (const char *const[]){"no", NULL}, &schema, &err),
+        ERR_INVALID);
     cr_expect_str_eq(err.msg, "the file has no column 'no'");
     close_reader(&opened);
 }
@@ -442,7 +442,7 @@ Test(frames, bytes_of_one_call_are_limited)
     cr_assert(load(OWN "pyarrow_nested_v2.parquet", &opened));
     cr_assert_eq(open_reader(&opened, &err), ERR_OK);
     CLEANUP(schema_release) struct schema *schema = NULL;
-    cr_assert_eq(parquet_reader_schema_nested(opened.reader, NULL, &schema, &err), ERR_OK);
+    cr_assert_eq(parquet_reader_schema(opened.reader, NULL, &schema, &err), ERR_OK);
     CLEANUP(frame_free) struct frame *frame = frame_new(schema);
     struct parquet_read_options options = {.bytes_max = 1};
     int64_t least = 0;

@@ -22,7 +22,7 @@ Test(reader_schema, names_and_types_are_those_that_were_written)
     file_kit_init(&kit, frame, &options);
     struct schema *found = NULL;
     struct err err = {0};
-    cr_assert_eq(parquet_reader_schema(kit.reader, &found, &err), ERR_OK, "%s", err.msg);
+    cr_assert_eq(parquet_reader_schema(kit.reader, NULL, &found, &err), ERR_OK, "%s", err.msg);
     cr_assert_eq(found->fields_count, schema->fields_count);
     for (size_t i = 0; i < schema->fields_count; i++) {
         cr_expect_str_eq(found->fields[i].name, schema->fields[i].name);
@@ -70,7 +70,7 @@ Test(reader_schema, nanoseconds_are_refused_when_they_would_be_lost)
         struct schema *schema = NULL;
         struct err err = {0};
         make_nanoseconds(&kit, cases[i].value);
-        cr_assert_eq(parquet_reader_schema(kit.reader, &schema, &err), ERR_OK, "%s", err.msg);
+        cr_assert_eq(parquet_reader_schema(kit.reader, NULL, &schema, &err), ERR_OK, "%s", err.msg);
         CLEANUP(frame_cleanup) struct frame *frame = frame_new(schema);
         const struct parquet_read_options options = {.exact = cases[i].exact};
         cr_expect_eq(parquet_reader_read_range(kit.reader, 0, 1, &options, frame, &err),
@@ -142,7 +142,7 @@ Test(reader_schema, files_of_other_writers)
         struct schema *schema = NULL;
         struct err err = {0};
         if (parquet_reader_open(&source, &reader, &err) == ERR_OK &&
-            parquet_reader_schema(reader, &schema, &err) == ERR_OK) {
+            parquet_reader_schema(reader, NULL, &schema, &err) == ERR_OK) {
             CLEANUP(frame_cleanup) struct frame *frame = frame_new(schema);
             int64_t rows = parquet_reader_rows_count(reader);
             enum err_code code = parquet_reader_read_range(reader, 0, rows, NULL, frame, &err);

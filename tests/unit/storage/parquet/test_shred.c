@@ -251,6 +251,35 @@ Test(shred, fields_of_structs_have_their_names_and_ids_in_files)
     }
 }
 
+/* A leaf without a single value, before any that has some. */
+Test(shred, rows_without_a_value)
+{
+    CLEANUP(schema_cleanup) struct schema *schema = parse(wide, COLUMN_MAPPING_NONE);
+    CLEANUP(frame_cleanup) struct frame *frame = frame_new(schema);
+    for (int64_t row = 0; row < 5; row++) {
+        column_append_i64(&frame->columns[0], row);
+        for (size_t i = 1; i < schema->fields_count; i++) {
+            struct column *column = &frame->columns[i];
+            if (row % 2 == 0 || column->type == COLUMN_STRING) {
+                column_append_null(column);
+                continue;
+            }
+            for (size_t child = 0; column->type == COLUMN_STRUCT && child < column->children_count;
+                 child++) {
+                column_append_null(&column->children[child]);
+            }
+            column_append_nested(column);
+        }
+        frame_end_row(frame, FRAME_UPSERT, 0);
+    }
+    CLEANUP(file_kit_deinit) struct file_kit kit;
+    file_kit_init(&kit, frame, NULL);
+    CLEANUP(frame_cleanup) struct frame *found = file_kit_read(&kit, schema, 0, 5);
+    for (int64_t row = 0; row < 5; row++) {
+        expect_row(found, row, frame, row);
+    }
+}
+
 Test(shred, a_null_key_is_refused)
 {
     CLEANUP(schema_cleanup) struct schema *schema = parse(wide, COLUMN_MAPPING_NONE);

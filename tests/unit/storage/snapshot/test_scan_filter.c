@@ -85,7 +85,7 @@ Test(scan_filter, nested_columns_are_not_filtered)
         "\"elementType\":\"long\",\"containsNull\":true},\"nullable\":true,\"metadata\":{}}]}";
     CLEANUP(schema_release) struct schema *schema = NULL;
     struct err err = {0};
-    cr_assert_eq(schema_parse_delta_nested(span_of_text(text), NULL, &schema, &err), ERR_OK);
+    cr_assert_eq(schema_parse_delta(span_of_text(text), NULL, &schema, &err), ERR_OK);
     const struct scan_filter filter = {.column = 0, .operator= SCAN_IS_NULL };
     cr_expect_eq(scan_filters_check(schema, &filter, 1, &err), ERR_INVALID);
     cr_expect_str_eq(err.msg, "filter 0: column 'l' is nested");
