@@ -374,6 +374,7 @@ void decoder_put_nested_text(struct decoder *decoder, size_t index, struct span 
 {
     CLEANUP(parser_deinit) struct json_parser parser;
     parser_init(&parser, decoder, text);
+    int64_t rows_before = decoder->fields[index].column->rows_count;
     const uint8_t *p = json_skip_space(&parser, parser.body);
     uint8_t c = json_peek(&parser, p);
     if (c != '{' && c != '[') {
@@ -383,7 +384,7 @@ void decoder_put_nested_text(struct decoder *decoder, size_t index, struct span 
     }
     p = read_value(&parser, p, index, RECORD_DEPTH);
     if (p == NULL) {
-        decoder_put_nothing_again(decoder, index);
+        decoder_put_nothing_after(decoder, index, rows_before);
     }
     if (p == NULL || json_skip_space(&parser, p) != parser.end) {
         decoder_fault(decoder, index, DECODE_TYPE, "is not JSON at byte %zu: %s",

@@ -134,9 +134,9 @@ void decoder_end_elements(struct decoder *decoder, size_t index)
     }
 }
 
-void decoder_put_nothing_again(struct decoder *decoder, size_t index)
+void decoder_put_nothing_after(struct decoder *decoder, size_t index, int64_t rows_before)
 {
     struct column *column = decoder->fields[index].column;
-    column_truncate(column, column->rows_count); /* parts of a value that was not ended */
+    column_truncate(column, rows_before);
     column_append_null(column);
 }

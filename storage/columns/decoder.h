@@ -122,8 +122,11 @@ void decoder_begin_elements(struct decoder *decoder, size_t index);
 /* Before each element or entry; false, with the fault noted, when there is no room for it. */
 bool decoder_begin_element(struct decoder *decoder, size_t index);
 void decoder_end_elements(struct decoder *decoder, size_t index);
-/* Instead of ending a value: the caller noted why. */
-void decoder_put_nothing_again(struct decoder *decoder, size_t index);
+/*
+ * Instead of a value that broke off, ended or not: the caller noted why. `rows_before` are those of
+ * its column when it was begun.
+ */
+void decoder_put_nothing_after(struct decoder *decoder, size_t index, int64_t rows_before);
 /* Text that is JSON, of a nested field: a cell of CSV. */
 void decoder_put_nested_text(struct decoder *decoder, size_t index, struct span text);
 /* Fields within fields, and the slots of one value without elements: for sizes at init. */

@@ -26,7 +26,15 @@ static const char decode_fuzz_definition[] =
     "{\"name\":\"raw\",\"type\":\"binary\",\"max_length\":4},"
     "{\"name\":\"npi\",\"type\":\"string\",\"format\":\"npi\"},"
     "{\"name\":\"one_of\",\"type\":\"string\",\"enum\":[\"x\",\"yy\"]},"
-    "{\"name\":\"a_name_of_sixteen_bytes_or_more\",\"type\":\"string\",\"pattern\":\"[a-z]+\"}]},"
+    "{\"name\":\"a_name_of_sixteen_bytes_or_more\",\"type\":\"string\",\"pattern\":\"[a-z]+\"},"
+    "{\"name\":\"s\",\"type\":{\"type\":\"struct\",\"fields\":["
+    "{\"name\":\"x\",\"type\":\"string\",\"max_length\":3},"
+    "{\"name\":\"y\",\"type\":{\"type\":\"array\",\"elementType\":\"float\"},\"nullable\":false}]}}"
+    ","
+    "{\"name\":\"m\",\"type\":{\"type\":\"map\",\"keyType\":\"short\",\"valueType\":{\"type\":"
+    "\"map\","
+    "\"keyType\":\"string\",\"valueType\":{\"type\":\"struct\",\"fields\":[{\"name\":\"z\","
+    "\"type\":\"timestamp_ntz\"}]}}}}]},"
     "\"key\":[\"k\"],\"sequence_by\":\"at\",\"merge\":\"deletion-vectors\"}";
 
 static const struct schema *decode_fuzz_schema(void)

@@ -418,11 +418,16 @@ Test(decode_nested, csv_cells_hold_json)
                                "4,\"{\"\"code\"\":1\",,\n"
                                "5,,[] [],\n"
                                "6,,{},\n"
-                               "7,\"\",,\n";
+                               "7,\"\",,\n"
+                               "8,\"[\"\"x\"\"\",,\n"
+                               "9,,\"{\"\"x\"\"\",\n"
+                               "10,,\"[1,[\",{\n";
     decode_test_expect(
         "csv", span_of_text(body), schema, &(struct decode_options){.format = DECODE_CSV},
         "2 upsert 1|{\"city\":\"Ulm\",\"code\":1,\"more\":null}|[1.00,2.50]|{}|~|~; "
-        "3 upsert 2|~|[]|~|~|~; !4 /s type; !5 /s type; !6 /a type; !7 /a type; !8 /s type");
+        "3 upsert 2|~|[]|~|~|~; !4 /s type; !5 /s type; !6 /a type; !7 /a type; !8 /s type; "
+        "!9 /s type; !9 /s type; !10 /a type; !10 /a type; !11 /a/1 type; !11 /a type; !11 /m "
+        "type");
 }
 
 static void append_part(struct column *column, const struct field *field, uint64_t *state)
