@@ -7,6 +7,7 @@
 #include "storage/columns/encode_json.h"
 
 #include "storage/columns/encode_text.h"
+#include "storage/columns/widen.h"
 
 #include <assert.h>
 #include <math.h>
@@ -417,7 +418,8 @@ static enum err_code write_image(struct row_reader *reader, const struct schema 
             first = false;
         }
         if (wanted && found) {
-            write_part(field, &value, sink);
+            const struct row_value widened = row_value_widened(&value, field);
+            write_part(field, &widened, sink);
         } else if (wanted) {
             write_null(sink);
         }

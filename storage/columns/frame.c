@@ -6,6 +6,7 @@
 #include "storage/columns/frame.h"
 
 #include "storage/base/mem.h"
+#include "storage/columns/widen.h"
 
 #include <assert.h>
 
@@ -451,7 +452,7 @@ void frame_append_row(struct frame *target, const struct frame *source, int64_t 
         if (column == NULL) {
             column_append_null(&target->columns[i]);
         } else {
-            column_append_from(&target->columns[i], column, row);
+            column_append_widened(&target->columns[i], &target->schema->fields[i], column, row);
         }
     }
     frame_end_row(target, frame_operation_at(source, row), line_at(source, row));
@@ -634,8 +635,13 @@ void frame_append_rows(struct frame *target, const struct frame *source, const i
         const struct column *column = matching_column(target, i, source);
         if (column == NULL) {
             column_append_nulls(&target->columns[i], count);
-        } else {
+        } else if (column->type == target->columns[i].type) {
             column_append_rows(&target->columns[i], column, rows, count);
+        } else {
+            for (int64_t k = 0; k < count; k++) {
+                column_append_widened(&target->columns[i], &target->schema->fields[i], column,
+                                      rows[k]);
+            }
         }
     }
     reserve_row_arrays(target, count);

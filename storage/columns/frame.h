@@ -210,7 +210,10 @@ static inline enum frame_operation frame_operation_at(const struct frame *frame,
  * that only the target has, behind those of the source, become null.
  */
 void column_append_from(struct column *target, const struct column *source, int64_t row);
-/* Copy a whole row; columns are matched by field id, missing ones become null. */
+/*
+ * Copy a whole row; columns are matched by field id, missing ones become null, those whose type was
+ * widened since are converted (widen.h).
+ */
 void frame_append_row(struct frame *target, const struct frame *source, int64_t row);
 /* Copy many rows at once in the order of `rows` (gather). Faster than row by row. */
 void frame_append_rows(struct frame *target, const struct frame *source, const int64_t *rows,
@@ -236,7 +239,8 @@ void frame_check(const struct frame *frame);
  * columns by field id, operations, lines; zstd level 1 when it pays. Decode is
  * the trust boundary: every length, count, type, bit and UTF-8 obeyed or
  * ERR_CORRUPT. Fields the frame does not know (added since) decode as null,
- * those that were dropped since are left out; likewise fields added to a struct.
+ * those that were dropped since are left out; likewise fields added to a struct. Values of
+ * columns whose type was widened since are converted (widen.h).
  * Layout: frame_codec.c.
  */
 enum {

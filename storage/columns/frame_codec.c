@@ -38,6 +38,7 @@
 #include "storage/base/mem.h"
 #include "storage/base/text.h"
 #include "storage/columns/packed.h"
+#include "storage/columns/widen.h"
 
 #include <assert.h>
 #include <zstd.h>
@@ -663,9 +664,10 @@ static enum err_code match_field(const struct header *header, const struct schem
                        header->schema_version, described->id, schema->version);
     }
     const struct field *field = index < 0 ? NULL : &schema->fields[index];
-    if (field != NULL && !is_of_type(described, field)) {
-        return err_set(err, ERR_CORRUPT, "frame column '%s' is not of its field's type",
-                       field->name);
+    if (field != NULL && !is_of_type(described, field) && !field_widens(described, field)) {
+        enum err_code code =
+            header->schema_version > schema->version ? ERR_UNSUPPORTED : ERR_CORRUPT;
+        return err_set(err, code, "frame column '%s' is not of its field's type", field->name);
     }
     *index_out = index;
     return ERR_OK;
@@ -680,11 +682,15 @@ static enum err_code decode_columns(struct cursor *cursor, const struct header *
         TRY(decode_column_head(cursor, reading.described.id, &reading, err));
         TRY(match_field(header, frame->schema, &reading.described, &index, err));
         reading.field = index < 0 ? NULL : &frame->schema->fields[index];
-        CLEANUP(column_deinit) struct column dropped;
-        column_init(&dropped, &reading.described);
-        struct column *column = index < 0 ? &dropped : &frame->columns[index];
+        CLEANUP(column_deinit) struct column other; /* dropped, or of the type of then */
+        column_init(&other, &reading.described);
+        bool same = index >= 0 && frame->columns[index].type == other.type;
+        struct column *column = same ? &frame->columns[index] : &other;
         if (!decode_column(cursor, &reading, header->rows_count, column)) {
             return err_set(err, ERR_CORRUPT, "frame column %d is malformed", reading.described.id);
+        }
+        for (int64_t row = 0; index >= 0 && !same && row < other.rows_count; row++) {
+            column_append_widened(&frame->columns[index], reading.field, &other, row);
         }
     }
     for (size_t i = 0; i < frame->schema->fields_count; i++) {

@@ -6,6 +6,7 @@
 #include "storage/base/hash.h"
 #include "storage/base/text.h"
 #include "storage/columns/packed.h"
+#include "storage/columns/widen.h"
 
 #include <assert.h>
 
@@ -391,6 +392,8 @@ bool row_elements_check(const struct row_elements *elements)
     return !elements->cursor.failed && elements->left == 0 && cursor_left(&elements->cursor) == 0;
 }
 
+static bool part_fits(const struct row_value *value, const struct field *field);
+
 /* Recursion is bounded by SCHEMA_DEPTH_MAX here and below: the fields are walked along. */
 static bool fields_fit(const struct row_value *value, const struct field *field)
 {
@@ -399,7 +402,7 @@ static bool fields_fit(const struct row_value *value, const struct field *field)
     while (row_reader_next(&reader, &part)) {
         size_t child = (size_t)part.field_id - 1;
         /* those beyond were added after this schema's version */
-        if (child < field->children_count && !row_value_fits(&part, &field->children[child])) {
+        if (child < field->children_count && !part_fits(&part, &field->children[child])) {
             return false;
         }
     }
@@ -414,7 +417,7 @@ static bool elements_fit(const struct row_value *value, const struct field *fiel
         size_t child = i % field->children_count; /* key, value, key, … */
         bool is_key = field->type == COLUMN_MAP && child == 0;
         bool is_null = part.type == COLUMN_TYPE_COUNT;
-        if (is_null ? is_key : !row_value_fits(&part, &field->children[child])) {
+        if (is_null ? is_key : !part_fits(&part, &field->children[child])) {
             return false;
         }
     }
@@ -422,6 +425,15 @@ static bool elements_fit(const struct row_value *value, const struct field *fiel
 }
 
 bool row_value_fits(const struct row_value *value, const struct field *field)
+{
+    if (value->type != field->type && column_type_widens(value->type, field)) {
+        return true;
+    }
+    return part_fits(value, field);
+}
+
+/* Types within nested columns do not change. */
+static bool part_fits(const struct row_value *value, const struct field *field)
 {
     if (value->type != field->type) {
         return false;
@@ -534,7 +546,8 @@ static enum err_code append_values(struct row_reader *reader, struct frame *targ
             return err_set(err, ERR_CORRUPT, "row image holds no %s in field '%s'",
                            column_type_name(field->type), field->name);
         }
-        row_value_append(&target->columns[i], &value);
+        const struct row_value widened = row_value_widened(&value, field);
+        row_value_append(&target->columns[i], &widened);
         have = row_reader_next(reader, &value);
     }
     while (have) {

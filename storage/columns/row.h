@@ -90,9 +90,9 @@ bool row_elements_check(const struct row_elements *elements);
 
 /*
  * Is the value one that `field` can hold: type, decimal precision, UTF-8, and all that is in it,
- * null where it may not be included?
+ * null where it may not be included? Of a type that was widened to the field's: row_value_widened.
  */
 bool row_value_fits(const struct row_value *value, const struct field *field);
 
-/* Append a value to a column of a field that it fits. */
+/* Append a value of the column's type, to a column of a field that it fits. */
 void row_value_append(struct column *column, const struct row_value *value);

@@ -233,10 +233,10 @@ struct json *schema_to_stored_json(const struct schema *schema);
 
 /*
  * The definition `next` as a change of `current`: keeps field ids, allows
- * additive nullable fields, looser rules, more lookups, another delete retention,
- * other constraints (whoever writes the definition looks at the rows), a feed of changes or none
- * and new descriptions; assigns version and ids. The order of fields that
- * exist says nothing: they keep their place and new ones follow.
+ * additive nullable fields, wider types (widen.h) but of keys and lookups, looser rules, more
+ * lookups, another delete retention, other constraints (whoever writes the definition looks at the
+ * rows), a feed of changes or none and new descriptions; assigns version and ids. The order of
+ * fields that exist says nothing: they keep their place and new ones follow.
  *
  * A field is renamed when its new name says `renamed_from`, and dropped when `dropped` names it:
  * one that is just left out is refused. What was done already is no change: a field whose name is

@@ -8,6 +8,7 @@
 
 #include "storage/base/mem.h"
 #include "storage/columns/schema_build.h"
+#include "storage/columns/widen.h"
 
 static bool texts_equal(const char *a, const char *b)
 {
@@ -22,10 +23,15 @@ static enum err_code refuse(struct err *err, const struct field *field, const ch
 /* ---- one field ------------------------------------------------------------------------ */
 
 /* That key and sequence_by stay nullable:false is a rule of every definition already. */
-static enum err_code check_nature(const struct field *was, const struct field *now, struct err *err)
+static enum err_code check_nature(const struct field *was, const struct field *now, bool is_column,
+                                  struct err *err)
 {
-    if (was->type != now->type || was->precision != now->precision || was->scale != now->scale) {
-        return refuse(err, was, "its type cannot change; add a field of the new type instead");
+    bool same =
+        was->type == now->type && was->precision == now->precision && was->scale == now->scale;
+    if (!same && !(is_column && field_widens(was, now))) {
+        return refuse(err, was,
+                      "its type cannot change so; integers, float, date and decimals of one scale "
+                      "can become wider, for the rest add a field of the new type");
     }
     if (was->nullable && !now->nullable) {
         return refuse(err, was, "it cannot become nullable:false, stored rows may hold nulls");
@@ -60,7 +66,8 @@ static bool minimum_is_looser(const struct field *was, const struct field *now)
     if (!now->has_minimum) {
         return true;
     }
-    return was->has_minimum && schema_bound_compare(was->type, now->minimum, was->minimum) <= 0;
+    return was->has_minimum && schema_bound_compare(now->type, now->minimum,
+                                                    field_widen_bound(was, now, was->minimum)) <= 0;
 }
 
 static bool maximum_is_looser(const struct field *was, const struct field *now)
@@ -68,7 +75,8 @@ static bool maximum_is_looser(const struct field *was, const struct field *now)
     if (!now->has_maximum) {
         return true;
     }
-    return was->has_maximum && schema_bound_compare(was->type, now->maximum, was->maximum) >= 0;
+    return was->has_maximum && schema_bound_compare(now->type, now->maximum,
+                                                    field_widen_bound(was, now, was->maximum)) >= 0;
 }
 
 static enum err_code check_rules(const struct field *was, const struct field *now, struct err *err)
@@ -98,9 +106,10 @@ static enum err_code check_children(const struct field *was, const struct field 
                                     struct err *err);
 
 /* Recursion is bounded by SCHEMA_DEPTH_MAX. */
-static enum err_code check_field(const struct field *was, const struct field *now, struct err *err)
+static enum err_code check_field(const struct field *was, const struct field *now, bool is_column,
+                                 struct err *err)
 {
-    TRY(check_nature(was, now, err));
+    TRY(check_nature(was, now, is_column, err));
     TRY(check_rules(was, now, err));
     if (check_children(was, now, err) != ERR_OK) {
         return err_wrap(err, "field '%s'", was->name);
@@ -119,7 +128,7 @@ static enum err_code check_children(const struct field *was, const struct field 
                           "fields of a struct cannot be dropped, renamed or moved; new ones follow "
                           "at the end");
         }
-        TRY(check_field(child, &now->children[i], err));
+        TRY(check_field(child, &now->children[i], false, err));
     }
     for (size_t i = was->children_count; i < now->children_count; i++) {
         if (!now->children[i].nullable) {
@@ -246,7 +255,7 @@ static enum err_code check_fields(const struct pairing *pairing, struct err *err
         const struct field *was = &pairing->current->fields[i];
         if (pairing->next_of[i] >= 0) {
             const struct field *now = &pairing->next->fields[pairing->next_of[i]];
-            TRY(check_field(was, now, err));
+            TRY(check_field(was, now, true, err));
         }
     }
     for (size_t i = 0; i < pairing->next->fields_count; i++) {
@@ -302,6 +311,21 @@ static bool had_lookup(const struct pairing *pairing, const struct lookup_column
     return false;
 }
 
+/* The index finds rows by the bytes of these. */
+static enum err_code check_indexed(const struct pairing *pairing, const size_t *columns,
+                                   size_t count, struct err *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct field *was = &pairing->current->fields[columns[i]];
+        int now = pairing->next_of[columns[i]];
+        if (now >= 0 && (was->type != pairing->next->fields[now].type ||
+                         was->precision != pairing->next->fields[now].precision)) {
+            return refuse(err, was, "the type of a key or lookup field cannot change");
+        }
+    }
+    return ERR_OK;
+}
+
 static enum err_code check_table(const struct pairing *pairing, struct err *err)
 {
     const struct schema *current = pairing->current;
@@ -323,7 +347,9 @@ static enum err_code check_table(const struct pairing *pairing, struct err *err)
     if (current->merge != next->merge) {
         return err_set(err, ERR_CONFLICT, "merge cannot change, the table's protocol follows it");
     }
+    TRY(check_indexed(pairing, current->key, current->key_count, err));
     for (size_t i = 0; i < current->lookup_count; i++) {
+        TRY(check_indexed(pairing, &current->lookup[i].column, 1, err));
         if (!keeps_lookup(pairing, &current->lookup[i])) {
             return err_set(err, ERR_CONFLICT,
                            "lookup '%s' of '%s' cannot be dropped or changed, views use it",

@@ -68,6 +68,7 @@ enum delta_needs {
     DELTA_NEEDS_CONSTRAINTS = 4,
     DELTA_NEEDS_COLUMN_MAPPING = 8,
     DELTA_NEEDS_TIMESTAMP_NTZ = 16,
+    DELTA_NEEDS_TYPE_WIDENING = 32,
 };
 
 /* Listed, or allowed by a writer version below 7. */

@@ -18,8 +18,9 @@ static const char *const readable_features[] = {
     "deletionVectors", "v2Checkpoint", "timestampNtz",         "vacuumProtocolCheck",
     "columnMapping",   "typeWidening", "typeWidening-preview", NULL};
 static const char *const writable_features[] = {
-    "deletionVectors",  "appendOnly",    "invariants",   "changeDataFeed",
-    "checkConstraints", "columnMapping", "timestampNtz", NULL};
+    "deletionVectors", "appendOnly",       "invariants",
+    "changeDataFeed",  "checkConstraints", "columnMapping",
+    "timestampNtz",    "typeWidening",     NULL};
 
 /* spec: delta PROTOCOL.md#valid-feature-names-in-table-features — what a version means by itself */
 static const struct {
@@ -218,6 +219,7 @@ static const struct {
     {DELTA_NEEDS_CONSTRAINTS, "checkConstraints", false},
     {DELTA_NEEDS_COLUMN_MAPPING, "columnMapping", true},
     {DELTA_NEEDS_TIMESTAMP_NTZ, "timestampNtz", true},
+    {DELTA_NEEDS_TYPE_WIDENING, "typeWidening", true},
 };
 enum { NEEDED_FEATURES = sizeof needed_features / sizeof *needed_features };
 

@@ -14,6 +14,10 @@
 #define TEXT_PROPERTY "sluice.definition"
 #define VERSION_PROPERTY "sluice.definitionVersion"
 
+/* Of a column in schemaString: the types that it had. */
+#define TYPE_CHANGES "delta.typeChanges"
+#define WIDENING_PROPERTY "delta.enableTypeWidening"
+
 enum { OWN_PROPERTIES = 2 };
 
 /* "delta.constraints.NAME"; mem_free. */
@@ -150,12 +154,15 @@ enum err_code definition_in_force(const struct schema *known, const struct delta
     return definition_adopt(logged, metadata, schema_out, err);
 }
 
-/* Does `then` call a column otherwise, or has it one that is gone? */
+/* Does `then` call a column otherwise, has it one that is gone, or one of a narrower type? */
 static bool columns_differ(const struct schema *current, const struct schema *then)
 {
     for (size_t i = 0; i < then->fields_count; i++) {
-        int now = schema_field_index_by_id(current, then->fields[i].id);
-        if (now < 0 || strcmp(current->fields[now].name, then->fields[i].name) != 0) {
+        const struct field *was = &then->fields[i];
+        int now = schema_field_index_by_id(current, was->id);
+        if (now < 0 || strcmp(current->fields[now].name, was->name) != 0 ||
+            current->fields[now].type != was->type ||
+            current->fields[now].precision != was->precision) {
             return true;
         }
     }
@@ -282,6 +289,16 @@ static bool is_mapping(const struct mapping_properties *properties, const char *
             strcmp(property, DELTA_MAPPING_MODE_PROPERTY) == 0);
 }
 
+static bool is_widened(const struct delta_metadata *metadata)
+{
+    return strstr(metadata->schema_string, "\"" TYPE_CHANGES "\"") != NULL;
+}
+
+unsigned definition_needs_of(const struct schema *schema, const struct delta_metadata *metadata)
+{
+    return definition_needs(schema) | (is_widened(metadata) ? DELTA_NEEDS_TYPE_WIDENING : 0);
+}
+
 /*
  * Everything of `current` but our own, then `properties`. What another engine switched on or
  * added stays until a definition had it and has it no more. Memory: mem_free.
@@ -289,10 +306,10 @@ static bool is_mapping(const struct mapping_properties *properties, const char *
 static struct delta_pair *replace_properties(const struct delta_metadata *current,
                                              const struct schema *next,
                                              const struct definition_properties *properties,
-                                             const struct mapping_properties *mapping,
+                                             const struct mapping_properties *mapping, bool widened,
                                              size_t *count_out)
 {
-    enum { MORE = 3 }; /* change feed, mode and id of the mapping */
+    enum { MORE = 4 }; /* change feed, mode and id of the mapping, widening */
     size_t count = 0;
     bool mapped = schema_is_mapped(next);
     CLEANUP(json_free) struct json *logged = logged_definition(current);
@@ -301,7 +318,8 @@ static struct delta_pair *replace_properties(const struct delta_metadata *curren
     for (size_t i = 0; i < current->configuration_count; i++) {
         const char *name = current->configuration[i].name;
         if (!is_of_definition(logged, name, properties, next->change_feed) &&
-            !(mapped && is_mapping(mapping, name))) {
+            !(mapped && is_mapping(mapping, name)) &&
+            !(widened && strcmp(name, WIDENING_PROPERTY) == 0)) {
             pairs[count++] = current->configuration[i];
         }
     }
@@ -310,6 +328,9 @@ static struct delta_pair *replace_properties(const struct delta_metadata *curren
     }
     if (mapped) {
         count = add_mapping(mapping, pairs, count);
+    }
+    if (widened) {
+        pairs[count++] = (struct delta_pair){WIDENING_PROPERTY, "true"};
     }
     for (size_t i = 0; i < properties->pairs_count; i++) {
         pairs[count++] = properties->pairs[i];
@@ -339,6 +360,24 @@ static void keep_notes(struct json *column, const struct json *logged)
     }
 }
 
+/* spec: delta PROTOCOL.md#type-change-metadata — every change of a column's type stays noted */
+static void note_widened(struct json *column, const struct json *logged)
+{
+    const char *from = json_text(json_get(logged, "type"));
+    const char *to = json_text(json_get(column, "type"));
+    if (from == NULL || to == NULL || strcmp(from, to) == 0) {
+        return;
+    }
+    struct json *notes = (struct json *)(uintptr_t)json_get(column, "metadata"); /* ours */
+    const struct json *before = json_get(notes, TYPE_CHANGES);
+    struct json *changes = before == NULL ? json_new_array() : json_duplicate(before);
+    struct json *change = json_new_object();
+    json_set_text(change, "fromType", from);
+    json_set_text(change, "toType", to);
+    json_append(changes, change);
+    json_set(notes, TYPE_CHANGES, changes);
+}
+
 /*
  * The same for the fields of a struct, and for what is in the types of those that are there.
  * Recursion is bounded by SCHEMA_DEPTH_MAX.
@@ -355,6 +394,7 @@ static void keep_notes_within(const struct json *type, const struct json *logged
             const char *old_name = physical_name_of(json_at(before, j));
             if (old_name != NULL && strcmp(old_name, name) == 0) {
                 keep_notes(column, json_at(before, j));
+                note_widened(column, json_at(before, j));
                 keep_notes_within(json_get(column, "type"), json_get(json_at(before, j), "type"));
             }
         }
@@ -407,8 +447,8 @@ enum err_code definition_metadata(const struct delta_metadata *current, const st
     TRY(definition_properties_init(&properties, next, err));
     TRY(mapping_properties_init(&mapping, current, next, err));
     CLEANUP(mem_cleanup)
-    struct delta_pair *pairs =
-        replace_properties(current, next, &properties, &mapping, &changed.configuration_count);
+    struct delta_pair *pairs = replace_properties(
+        current, next, &properties, &mapping, is_widened(&changed), &changed.configuration_count);
     changed.configuration = pairs;
     *metadata_out = delta_metadata_new(&changed);
     return ERR_OK;

@@ -42,6 +42,9 @@ void definition_properties_deinit(struct definition_properties *properties);
 /* What the protocol must allow for this definition: enum delta_needs. */
 unsigned definition_needs(const struct schema *schema);
 
+/* The same for a log that has this metadata: of its columns some may have been widened. */
+unsigned definition_needs_of(const struct schema *schema, const struct delta_metadata *metadata);
+
 /* Version of the definition in the log; 0 = the log holds none. */
 int64_t definition_logged_version(const struct delta_metadata *metadata);
 

@@ -9,6 +9,7 @@
 #include "storage/base/fault.h"
 #include "storage/base/hash.h"
 #include "storage/base/mem.h"
+#include "storage/columns/widen.h"
 #include "storage/delta/constraints.h"
 #include "storage/snapshot/probe.h"
 
@@ -337,7 +338,8 @@ static void overlay(struct planner *planner, const struct turn *turn, bool has_b
         int index = schema_field_index_by_id(record->schema, planner->schema->fields[i].id);
         struct column *column = &target->columns[i];
         if (index >= 0 && column_is_present(&record->columns[index], turn->row)) {
-            column_append_from(column, &record->columns[index], turn->row);
+            column_append_widened(column, &planner->schema->fields[i], &record->columns[index],
+                                  turn->row);
         } else if (has_base && column_is_valid(&planner->scratch->columns[i], 0)) {
             column_append_from(column, &planner->scratch->columns[i], 0);
         } else {

@@ -211,7 +211,7 @@ static enum err_code commit_definition(struct table *table, const struct snapsho
     struct delta_transaction *transaction =
         delta_transaction_begin(current->state, table->store, DELTA_READS_NOTHING);
     delta_transaction_set_metadata(transaction, metadata);
-    unsigned needs = definition_needs(next);
+    unsigned needs = definition_needs_of(next, metadata);
     if (!delta_protocol_meets(current->state->protocol, needs)) {
         CLEANUP(delta_protocol_release)
         const struct delta_protocol *protocol =

@@ -5,6 +5,7 @@
 #include "storage/base/clock.h"
 #include "storage/base/file.h"
 #include "storage/base/mem.h"
+#include "storage/columns/widen.h"
 #include "storage/delta/log.h"
 #include "storage/object/object.h"
 #include "storage/parquet/writer.h"
@@ -17,6 +18,11 @@
 #include <stdio.h>
 
 /* ---- columns ---- */
+
+static bool same_type(const struct field *a, const struct field *b)
+{
+    return a->type == b->type && a->precision == b->precision && a->scale == b->scale;
+}
 
 /* What differs is ours to bring about, or was done by another engine. */
 struct columns_check {
@@ -67,10 +73,16 @@ static enum err_code check_column(struct columns_check *check, const struct matc
     const struct field *was = match->was;
     bool renamed = strcmp(column->name, field->name) != 0;
     bool stricter = field->nullable && !column->nullable;
-    if (column->type != field->type || column->precision != field->precision ||
-        column->scale != field->scale) {
-        return foreign_change(check, "changed the type of", match->path,
-                              "change it back, or write the table anew:", err);
+    if (!same_type(column, field)) {
+        bool ours = check->due || (was != NULL && same_type(column, was));
+        if (match->within || !ours || !field_widens(column, field)) {
+            bool follows = !match->within && field_widens(field, column);
+            return foreign_change(check, "changed the type of", match->path,
+                                  follows ? "give it that type in the definition:"
+                                          : "change it back, or write the table anew:",
+                                  err);
+        }
+        check->differs = true;
     }
     if (renamed && !check->due && (was == NULL || strcmp(was->name, column->name) != 0)) {
         return foreign_change(check, "gave a new name to", field->name,

@@ -208,3 +208,102 @@ test_mapping_that_another_engine_switched_on()
     stop_server
     "$SLUICE" fsck --data "$DATA" || fail "fsck"
 }
+
+# types KIND: the fields of test_types_become_wider, before or after
+types()
+{
+    local widths='"byte","short","integer","integer","byte","long","float","date","decimal(5,2)"'
+    [ "$1" = wide ] && widths='"long","integer","double","decimal(12,2)","short","decimal(20,0)","double","timestamp_ntz","decimal(9,2)"'
+    jq -nc "[$FIELDS]+([$widths]|to_entries|map({name:\"c\\(.key)\",type:.value}))+[{name:\"p\",type:\"integer\"}]$([ "$1" = wide ] && echo '|map(if .name=="p" or .name=="t" then .type="long" else . end)')"
+}
+
+test_types_become_wider()
+{
+    start_server
+    local merge
+    for merge in deletion-vectors copy-on-write; do
+        local t=t_${merge%%-*} rest
+        rest="\"key\":[\"id\"],\"sequence_by\":\"t\",\"merge\":\"$merge\",\"change_feed\":true,\"partition_by\":[\"p\"]"
+        create "$t" "{\"schema\":{\"fields\":$(types narrow | jq -c 'map(if .name=="t" then .type="integer" else . end)')},$rest}"
+        send "$t" '{"id":"a","t":1,"c0":-128,"c1":32767,"c2":-2147483648,"c3":7,"c4":5,"c5":9007199254740993,"c6":1.5,"c7":"2024-02-29","c8":123.45,"p":1}
+{"id":"b","t":1,"p":2}
+{"id":"c","t":1,"c2":3,"c7":"1969-12-31","c8":-0.01,"p":1}'
+        local before
+        before=$(rows "$t")
+        local wide
+        wide="{\"schema\":{\"fields\":$(types wide)},$rest}"
+        change "$t" "$wide"
+        expect_status 200
+        change "$t" "$wide"
+        expect .definition_version 2
+        local after='[{"id":"a","t":1,"c0":-128,"c1":32767,"c2":-2147483648,"c3":7,"c4":5,"c5":9007199254740992,"c6":1.5,"c7":"2024-02-29T00:00:00","c8":123.45,"p":1},{"id":"b","t":1,"c0":null,"c1":null,"c2":null,"c3":null,"c4":null,"c5":null,"c6":null,"c7":null,"c8":null,"p":2},{"id":"c","t":1,"c0":null,"c1":null,"c2":3,"c3":null,"c4":null,"c5":null,"c6":null,"c7":"1969-12-31T00:00:00","c8":-0.01,"p":1}]'
+        [ "$(rows "$t")" = "$after" ] || fail "$merge: $(rows "$t")"
+        metadata "$t" | jq -c '[(.schemaString|fromjson|.fields[]|select(.name=="c0" or .name=="c5")|.metadata),.configuration["delta.enableTypeWidening"]]' >"$WORK/out"
+        [ "$(cat "$WORK/out")" = '[{"delta.typeChanges":[{"fromType":"byte","toType":"long"}]},{"delta.typeChanges":[{"fromType":"long","toType":"decimal(20,0)"}]},"true"]' ] || fail "$(cat "$WORK/out")"
+        cat "$DATA/tables/$t/_delta_log"/*.json | jq -c 'select(.protocol).protocol.readerFeatures' | tail -1 | grep -q typeWidening || fail "no feature"
+
+        # files of before are pruned and filtered by their narrow statistics
+        local filter
+        for filter in c0:eq:-128 c2:eq:-2147483648 c3:ge:7 c5:eq:9007199254740993 c6:eq:1.5 c7:ge:2024-02-29T00:00:00 c8:eq:123.45 c1:ge:32767; do
+            api GET "/v1/tables/$t/rows?filter=$filter"
+            expect '[.rows[].id]' '["a"]'
+        done
+        api GET "/v1/tables/$t/rows?filter=p:eq:2"
+        expect '[.rows[].id]' '["b"]'
+        api POST "/v1/tables/$t/lookup" -H 'Content-Type: application/json' -d '{"keys":[{"id":"a"}]}'
+        expect '.rows[0].row|[.c0,.c3,.c7]' '[-128,7,"2024-02-29T00:00:00"]'
+
+        # patches keep the old values, in new files under the new types
+        send "$t" '{"_op":"patch","id":"a","t":2,"c0":9223372036854775807}
+{"id":"d","t":5000000000,"c1":2147483647,"c2":0.5,"c3":1234567890.12,"c6":1e300,"c7":"2024-01-01T12:00:00","c8":1234567.89,"p":3000000000}'
+        kill_server KILL
+        start_server
+        [ "$(rows "$t" | jq -c '[.[]|[.id,.c1,.c2,.c7]]')" = '[["a",32767,-2147483648,"2024-02-29T00:00:00"],["b",null,null,null],["c",null,3,"1969-12-31T00:00:00"],["d",2147483647,0.5,"2024-01-01T12:00:00"]]' ] || fail "$merge: $(rows "$t")"
+        [ "$(rows "$t" '?version=1')" = "$before" ] || fail "$merge, as of: $(rows "$t" '?version=1')"
+        api GET "/v1/tables/$t/changes?from_version=1&to_version=3"
+        expect '[.changes[]|select(.id=="a").c7]' '["2024-02-29","2024-02-29T00:00:00","2024-02-29T00:00:00"]'
+        "$SLUICE" table optimize "$t" --data "$DATA" >/dev/null 2>"$WORK/err" || fail "$(cat "$WORK/err")"
+        [ "$(rows "$t" | jq -c '[.[]|.c2]')" = '[-2147483648,null,3,0.5]' ] || fail "$merge, optimized: $(rows "$t")"
+        "$SLUICE" table rows "$DATA/tables/$t" --format ndjson | jq -sc 'sort_by(.id)|[.[].c2]' >"$WORK/out"
+        [ "$(cat "$WORK/out")" = '[-2147483648,null,3,0.5]' ] || fail "table rows: $(cat "$WORK/out")"
+
+        change "$t" "{\"schema\":{\"fields\":$(types narrow)},$rest}"
+        expect_status 409
+    done
+    create k '{"schema":{"fields":[{"name":"id","type":"integer","nullable":false},{"name":"v","type":"string"}]},"key":["id"]}'
+    change k '{"schema":{"fields":[{"name":"id","type":"long","nullable":false},{"name":"v","type":"string"}]},"key":["id"]}'
+    expect_status 409
+    expect .detail "\"field 'id': the type of a key or lookup field cannot change\""
+    change k '{"schema":{"fields":[{"name":"id","type":"integer","nullable":false},{"name":"v","type":"long"}]},"key":["id"]}'
+    expect_status 409
+    stop_server
+    "$SLUICE" fsck --data "$DATA" || fail "fsck"
+}
+
+test_batches_that_wait_are_widened()
+{
+    start_server
+    create t "{\"schema\":{\"fields\":[$FIELDS,{\"name\":\"n\",\"type\":\"integer\"},{\"name\":\"d\",\"type\":\"date\"}]},\"key\":[\"id\"]}"
+    send t '{"id":"x","t":1,"n":1,"d":"2024-01-01"}'
+    # another engine widens a column, which keeps a batch waiting
+    foreign_schema t '.fields |= map(if .name=="n" then .type="long" else . end)'
+    printf '{"_op":"patch","id":"x","t":2,"n":2}\n{"id":"y","t":2,"n":3,"d":"2024-01-02"}\n' >"$WORK/lines.ndjson"
+    api POST "/v1/tables/t/batches" -H 'Content-Type: application/x-ndjson' --data-binary "@$WORK/lines.ndjson"
+    expect_status 202
+    local batch
+    batch=$(jq -r .batch_id "$BODY")
+    kill_server KILL
+    start_server
+    [ "$(rows t | jq -c '.[0].n')" = 1 ] || fail "readers go on: $(rows t)"
+    change t "{\"schema\":{\"fields\":[$FIELDS,{\"name\":\"n\",\"type\":\"integer\"},{\"name\":\"d\",\"type\":\"date\"},{\"name\":\"more\",\"type\":\"string\"}]},\"key\":[\"id\"]}"
+    expect_status 409
+    jq -r .detail "$BODY" | grep -q "another engine changed the type of column 'n'; give it that type in the definition" || fail "$(cat "$BODY")"
+    # ours of the same time: d
+    change t "{\"schema\":{\"fields\":[$FIELDS,{\"name\":\"n\",\"type\":\"long\"},{\"name\":\"d\",\"type\":\"timestamp_ntz\"}]},\"key\":[\"id\"]}"
+    expect_status 200
+    is_indexed() { api GET "/v1/batches/$batch"; [ "$(jq -r .state "$BODY")" = indexed ]; }
+    wait_for is_indexed || fail "the batch waits on: $(cat "$BODY")"
+    [ "$(rows t)" = '[{"id":"x","t":2,"n":2,"d":"2024-01-01T00:00:00"},{"id":"y","t":2,"n":3,"d":"2024-01-02T00:00:00"}]' ] || fail "$(rows t)"
+    stop_server
+    "$SLUICE" fsck --data "$DATA" || fail "fsck"
+}

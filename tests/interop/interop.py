@@ -73,12 +73,28 @@ NESTED_NAMES = [field["name"] for field in NESTED]
 MAPS = {"counts", "days"}
 
 
+# Types of the columns of `widened` in the first half of its history, and what they hold then.
+NARROW = {"small": "byte", "big": "integer", "ratio": "float", "money": "decimal(5,2)"}
+
+
+def narrow(rng, row):
+    values = {
+        "small": rng.randint(-128, 127),
+        "big": rng.randint(-(2**31), 2**31 - 1),
+        "ratio": rng.choice([0.0, -1.5, 2.0**100]),
+        "money": decimal.Decimal(rng.randint(-99999, 99999)).scaleb(-2),
+    }
+    return {name: values[name] if name in values and item is not None else item for name, item in row.items()}
+
+
 def has_nested(name):
     return name.startswith(("nested", "mapped"))
 
 
 def fields_of(name, early=False):
     """The fields that a table has in the end, or in the first half of its history."""
+    if early and name == "widened":
+        return [{**field, "type": NARROW.get(field["name"], field["type"])} for field in FIELDS]
     if early and name == "evolved":
         return [field for field in FIELDS if field["name"] not in LATE]
     nested = NESTED if has_nested(name) else []
@@ -99,6 +115,7 @@ TABLES = {
     "appended_parts": {"merge": "append", "partition_by": ["part"]},
     "appended_odd_parts": {"merge": "append", "partition_by": ["part"]},
     "evolved": {"merge": "deletion-vectors", "key": ["id"], "sequence_by": "seq"},
+    "widened": {"merge": "deletion-vectors", "key": ["id"], "sequence_by": "seq"},
     "checkpointed": {"merge": "copy-on-write", "key": ["id"]},
     "maintained": {"merge": "deletion-vectors", "key": ["id"], "sequence_by": "seq"},
     "nested": {"merge": "deletion-vectors", "key": ["id"], "sequence_by": "seq"},
@@ -118,6 +135,7 @@ OURS = {
     "appended_parts": "partitioned",
     "appended_odd_parts": "partitioned",
     "evolved": "evolved schema",
+    "widened": "widened types",
     "checkpointed": "checkpoints",
     "maintained": "optimized, vacuumed",
     "nested": "nested columns",
@@ -304,7 +322,7 @@ def history(rng, name, definition, server):
     parts = ODD_PARTS if "odd" in name else PLAIN_PARTS
     for commit in range(120 if name == "checkpointed" else COMMITS):
         early = commit < COMMITS // 2
-        if (name == "evolved" or name.startswith("nested")) and commit == COMMITS // 2:
+        if (name in ("evolved", "widened") or name.startswith("nested")) and commit == COMMITS // 2:
             evolve(server, name)
         if name.startswith("mapped") and commit == COMMITS // 2:
             map_columns(server, name, model)
@@ -317,6 +335,8 @@ def history(rng, name, definition, server):
             row = random_row(rng, key, seq, parts)
             if has_nested(name):
                 row.update(random_nested(rng, early))
+            if name == "widened" and early:
+                row = narrow(rng, row)
             if name == "evolved" and early:
                 row = {field: value for field, value in row.items() if field not in LATE}
             if not keyed:
@@ -431,6 +451,7 @@ FEATURES = (
     "change feed",
     "constraints",
     "evolved schema",
+    "widened types",
     "checkpoints",
     "optimized, vacuumed",
     "restored",
@@ -505,6 +526,8 @@ KNOWN_DEFECTS = {
     ("polars 2.1.0", "dv_odd_parts"): "Polars does not apply deletion vectors of files whose path holds an escaped"
     " character (deltalake and duckdb read the same table right)",
     ("duckdb 1.5.5", "mapped_parts"): "DuckDB tells nulls for partition columns of tables that map columns, Spark's too",
+    ("deltalake 1.6.6", "widened"): "deltalake and Polars refuse tables whose types were widened",
+    ("polars 2.1.0", "widened"): "deltalake and Polars refuse tables whose types were widened",
     ("polars 2.1.0", "mapped"): "Polars refuses tables that map columns",
     ("polars 2.1.0", "mapped_parts"): "Polars refuses tables that map columns",
 }
@@ -874,7 +897,7 @@ def check_turns(report, rng, data, models, engines):
         return os.path.join(data, "tables", name)
 
     turns = [("deltalake", DeltalakeTurns("cow", path("cow")))]
-    for name in ("dv", "nested", "mapped"):
+    for name in ("dv", "nested", "mapped", "widened"):
         if engines.session is not None:
             turns.append(("spark", SparkTurns(engines.session, name, path(name))))
         else:
@@ -968,7 +991,7 @@ def check_theirs(report, rng, work, engines):
         run = lambda: we_read_versions(path("deltalake", name), deltalake_table, [0] if whole else [])
         report.check(feature, engines.labels["deltalake"], READ_THEIRS, f"we read its {name}", run)
     for name, (feature, make, whole) in spark.TABLES.items():
-        features = ["append", "nested columns"] if feature == "append, nested" else [feature]
+        features = feature.split("; ")
         if engines.session is None:
             for feature in features:
                 report.unverified(feature, engines.labels["spark"], READ_THEIRS, f"we read its {name}", engines.why_no_spark)

@@ -190,18 +190,18 @@ def make_clustered(session, path):
     insert(session, path, 60, 90)
 
 
-# Name → (feature, how it is made, is its first version still whole?)
+# Name → (features, how it is made, is its first version still whole?)
 TABLES = {
-    "appended": ("append, nested", make_appended, True),
+    "appended": ("append; nested columns", make_appended, True),
     "partitioned": ("partitioned", make_partitioned, True),
     "vectors": ("deletion vectors", make_vectors, True),
     "mapped_by_name": ("column mapping", lambda session, path: make_mapped(session, path, "name"), True),
     "mapped_by_id": ("column mapping", lambda session, path: make_mapped(session, path, "id"), True),
     "change_feed": ("change feed", make_change_feed, True),
-    "evolved": ("evolved schema", make_evolved, True),
+    "evolved": ("evolved schema; widened types", make_evolved, True),
     "checkpointed": ("checkpoints", make_checkpointed, True),
     "v2_checkpointed": ("checkpoints", lambda session, path: make_checkpointed(session, path, checkpointPolicy="v2"), True),
     "maintained": ("optimized, vacuumed", make_maintained, False),
     "restored": ("restored", make_restored, True),
-    "clustered": ("append, nested", make_clustered, True),
+    "clustered": ("append; nested columns", make_clustered, True),
 }
