@@ -68,7 +68,7 @@ static enum handler_result start(struct services *services, struct exchange *exc
 
 enum handler_result handle_table_optimize(struct services *services, struct exchange *exchange)
 {
-    static const char *const names[] = {NULL};
+    static const char *const names[] = {"sort_by", NULL};
     const char *table = NULL;
     CLEANUP(json_free) struct json *body = NULL;
     if (find_table(services, exchange, &table) != ERR_OK ||

@@ -9,6 +9,7 @@
 #include "storage/delta/state.h"
 #include "storage/snapshot/compact.h"
 #include "storage/snapshot/restore.h"
+#include "storage/snapshot/rewrite_sort.h"
 #include "storage/snapshot/snapshot.h"
 #include "storage/snapshot/table.h"
 #include "storage/snapshot/tables.h"
@@ -55,8 +56,43 @@ struct optimized {
     int64_t files_written;
     int64_t rows_written;
     int64_t rows_purged;
-    int64_t runs_max; /* bounds the work beside merges that never end */
+    int64_t runs_max;         /* bounds the work beside merges that never end */
+    struct rewrite_sort sort; /* count 0 = rows stay in the order of keys */
+    size_t sort_columns[SCHEMA_KEY_FIELDS_MAX];
+    uint32_t newest; /* file that is sorted, later ones are not */
 };
+
+/* What the task says that rows are to be ordered by. */
+static enum err_code read_sort(const struct task_attempt *attempt, struct table *table,
+                               struct optimized *optimized, struct err *err)
+{
+    const struct json *names = json_get(attempt->body, "sort_by");
+    CLEANUP(schema_release) struct schema *schema = table_schema(table);
+    size_t count = json_count(names);
+    if (count > SCHEMA_KEY_FIELDS_MAX) {
+        return err_set(err, ERR_INVALID, "/sort_by: at most %d columns", SCHEMA_KEY_FIELDS_MAX);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const char *name = json_text(json_at(names, i));
+        int index = name == NULL ? -1 : schema_field_index(schema, span_of_text(name));
+        if (index < 0) {
+            return err_set(err, ERR_INVALID, "/sort_by/%zu: the table has no such column", i);
+        }
+        enum column_type type = schema->fields[index].type;
+        if (!column_type_is_key(type)) {
+            return err_set(err, ERR_INVALID,
+                           "/sort_by/%zu: '%s' is of type %s; rows are ordered by texts, whole "
+                           "numbers, decimals, booleans, dates and timestamps",
+                           i, name, column_type_name(type));
+        }
+        optimized->sort_columns[i] = (size_t)index;
+    }
+    optimized->sort = (struct rewrite_sort){.columns = optimized->sort_columns,
+                                            .count = count,
+                                            .scratch_folder = attempt->services->spool};
+    optimized->newest = compact_newest(table);
+    return ERR_OK;
+}
 
 static enum err_code merge_index(struct task_attempt *attempt, struct table *table, struct err *err)
 {
@@ -73,7 +109,11 @@ static enum err_code compact_once(struct task_attempt *attempt, struct table *ta
                                   struct optimized *optimized, bool *more_out, struct err *err)
 {
     CLEANUP(compact_plan_deinit) struct compact_plan plan = {0};
-    compact_plan_thorough(table, &plan);
+    if (optimized->sort.count > 0) {
+        compact_plan_sorted(table, &optimized->sort, optimized->newest, &plan);
+    } else {
+        compact_plan_thorough(table, &plan);
+    }
     *more_out = plan.count > 0;
     if (plan.count == 0) {
         return ERR_OK;
@@ -124,6 +164,7 @@ enum err_code task_optimize_run(struct task_attempt *attempt, struct err *err)
     table_statistics_get(table, &statistics);
     /* each run makes one file of two or more, or purges one */
     struct optimized optimized = {.runs_max = 2 * statistics.files_count + 2};
+    TRY(read_sort(attempt, table, &optimized, err));
     TRY(optimize(attempt, maintained, &optimized, err));
     task_note_version(attempt, name, true, table_version(table));
     task_set_value(attempt, "version", json_new_integer(table_version(table)));

@@ -31,7 +31,7 @@ static const char help[] =
     "                         [--count]\n"
     "       sluice table history TABLE|FOLDER [--limit N]\n"
     "       sluice table restore TABLE --version N | --timestamp T\n"
-    "       sluice table optimize TABLE\n"
+    "       sluice table optimize TABLE [--sort-by A,B]\n"
     "       sluice table vacuum TABLE [--retention-seconds N] [--apply]\n"
     "       sluice table files|schema|checkpoint-info FOLDER [--version N | --timestamp T]\n"
     "\n"
@@ -52,6 +52,7 @@ static const char help[] =
     "                       ge in (values with commas between) is_null not_null (without value)\n"
     "  --limit N            at most so many rows or versions, default all\n"
     "  --retention-seconds N  files that left the table so long ago go, default 604800 (7 days)\n"
+    "  --sort-by A,B        order the rows of every file by these columns, not by key\n"
     "  --apply              remove, not only count\n"
     "  --count              only the number of rows\n"
     "  --format ndjson      how rows are printed; there is no other way so "
@@ -86,6 +87,7 @@ static bool parse(struct arguments *arguments, int argc, char **argv)
         {"to", required_argument, NULL, 'o'},
         {"format", required_argument, NULL, 'm'},
         {"retention-seconds", required_argument, NULL, 'r'},
+        {"sort-by", required_argument, NULL, 's'},
         {"apply", no_argument, NULL, 'a'},
         {"columns", required_argument, NULL, 'c'},
         {"where", required_argument, NULL, 'w'},
@@ -118,6 +120,9 @@ static bool parse(struct arguments *arguments, int argc, char **argv)
             break;
         case 'r':
             good = parse_number(optarg, &arguments->run.retention_seconds);
+            break;
+        case 's':
+            arguments->run.sort_by = optarg;
             break;
         case 'a':
             arguments->run.apply = true;

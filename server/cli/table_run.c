@@ -23,6 +23,20 @@ bool table_run_has(const char *verb)
     return false;
 }
 
+/* "a,b" as an array of texts. */
+static struct json *names_of(const char *list)
+{
+    struct json *names = json_new_array();
+    for (const char *start = list;; start++) {
+        size_t size = strcspn(start, ",");
+        json_append(names, json_new_string(span_of((const uint8_t *)start, size)));
+        start += size;
+        if (*start == '\0') {
+            return names;
+        }
+    }
+}
+
 static struct json *body_of(const char *verb, const struct table_run_options *options)
 {
     struct json *body = json_new_object();
@@ -35,6 +49,9 @@ static struct json *body_of(const char *verb, const struct table_run_options *op
             (void)text_format_timestamp(options->timestamp_us, moment); /* NUL stays behind it */
             json_set_text(body, "timestamp", moment);
         }
+    }
+    if (strcmp(verb, "optimize") == 0 && options->sort_by != NULL) {
+        json_set(body, "sort_by", names_of(options->sort_by));
     }
     if (strcmp(verb, "vacuum") == 0) {
         json_set_boolean(body, "dry_run", !options->apply);

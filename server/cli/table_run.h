@@ -15,6 +15,7 @@ struct table_run_options {
     int64_t timestamp_us;      /* restore: -1 = not given */
     int64_t retention_seconds; /* vacuum: -1 = the server's default */
     bool apply;                /* vacuum: remove, not only count */
+    const char *sort_by;       /* optimize: names with commas between; NULL = none */
 };
 
 /* Is this a verb of these? */

@@ -60,6 +60,14 @@ static inline bool column_type_is_nested(enum column_type type)
     return type >= COLUMN_STRUCT;
 }
 
+/* Is equality of such values the equality of their bytes? Of keys, lookups, keys of maps, orders.
+ */
+static inline bool column_type_is_key(enum column_type type)
+{
+    return type != COLUMN_DOUBLE && type != COLUMN_FLOAT && type != COLUMN_BINARY &&
+           !column_type_is_nested(type);
+}
+
 /* Bytes of one value slot in a column; 0 for string, binary and nested types. */
 size_t column_type_slot_bytes(enum column_type type);
 const char *column_type_name(enum column_type type); /* "decimal" without precision */

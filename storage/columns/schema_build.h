@@ -33,9 +33,6 @@ enum err_code schema_parse_field(const struct json *value, size_t index, enum sc
                                  size_t *nodes_left, struct schema *schema,
                                  struct err *err) MUST_USE;
 
-/* Types whose equality is the equality of their bytes: of keys, lookups and keys of maps. */
-bool schema_is_key_type(enum column_type type);
-
 /* A name that a column can have; the reserved ones cannot. Errors: ERR_INVALID without a pointer.
  */
 enum err_code schema_check_name(const char *name, struct err *err) MUST_USE;

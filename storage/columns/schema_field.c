@@ -495,7 +495,7 @@ static enum err_code parse_map(const struct json *value, struct field *field,
     field->children[0].nullable = false;
     TRY(parse_contains_null(value, "valueContainsNull", &field->children[1], reading, err));
     TRY(parse_part(value, "key", &field->children[0], reading, err));
-    if (!schema_is_key_type(field->children[0].type)) {
+    if (!column_type_is_key(field->children[0].type)) {
         return err_set(err, ERR_INVALID,
                        "%s/keyType: keys are names in JSON; %s cannot be one, use string, integer, "
                        "long, date or another type with one text a value",

@@ -132,12 +132,6 @@ static enum err_code parse_field_list(const struct json *value, const char *memb
     return ERR_OK;
 }
 
-bool schema_is_key_type(enum column_type type)
-{
-    return type != COLUMN_DOUBLE && type != COLUMN_FLOAT && type != COLUMN_BINARY &&
-           !column_type_is_nested(type);
-}
-
 static enum err_code parse_key(const struct json *definition, struct schema *schema,
                                struct err *err)
 {
@@ -145,7 +139,7 @@ static enum err_code parse_key(const struct json *definition, struct schema *sch
                          &schema->key_count, err));
     for (size_t i = 0; i < schema->key_count; i++) {
         const struct field *field = &schema->fields[schema->key[i]];
-        if (!schema_is_key_type(field->type)) {
+        if (!column_type_is_key(field->type)) {
             return err_set(err, ERR_INVALID,
                            "/key/%zu: '%s' is of type %s, whose values cannot be a key", i,
                            field->name, column_type_name(field->type));
@@ -268,7 +262,7 @@ static enum err_code check_lookup(const struct schema *schema, size_t index, str
 {
     const struct lookup_column *lookup = &schema->lookup[index];
     const struct field *field = &schema->fields[lookup->column];
-    if (!schema_is_key_type(field->type)) {
+    if (!column_type_is_key(field->type)) {
         return err_set(err, ERR_INVALID,
                        "/lookup/%zu/column: '%s' is of type %s, which cannot be looked up", index,
                        field->name, column_type_name(field->type));

@@ -160,7 +160,13 @@ static const struct object_rule export_rule = {
     .check = check_export,
 };
 
-static const struct object_rule optimize_rule = {RULE_FIELDS(RULE_TABLE(RULE_REQUIRED))};
+enum { SORT_COLUMNS_MAX = 16 };
+
+static const struct object_rule optimize_rule = {
+    RULE_FIELDS(RULE_TABLE(RULE_REQUIRED),
+                {"sort_by", RULE_ARRAY, .flags = RULE_TEMPLATE | RULE_UNIQUE,
+                 .items = &definition_column_item, .minimum = 1, .maximum = SORT_COLUMNS_MAX}),
+};
 
 static const struct object_rule vacuum_rule = {
     RULE_FIELDS(RULE_TABLE(RULE_REQUIRED),

@@ -238,6 +238,36 @@ void compact_plan_thorough(struct table *table, struct compact_plan *plan_out)
     *plan_out = plan;
 }
 
+uint32_t compact_newest(struct table *table)
+{
+    CLEANUP(snapshot_release) const struct snapshot *snapshot = table_snapshot(table);
+    uint32_t newest = 0;
+    for (size_t i = 0; i < snapshot->files_count; i++) {
+        newest = snapshot->files[i].number > newest ? snapshot->files[i].number : newest;
+    }
+    return newest;
+}
+
+void compact_plan_sorted(struct table *table, const struct rewrite_sort *sort, uint32_t newest,
+                         struct compact_plan *plan_out)
+{
+    struct compact_plan plan = {.snapshot = table_snapshot(table), .sort = sort};
+    size_t count = 0;
+    size_t left = 0;
+    struct candidate *list = list_candidates(plan.snapshot, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (list[i].file->number <= newest) {
+            list[left++] = list[i]; /* still by partition and size */
+        }
+    }
+    plan_joining(&plan, list, left);
+    if (plan.count == 0 && left > 0) {
+        take(&plan, list, 1);
+    }
+    mem_free(list);
+    *plan_out = plan;
+}
+
 /* ---- running ---- */
 
 struct compaction {
@@ -302,6 +332,7 @@ static enum err_code write_output(struct compaction *compaction, const _Atomic b
                                       .snapshot = snapshot,
                                       .inputs = compaction->inputs,
                                       .inputs_count = compaction->plan->count,
+                                      .sort = compaction->plan->sort,
                                       .tight = compaction->tight,
                                       .stop = stop};
     bool indexed = snapshot->index != NULL;

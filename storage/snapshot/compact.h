@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct rewrite_sort;
 struct snapshot;
 struct table;
 
@@ -33,6 +34,7 @@ struct compact_plan {
     uint32_t *files;                 /* numbers of the inputs */
     size_t count;                    /* 0 = nothing to do */
     int64_t live_rows;
+    const struct rewrite_sort *sort; /* borrowed; NULL = the output is ordered by key */
 };
 void compact_plan_deinit(struct compact_plan *plan);
 
@@ -44,6 +46,15 @@ void compact_plan(struct table *table, struct compact_plan *plan_out);
  * fit into one, and a smaller share of dead rows is worth a rewrite.
  */
 void compact_plan_thorough(struct table *table, struct compact_plan *plan_out);
+
+/*
+ * The same for somebody who wants the rows of files ordered by columns: every file up to number
+ * `newest` (compact_newest at the start of the work) is rewritten once, joined with others of its
+ * partition as they fit into one.
+ */
+void compact_plan_sorted(struct table *table, const struct rewrite_sort *sort, uint32_t newest,
+                         struct compact_plan *plan_out);
+uint32_t compact_newest(struct table *table);
 
 struct compact_result {
     bool committed; /* false: an input was rewritten by somebody meanwhile; plan again */

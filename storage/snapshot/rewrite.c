@@ -2,8 +2,9 @@
  * Rewriting data files. See rewrite.h.
  *
  * The inputs are files that were written in key order, so merging their chunks
- * by key yields a file in key order; an input that is not (foreign files) only
- * makes the statistics of the output looser.
+ * by key yields a file in key order; an input that is not (foreign files, files sorted
+ * by other columns) only makes the statistics of the output looser. For an order of
+ * other columns the inputs are read into sorted runs first, and these are merged.
  */
 #include "storage/snapshot/rewrite.h"
 
@@ -21,10 +22,13 @@ enum {
     KEYS_BYTES_MAX = INT32_MAX, /* of one chunk */
 };
 
-/* Where one input stands. */
+/* Where one input, or one run, stands. */
 struct source {
-    struct rewrite_input *input; /* NULL: the extra rows */
+    struct rewrite_input *input; /* NULL: the extra rows, or a run */
     const struct rewrite_rows *extra;
+    struct sort_runs *runs; /* NULL: no run */
+    size_t run;
+    struct row_place *places; /* of a run: where each row of the chunk came from */
     struct stored stored;
     struct frame *frame;      /* the chunk */
     int64_t rows[CHUNK_ROWS]; /* of the file, of each row of the chunk */
@@ -33,8 +37,12 @@ struct source {
     int64_t file_next;  /* first row of the file not yet read */
     struct buffer keys; /* of the chunk */
     size_t key_ends[CHUNK_ROWS];
-    struct span key; /* of the row that stands next */
+    struct span key;      /* of the row that stands next */
+    struct buffer orders; /* of a run: what its rows are ordered by */
+    size_t *order_ends;
+    struct span order; /* of the row that stands next; else its key */
 };
+_Static_assert((int)REWRITE_SORT_CHUNK_ROWS == (int)CHUNK_ROWS, "one chunk of a run at a time");
 
 struct rewriter {
     const struct rewrite_request *request;
@@ -43,6 +51,7 @@ struct rewriter {
     size_t heap_count;
     struct source *sources;
     size_t sources_count;
+    struct sort_runs runs;
     struct frame *staged;
     struct parquet_writer *writer;
     struct object_stream *stream;
@@ -68,14 +77,51 @@ static void note_keys(struct source *source, const struct schema *schema)
     }
 }
 
+static struct span text_of(const struct buffer *texts, const size_t *ends, int64_t row)
+{
+    size_t start = row == 0 ? 0 : ends[row - 1];
+    return span_of(texts->data + start, ends[row] - start);
+}
+
 static void stand_on(struct source *source)
 {
     if (source->extra != NULL) {
         source->key = source->extra->keys[source->next];
-        return;
+    } else {
+        source->key = text_of(&source->keys, source->key_ends, source->next);
     }
-    size_t start = source->next == 0 ? 0 : source->key_ends[source->next - 1];
-    source->key = span_of(source->keys.data + start, source->key_ends[source->next] - start);
+    source->order = source->runs != NULL
+                        ? text_of(&source->orders, source->order_ends, source->next)
+                        : source->key;
+}
+
+/* The input that the next row comes from, NULL for an extra one, and its row there. */
+static struct rewrite_input *origin(const struct rewrite_request *request,
+                                    const struct source *source, int64_t *row_out)
+{
+    if (source->runs != NULL) {
+        struct row_place place = source->places[source->next];
+        *row_out = place.row;
+        return &request->inputs[place.input];
+    }
+    *row_out = source->input != NULL ? source->rows[source->next] : 0;
+    return source->input;
+}
+
+static enum err_code load_run(struct source *source, struct err *err)
+{
+    const struct schema *schema = source->runs->schema;
+    frame_free(&source->frame);
+    TRY(sort_runs_read(source->runs, source->run, &source->frame, source->places, err));
+    source->chunk_count = source->frame->rows_count;
+    note_keys(source, schema);
+    buffer_reset(&source->orders);
+    for (int64_t row = 0; row < source->chunk_count; row++) {
+        rewrite_sort_key(source->runs->sort, source->frame, row, &source->orders);
+        source->order_ends[row] = source->orders.size;
+    }
+    TRY(buffer_check(&source->orders, "keys of a chunk", err));
+    return buffer_check(&source->keys, "keys of a chunk", err);
 }
 
 /* Read on until there is a live row or the file ends (chunk_count 0). */
@@ -83,6 +129,9 @@ static enum err_code load_chunk(struct source *source, struct err *err)
 {
     source->chunk_count = 0;
     source->next = 0;
+    if (source->runs != NULL) {
+        return load_run(source, err);
+    }
     while (source->chunk_count == 0 && source->file_next < source->stored.rows_count) {
         int64_t left = source->stored.rows_count - source->file_next;
         int64_t count = left < CHUNK_ROWS ? left : CHUNK_ROWS;
@@ -121,7 +170,7 @@ static enum err_code step(struct source *source, bool *more_out, struct err *err
 
 static bool before(const struct source *a, const struct source *b)
 {
-    int order = span_compare(a->key, b->key);
+    int order = span_compare(a->order, b->order);
     return order != 0 ? order < 0 : a < b;
 }
 
@@ -159,8 +208,92 @@ static enum err_code open_source(struct rewriter *rewriter, struct rewrite_input
     for (int64_t row = 0; input->new_rows != NULL && row < input->file->rows_count; row++) {
         input->new_rows[row] = REWRITE_DROPPED;
     }
-    TRY(load_chunk(source, err));
+    return load_chunk(source, err);
+}
+
+static void close_source(struct source *source)
+{
+    stored_close(&source->stored);
+    frame_free(&source->frame);
+    buffer_deinit(&source->keys);
+    buffer_deinit(&source->orders);
+    mem_free(source->places);
+    mem_free(source->order_ends);
+}
+
+static void push_source(struct rewriter *rewriter, struct source *source)
+{
     if (source->chunk_count > 0) {
+        stand_on(source);
+        rewriter->heap[rewriter->heap_count++] = source;
+    }
+}
+
+static enum err_code check_stop(const struct rewriter *rewriter, struct err *err)
+{
+    const _Atomic bool *stop = rewriter->request->stop;
+    if (stop != NULL && atomic_load_explicit(stop, memory_order_relaxed)) {
+        return err_set(err, ERR_CANCELLED, "stopping");
+    }
+    return ERR_OK;
+}
+
+/* All live rows of the inputs into sorted runs, one input after the other. */
+static enum err_code sort_inputs(struct rewriter *rewriter, struct err *err)
+{
+    const struct rewrite_request *request = rewriter->request;
+    sort_runs_init(&rewriter->runs, request->sort, rewriter->schema);
+    rewriter->sources = mem_zeroed(1, sizeof *rewriter->sources);
+    for (size_t i = 0; i < request->inputs_count; i++) {
+        struct source *source = &rewriter->sources[0];
+        rewriter->sources_count = 0;
+        TRY(open_source(rewriter, &request->inputs[i], err));
+        while (source->chunk_count > 0) {
+            TRY(check_stop(rewriter, err));
+            TRY(sort_runs_add(&rewriter->runs, source->frame, (uint32_t)i, source->rows, err));
+            TRY(load_chunk(source, err));
+        }
+        close_source(source);
+        *source = (struct source){0};
+    }
+    rewriter->sources_count = 0;
+    mem_free(rewriter->sources);
+    rewriter->sources = NULL;
+    return sort_runs_finish(&rewriter->runs, err);
+}
+
+static enum err_code open_runs(struct rewriter *rewriter, struct err *err)
+{
+    TRY(sort_inputs(rewriter, err));
+    size_t count = rewriter->runs.count;
+    rewriter->sources = mem_zeroed(count + 1, sizeof *rewriter->sources);
+    rewriter->heap = mem_zeroed(count + 1, sizeof(struct source *));
+    for (size_t i = 0; i < count; i++) {
+        struct source *source = &rewriter->sources[rewriter->sources_count++];
+        source->runs = &rewriter->runs;
+        source->run = i;
+        buffer_init(&source->keys, KEYS_BYTES_MAX);
+        buffer_init(&source->orders, KEYS_BYTES_MAX);
+        source->places = mem_alloc(CHUNK_ROWS * sizeof *source->places);
+        source->order_ends = mem_alloc(CHUNK_ROWS * sizeof *source->order_ends);
+        TRY(load_chunk(source, err));
+        push_source(rewriter, source);
+    }
+    return ERR_OK;
+}
+
+static enum err_code open_inputs(struct rewriter *rewriter, struct err *err)
+{
+    const struct rewrite_request *request = rewriter->request;
+    rewriter->sources = mem_zeroed(request->inputs_count + 1, sizeof *rewriter->sources);
+    rewriter->heap = mem_zeroed(request->inputs_count + 1, sizeof(struct source *));
+    for (size_t i = 0; i < request->inputs_count; i++) {
+        TRY(open_source(rewriter, &request->inputs[i], err));
+        push_source(rewriter, &rewriter->sources[i]);
+    }
+    if (request->extra != NULL && request->extra->count > 0) {
+        struct source *source = &rewriter->sources[rewriter->sources_count++];
+        source->extra = request->extra;
         stand_on(source);
         rewriter->heap[rewriter->heap_count++] = source;
     }
@@ -171,17 +304,8 @@ static enum err_code open_sources(struct rewriter *rewriter, struct err *err)
 {
     const struct rewrite_request *request = rewriter->request;
     assert(request->inputs_count <= REWRITE_INPUTS_MAX);
-    rewriter->sources = mem_zeroed(request->inputs_count + 1, sizeof *rewriter->sources);
-    rewriter->heap = mem_zeroed(request->inputs_count + 1, sizeof(struct source *));
-    for (size_t i = 0; i < request->inputs_count; i++) {
-        TRY(open_source(rewriter, &request->inputs[i], err));
-    }
-    if (request->extra != NULL && request->extra->count > 0) {
-        struct source *source = &rewriter->sources[rewriter->sources_count++];
-        source->extra = request->extra;
-        stand_on(source);
-        rewriter->heap[rewriter->heap_count++] = source;
-    }
+    assert(request->sort == NULL || request->extra == NULL);
+    TRY(request->sort != NULL ? open_runs(rewriter, err) : open_inputs(rewriter, err));
     for (size_t at = rewriter->heap_count / 2; at-- > 0;) {
         sift_down(rewriter->heap, rewriter->heap_count, at);
     }
@@ -218,9 +342,10 @@ static void rewriter_deinit(struct rewriter *rewriter)
         images_writer_deinit(&rewriter->images);
     }
     for (size_t i = 0; i < rewriter->sources_count; i++) {
-        stored_close(&rewriter->sources[i].stored);
-        frame_free(&rewriter->sources[i].frame);
-        buffer_deinit(&rewriter->sources[i].keys);
+        close_source(&rewriter->sources[i]);
+    }
+    if (rewriter->runs.pile != NULL) {
+        sort_runs_deinit(&rewriter->runs);
     }
     mem_free(rewriter->sources);
     mem_free(rewriter->heap);
@@ -234,7 +359,7 @@ static void rewriter_deinit(struct rewriter *rewriter)
 
 /* Without sequence_by the sequence of a stored row is known to the index alone. */
 static int64_t stored_sequence(const struct rewriter *rewriter, const struct source *source,
-                               uint64_t hash)
+                               const struct snapshot_file *file, int64_t row, uint64_t hash)
 {
     const struct snapshot *snapshot = rewriter->request->snapshot;
     const struct schema *schema = rewriter->schema;
@@ -243,20 +368,19 @@ static int64_t stored_sequence(const struct rewriter *rewriter, const struct sou
         return valid ? frame_sequence(source->frame, source->next) : INT64_MIN;
     }
     if (schema->key_count == 0) {
-        return source->input->file->position;
+        return file->position;
     }
     struct index_ranges ranges;
     index_view_find(snapshot->index, 0, hash, &ranges);
     for (size_t i = 0; i < ranges.count; i++) {
         for (size_t j = 0; j < ranges.items[i].count; j++) {
             const struct index_entry *entry = &ranges.items[i].entries[j];
-            if (entry->file == source->input->file->number &&
-                entry->row == (uint32_t)source->rows[source->next]) {
+            if (entry->file == file->number && entry->row == (uint32_t)row) {
                 return entry->sequence;
             }
         }
     }
-    return source->input->file->position;
+    return file->position;
 }
 
 static enum err_code index_row(struct rewriter *rewriter, const struct source *source,
@@ -266,18 +390,20 @@ static enum err_code index_row(struct rewriter *rewriter, const struct source *s
                                 .row = (uint32_t)rewriter->output->rows_count};
     bool has_key = source->key.size > 0;
     uint64_t hash = 0;
+    int64_t stored_row = 0;
+    const struct rewrite_input *input = origin(rewriter->request, source, &stored_row);
     if (source->extra != NULL) {
         hash = source->extra->hashes[source->next];
         place.sequence = source->extra->sequences[source->next];
     } else {
         hash = hash_keyed(rewriter->request->table->hash_key, source->key);
-        place.sequence = stored_sequence(rewriter, source, hash);
+        place.sequence = stored_sequence(rewriter, source, input->file, stored_row, hash);
     }
     entry_lists_add_row(rewriter->lists, rewriter->request->table, frame, row, hash, has_key,
                         &place, &rewriter->scratch);
     struct span record = {0};
-    if (source->input != NULL && source->input->file->images != NULL) {
-        record = images_record(source->input->file->images, source->rows[source->next]);
+    if (input != NULL && input->file->images != NULL) {
+        record = images_record(input->file->images, stored_row);
     }
     if (record.size > 0) {
         return images_append_record(&rewriter->images, record, err);
@@ -289,11 +415,7 @@ static enum err_code flush_staged(struct rewriter *rewriter, struct err *err)
 {
     TRY(parquet_writer_append(rewriter->writer, rewriter->staged, NULL, 0, err));
     frame_reset(rewriter->staged);
-    const _Atomic bool *stop = rewriter->request->stop;
-    if (stop != NULL && atomic_load_explicit(stop, memory_order_relaxed)) {
-        return err_set(err, ERR_CANCELLED, "stopping");
-    }
-    return ERR_OK;
+    return check_stop(rewriter, err);
 }
 
 static enum err_code take_row(struct rewriter *rewriter, struct source *source, struct err *err)
@@ -303,9 +425,10 @@ static enum err_code take_row(struct rewriter *rewriter, struct source *source, 
     if (rewriter->lists != NULL) {
         TRY(index_row(rewriter, source, frame, row, err));
     }
-    if (source->input != NULL && source->input->new_rows != NULL) {
-        source->input->new_rows[source->rows[source->next]] =
-            (uint32_t)rewriter->output->rows_count;
+    int64_t stored_row = 0;
+    struct rewrite_input *input = origin(rewriter->request, source, &stored_row);
+    if (input != NULL && input->new_rows != NULL) {
+        input->new_rows[stored_row] = (uint32_t)rewriter->output->rows_count;
     }
     frame_append_row(rewriter->staged, frame, row);
     rewriter->output->rows_count++;

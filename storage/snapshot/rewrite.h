@@ -1,13 +1,15 @@
 /*
  * Rewriting: the live rows of some data files, and perhaps new rows, into one
- * new file, ordered by key. The engine of compaction and of copy-on-write.
- * Streams: memory is a chunk per input, one row group, and the row maps.
+ * new file, ordered by key or by chosen columns. The engine of compaction and of copy-on-write.
+ * Streams: memory is a chunk per input, one row group, and the row maps; where columns are chosen,
+ * rows are sorted in runs (rewrite_sort.h).
  */
 #pragma once
 
 #include "storage/base/err.h"
 #include "storage/columns/frame.h"
 #include "storage/snapshot/output.h"
+#include "storage/snapshot/rewrite_sort.h"
 #include "storage/snapshot/snapshot.h"
 #include "storage/snapshot/table_internal.h"
 
@@ -44,6 +46,7 @@ struct rewrite_request {
     struct rewrite_input *inputs;
     size_t inputs_count;
     const struct rewrite_rows *extra; /* NULL = none */
+    const struct rewrite_sort *sort;  /* NULL = by key; not with `extra` */
     bool tight;                       /* the table uses deletion vectors */
     const _Atomic bool *stop;         /* NULL, or read between chunks: ERR_CANCELLED */
 };

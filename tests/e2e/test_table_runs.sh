@@ -182,6 +182,48 @@ test_restore_after_a_vacuum()
     send '{"id":"y","v":1}'
 }
 
+# Rows of every file in an order of their own; what is told of the table does not change.
+test_optimize_sorts_by_columns()
+{
+    start_server
+    create t '{"schema":{"fields":[{"name":"id","type":"string","nullable":false},{"name":"state","type":"string"},{"name":"day","type":"date"},{"name":"x","type":"double"},{"name":"tags","type":{"type":"array","elementType":"string"}}]},"key":["id"]}'
+    local round
+    for round in 1 2 3; do
+        jq -nc --argjson r "$round" 'range(300)|{id:"k\(.*$r%251)",state:(["TX","CA","NY",null][(.*7)%4]),day:"2024-0\(1+.%9)-1\(.%9)",x:.,tags:["a"]}' >"$WORK/lines.ndjson"
+        post t "$WORK/lines.ndjson"
+        expect_status 200
+    done
+    api GET "/v1/tables/t/rows?limit=1000"
+    jq -c '.rows|sort_by(.id)' "$BODY" >"$WORK/before"
+    on_table optimize '{"sort_by":["state","day"]}'
+    expect_status 200
+    expect .result '"SUCCESS"'
+    [ "$(values | jq -c '.files_written')" = 1 ] || fail "$(values)"
+    "$SLUICE" table rows "$DATA/tables/t" --format ndjson | jq -sc '[.[]|[.state,.day]]' >"$WORK/order"
+    [ "$(cat "$WORK/order")" = "$(jq -c sort "$WORK/order")" ] || fail "not in order: $(head -c 500 "$WORK/order")"
+    api GET "/v1/tables/t/rows?limit=1000"
+    jq -c '.rows|sort_by(.id)' "$BODY" | cmp - "$WORK/before" || fail "the rows differ"
+    # it goes on: late and new records, and the order of keys again
+    printf '{"id":"k1","state":"WA"}\n{"_op":"delete","id":"k2"}\n' >"$WORK/lines.ndjson"
+    post t "$WORK/lines.ndjson"
+    expect_status 200
+    api POST /v1/tables/t/lookup -H 'Content-Type: application/json' -d '{"keys":[{"id":"k1"},{"id":"k2"},{"id":"k3"}]}'
+    expect '[.rows[]|.found]' '[true,false,true]'
+    "$SLUICE" table optimize t --sort-by day,id --data "$DATA" --json >/dev/null 2>"$WORK/err" || fail "$(cat "$WORK/err")"
+    "$SLUICE" table rows "$DATA/tables/t" --format ndjson | jq -sc '[.[]|[.day,.id]]' >"$WORK/order"
+    [ "$(cat "$WORK/order")" = "$(jq -c sort "$WORK/order")" ] || fail "not in order of day: $(head -c 500 "$WORK/order")"
+    for round in x tags nobody; do
+        on_table optimize "{\"sort_by\":[\"$round\"]}"
+        expect_status 200
+        expect .result '"FAILED"'
+    done
+    expect .error.message '"task '"'optimize'"': /sort_by/0: the table has no such column"'
+    on_table optimize '{"sort_by":"id"}'
+    expect_status 422
+    stop_server
+    "$SLUICE" fsck --data "$DATA" || fail "fsck"
+}
+
 # Batches, restores and optimizes at once: what the feed tells of all versions makes the rows.
 test_restore_beside_merges()
 {

@@ -16,6 +16,7 @@
 #include "storage/object/object.h"
 #include "storage/snapshot/compact.h"
 #include "storage/snapshot/output.h"
+#include "storage/snapshot/rewrite_sort.h"
 #include "storage/snapshot/stored.h"
 
 #include <criterion/criterion.h>
@@ -68,6 +69,8 @@ struct lane {
     struct fixture fixture;
     struct compact_plan plan;
     bool has_plan;
+    struct rewrite_sort sort; /* of the plan */
+    size_t sort_columns[2];
     struct frame *last; /* its newest batch, for a repetition */
     struct merge_input last_input;
 };
@@ -319,9 +322,21 @@ static void compact(struct schedule *schedule, struct lane *lane)
 {
     struct err err = {0};
     struct compact_result result = {0};
-    if (!lane->has_plan) {
+    bool had_plan = lane->has_plan;
+    if (!lane->has_plan && roll(schedule, 3) == 0) {
+        lane->sort = (struct rewrite_sort){.columns = lane->sort_columns,
+                                           .count = 2,
+                                           .scratch_folder = lane->fixture.dir.path,
+                                           .run_bytes = 1};
+        lane->sort_columns[0] = lane->fixture.note;
+        lane->sort_columns[1] = lane->fixture.amount;
+        compact_plan_sorted(lane->fixture.table, &lane->sort, UINT32_MAX, &lane->plan);
+        lane->has_plan = lane->plan.count > 0;
+    } else if (!lane->has_plan) {
         compact_plan_thorough(lane->fixture.table, &lane->plan);
         lane->has_plan = lane->plan.count > 0;
+    }
+    if (!lane->has_plan || !had_plan) {
         if (!lane->has_plan) {
             compact_plan_deinit(&lane->plan);
         }
