@@ -162,8 +162,10 @@ static enum err_code folder_rows(const struct table_folder_options *options, con
     CLEANUP(arena_deinit) struct arena arena;
     arena_init(&arena, FILTERS_BYTES_MAX);
     TRY(parse_where(options, snapshot->schema, &arena, filters, err));
-    struct scan_request request = {
-        .columns = mask, .filters = filters, .filters_count = options->where_count};
+    static const bool no_column[SCHEMA_FIELDS_MAX]; /* of rows that are only counted */
+    struct scan_request request = {.columns = options->count ? no_column : mask,
+                                   .filters = filters,
+                                   .filters_count = options->where_count};
     bool done = false;
     while (!done && left > 0) {
         request.limit = left < PAGE_ROWS ? left : PAGE_ROWS;
