@@ -75,27 +75,14 @@ enum err_code infer_body(struct span body, enum infer_format format, struct json
 
 /* ---- rows that have types ---- */
 
-/* Types that only other engines have become those that hold them. */
 static void take_type(struct infer_column *column, const struct field *field)
 {
     column->has_type = true;
     column->type = field->type;
     column->precision = field->precision;
     column->scale = field->scale;
-    switch (field->type) {
-    case COLUMN_BYTE:
-    case COLUMN_SHORT:
-        column->type = COLUMN_INTEGER;
-        break;
-    case COLUMN_FLOAT:
-        column->type = COLUMN_DOUBLE;
-        break;
-    case COLUMN_TIMESTAMP_NTZ:
-        column->type = COLUMN_TIMESTAMP;
-        column->note = "the file's moments have no zone; they are taken as UTC";
-        break;
-    default:
-        break;
+    if (column_type_is_nested(field->type)) {
+        infer_take_nested(column, field);
     }
 }
 
@@ -113,7 +100,9 @@ static void observe_cell(struct infer *infer, const struct frame *frame, size_t 
     if (!column_is_valid(column, row)) {
         infer_observe_null(infer, index);
     } else if (column->type == COLUMN_STRING) {
-        infer_observe(infer, index, INFER_TEXT, column_bytes(column, row));
+        (void)infer_observe(infer, index, INFER_TEXT, column_bytes(column, row));
+    } else if (column_type_is_nested(column->type)) {
+        infer_observe_typed(infer, index, 1); /* nothing tells them apart: they are no keys */
     } else if (column->type == COLUMN_BINARY) {
         uint64_t hash = hash_checksum(column_bytes(column, row));
         infer_observe_typed(infer, index, hash != 0 ? hash : 1);

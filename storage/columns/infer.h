@@ -5,7 +5,9 @@
  * What is guessed, and how boldly:
  *   type        the narrowest that holds every value, with room to grow: boolean,
  *               integer, long, decimal(p,s), double, date, timestamp, else string.
- *               Digits with a leading zero stay strings; binary is never guessed.
+ *               Digits with a leading zero stay strings; binary is never guessed. Arrays
+ *               are arrays; objects are structs, or maps when their names differ from record
+ *               to record or no field can be called so
  *   nullable    false when no null was seen in INFER_SURE_RECORDS records
  *   enum        a string with few values, each seen several times in so many records
  *   format      npi, dea and mbi by their check digits or form; ndc11, zip and state

@@ -10,8 +10,11 @@
 
 /* ---- the definition ---- */
 
-static struct json *type_of(const struct infer_column *column)
+struct json *infer_type(const struct infer_column *column)
 {
+    if (column_type_is_nested(column->type)) {
+        return infer_nested_type(column);
+    }
     char text[SCHEMA_TYPE_TEXT_BYTES];
     const struct field field = {
         .type = column->type, .precision = column->precision, .scale = column->scale};
@@ -19,11 +22,11 @@ static struct json *type_of(const struct infer_column *column)
     return json_new_text(text);
 }
 
-static struct json *field_of(const struct infer_column *column)
+struct json *infer_field(const struct infer_column *column, bool within)
 {
     struct json *field = json_new_object();
     json_set_text(field, "name", column->name);
-    json_set(field, "type", type_of(column));
+    json_set(field, "type", infer_type(column));
     if (!column->nullable) {
         json_set_boolean(field, "nullable", false);
     }
@@ -41,7 +44,7 @@ static struct json *field_of(const struct infer_column *column)
         }
         json_set(field, "enum", values);
     }
-    if (column->phi) {
+    if (column->phi && !within) {
         json_set_boolean(field, "phi", true);
     }
     return field;
@@ -90,7 +93,7 @@ static struct json *definition_of(struct infer *infer, const struct infer_key *k
     }
     for (size_t i = 0; i < infer->columns_count; i++) {
         if (infer->columns[i].name != NULL) {
-            json_append(fields, field_of(&infer->columns[i]));
+            json_append(fields, infer_field(&infer->columns[i], false));
         }
     }
     json_set(schema, "fields", fields);
@@ -161,7 +164,7 @@ static struct json *finding_of(const struct infer *infer, const struct infer_col
     buffer_init(&note, 1024);
     write_note(infer, column, &note);
     json_set_text(finding, "name", column->name);
-    json_set(finding, "type", type_of(column));
+    json_set(finding, "type", infer_type(column));
     json_set_text(finding, "confidence", confidence_of(infer, column));
     json_set_integer(finding, "values", infer->records - column->nulls);
     json_set_integer(finding, "nulls", column->nulls);

@@ -185,8 +185,8 @@ static void observe_record(struct infer *infer, const struct record *record)
         if (record->nulls[i]) {
             infer_observe_null(infer, i);
         } else {
-            infer_observe(infer, i, INFER_TEXT,
-                          span_of(record->bytes.data + start, record->ends[i] - start));
+            (void)infer_observe(infer, i, INFER_TEXT,
+                                span_of(record->bytes.data + start, record->ends[i] - start));
         }
     }
     infer_end_record(infer);

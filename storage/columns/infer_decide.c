@@ -180,6 +180,20 @@ static enum infer_kind kind_of(const struct infer_column *column, int64_t *value
     return kinds > 1 ? INFER_KIND_COUNT : kind;
 }
 
+/* Is anything in its objects about a person? What is in a column is protected with it. */
+static bool has_person(const struct infer_column *column)
+{
+    const struct infer *samples[] = {column->objects, column->elements};
+    for (size_t s = 0; s < sizeof samples / sizeof samples[0]; s++) {
+        for (size_t i = 0; samples[s] != NULL && i < samples[s]->columns_count; i++) {
+            if (samples[s]->columns[i].phi) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 static void decide_column(const struct infer *infer, struct infer_column *column)
 {
     int64_t values = 0;
@@ -212,13 +226,14 @@ static void decide_column(const struct infer *infer, struct infer_column *column
         column->type = COLUMN_BOOLEAN;
         break;
     case INFER_NESTED:
-        column->left_out = "has objects or arrays; a table's columns are flat";
-        return;
+        infer_decide_nested(column);
+        break;
     case INFER_KIND_COUNT:
         column->left_out = "has values of several kinds, which no type holds";
         return;
     }
     decide_rules(infer, column);
+    column->phi = column->phi || has_person(column);
 }
 
 void infer_decide(struct infer *infer)

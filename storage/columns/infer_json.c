@@ -27,33 +27,6 @@ static bool read_string(struct span text, struct buffer *scratch, struct span *s
     return memchr(scratch->data, 0, scratch->size) == NULL;
 }
 
-static void observe_value(struct infer *infer, size_t column, struct span text,
-                          struct buffer *scratch)
-{
-    struct span string;
-    switch (text.data[0]) {
-    case '"':
-        if (read_string(text, scratch, &string)) {
-            infer_observe(infer, column, INFER_TEXT, string);
-        }
-        return;
-    case '{':
-    case '[':
-        infer_observe(infer, column, INFER_NESTED, text);
-        return;
-    case 't':
-    case 'f':
-        infer_observe(infer, column, INFER_BOOLEAN, text);
-        return;
-    case 'n':
-        infer_observe_null(infer, column);
-        return;
-    default:
-        infer_observe(infer, column, INFER_NUMBER, text);
-        return;
-    }
-}
-
 /* The name of a member, escapes read; `quoted` is what stands between its quotes. */
 static bool read_name(struct span quoted, struct buffer *scratch, struct span *name_out)
 {
@@ -69,6 +42,75 @@ static bool read_name(struct span quoted, struct buffer *scratch, struct span *n
     return read_string(buffer_span(&text), scratch, name_out);
 }
 
+static enum err_code observe_value(struct infer *infer, size_t column, struct span text,
+                                   struct buffer scratch[2], struct err *err);
+
+static enum err_code observe_object(struct infer *infer, struct span object,
+                                    struct buffer scratch[2], struct err *err);
+
+/* What is in an array, or the values of an object, each a record of one column. */
+static enum err_code observe_elements(struct infer *infer, struct json_raw raw,
+                                      struct buffer scratch[2], struct err *err)
+{
+    static const char element[] = "element";
+    struct span name;
+    struct span text;
+    size_t column = 0;
+    TRY(infer_column_of(infer, span_of_text(element), 0, &column, err));
+    while (json_raw_next(&raw, &name, &text)) {
+        TRY(observe_value(infer, column, text, scratch, err));
+        infer_end_record(infer);
+    }
+    return ERR_OK;
+}
+
+/* Recursion is bounded by JSON_DEPTH_MAX: the record was read as a document. */
+static enum err_code observe_nested(struct infer_column *column, struct span text,
+                                    struct buffer scratch[2], struct err *err)
+{
+    if (text.data[0] == '[') {
+        column->arrays_count++;
+        return observe_elements(infer_elements_of(column), json_raw_items(text), scratch, err);
+    }
+    column->objects_count++;
+    TRY(observe_elements(infer_elements_of(column), json_raw_members(text), scratch, err));
+    struct infer *objects = infer_objects_of(column);
+    if (objects->more) {
+        return ERR_OK; /* more names than a struct has: they are keys */
+    }
+    struct err too_many = {0};
+    objects->more = observe_object(objects, text, scratch, &too_many) != ERR_OK;
+    return ERR_OK;
+}
+
+static enum err_code observe_value(struct infer *infer, size_t column, struct span text,
+                                   struct buffer scratch[2], struct err *err)
+{
+    struct span string;
+    switch (text.data[0]) {
+    case '"':
+        if (read_string(text, &scratch[1], &string)) {
+            (void)infer_observe(infer, column, INFER_TEXT, string); /* once a record */
+        }
+        return ERR_OK;
+    case '{':
+    case '[':
+        return infer_observe(infer, column, INFER_NESTED, text)
+                   ? observe_nested(&infer->columns[column], text, scratch, err)
+                   : ERR_OK;
+    case 't':
+    case 'f':
+        (void)infer_observe(infer, column, INFER_BOOLEAN, text); /* likewise */
+        return ERR_OK;
+    case 'n':
+        infer_observe_null(infer, column);
+        return ERR_OK;
+    default:
+        (void)infer_observe(infer, column, INFER_NUMBER, text); /* likewise */
+        return ERR_OK;
+    }
+}
+
 /* One object, which is well-formed. */
 static enum err_code observe_object(struct infer *infer, struct span object,
                                     struct buffer scratch[2], struct err *err)
@@ -81,7 +123,7 @@ static enum err_code observe_object(struct infer *infer, struct span object,
         size_t column = 0;
         if (read_name(quoted, &scratch[0], &name)) {
             TRY(infer_column_of(infer, name, guess, &column, err));
-            observe_value(infer, column, text, &scratch[1]);
+            TRY(observe_value(infer, column, text, scratch, err));
         }
     }
     infer_end_record(infer);

@@ -26,6 +26,13 @@ static void infer_column_deinit(struct infer_column *column)
     }
     mem_free(column->hashes);
     mem_free(column->name);
+    struct infer *samples[] = {column->objects, column->elements};
+    for (size_t i = 0; i < sizeof samples / sizeof samples[0]; i++) {
+        if (samples[i] != NULL) { /* recursion is bounded by the depth of JSON */
+            infer_deinit(samples[i]);
+            mem_free(samples[i]);
+        }
+    }
 }
 
 void infer_deinit(struct infer *infer)
@@ -138,7 +145,8 @@ static bool has_room(const struct infer *infer)
 {
     int64_t bytes =
         (infer->records + 1) * (int64_t)sizeof(uint64_t) * (int64_t)(infer->columns_count + 1);
-    return infer->hashed_records == infer->records && bytes <= INFER_HASH_BYTES_MAX;
+    return !infer->within && infer->hashed_records == infer->records &&
+           bytes <= INFER_HASH_BYTES_MAX;
 }
 
 static void keep_hash(struct infer *infer, struct infer_column *column, uint64_t hash)
@@ -278,15 +286,15 @@ static uint64_t hash_of(struct span text)
     return hash != 0 ? hash : 1;
 }
 
-void infer_observe(struct infer *infer, size_t index, enum infer_kind kind, struct span text)
+bool infer_observe(struct infer *infer, size_t index, enum infer_kind kind, struct span text)
 {
     struct infer_column *column = &infer->columns[index];
     if (!begin_value(infer, column)) {
-        return;
+        return false;
     }
     column->kinds[kind]++;
     if (kind == INFER_NESTED) {
-        return;
+        return true;
     }
     if (kind == INFER_NUMBER || infer->texts_only) {
         look_at_number(column, text);
@@ -296,6 +304,7 @@ void infer_observe(struct infer *infer, size_t index, enum infer_kind kind, stru
         keep_value(column, text);
     }
     keep_hash(infer, column, hash_of(text));
+    return true;
 }
 
 void infer_observe_null(struct infer *infer, size_t index)

@@ -27,6 +27,13 @@ struct infer_column {
     enum column_type type;
     int precision, scale;
 
+    const struct field *given; /* of has_type: the whole of a nested type, borrowed */
+
+    /* what is in its objects and arrays, as samples of their own; NULL = nothing yet */
+    struct infer *objects;  /* each a record, its members the columns */
+    struct infer *elements; /* of arrays, and values of objects: each a record of one column */
+    int64_t objects_count, arrays_count;
+
     int64_t nulls;
     int64_t kinds[INFER_KIND_COUNT]; /* values by kind */
     int64_t last_record;             /* number of the last record with it, null or not */
@@ -80,6 +87,7 @@ struct infer {
     bool more;         /* records behind INFER_RECORDS_MAX */
     int64_t hashed_records;
     bool texts_only; /* CSV: numbers and booleans stand as texts */
+    bool within;     /* the sample of a column: nothing in it is a key */
     const struct infer_refused *refused;
     size_t refused_count;
 };
@@ -97,8 +105,11 @@ void infer_deinit(struct infer *infer);
 enum err_code infer_column_of(struct infer *infer, struct span name, size_t guess,
                               size_t *index_out, struct err *err) MUST_USE;
 
-/* One value of the record in hand; a second value of a column in one record is not looked at. */
-void infer_observe(struct infer *infer, size_t column, enum infer_kind kind, struct span text);
+/*
+ * One value of the record in hand; a second value of a column in one record is not looked at:
+ * false then. What is in nested ones is for the caller to observe.
+ */
+bool infer_observe(struct infer *infer, size_t column, enum infer_kind kind, struct span text);
 void infer_observe_null(struct infer *infer, size_t column);
 
 /* A value whose type is known; `hash` of it, not 0. Texts are observed as texts besides. */
@@ -112,6 +123,24 @@ void infer_end_record(struct infer *infer);
 enum err_code infer_read_csv(struct infer *infer, struct span body, struct err *err) MUST_USE;
 enum err_code infer_read_ndjson(struct infer *infer, struct span body, struct err *err) MUST_USE;
 enum err_code infer_read_json(struct infer *infer, struct span body, struct err *err) MUST_USE;
+
+/* ---- nested values: infer_nested.c ---- */
+
+/* The samples of a column, made when they are asked for first. */
+struct infer *infer_objects_of(struct infer_column *column);
+struct infer *infer_elements_of(struct infer_column *column);
+
+/*
+ * Struct, array or map, or why the column is left out. Names that differ from record to record
+ * are keys of a map.
+ */
+void infer_decide_nested(struct infer_column *column);
+
+/* A nested type that the sample says: can a definition have it? Else the column is left out. */
+void infer_take_nested(struct infer_column *column, const struct field *field);
+
+/* The type of a nested column as a definition has it. */
+struct json *infer_nested_type(const struct infer_column *column);
 
 /* ---- deciding: infer_decide.c, infer_names.c, infer_keys.c ---- */
 
@@ -146,3 +175,7 @@ size_t infer_keys(struct infer *infer, struct infer_key keys_out[INFER_CANDIDATE
 /* ---- the answer: infer_answer.c ---- */
 
 enum err_code infer_answer(struct infer *infer, struct json **answer_out, struct err *err) MUST_USE;
+
+/* A field of a definition, and its type. `within` a struct it says nothing of phi. */
+struct json *infer_field(const struct infer_column *column, bool within);
+struct json *infer_type(const struct infer_column *column);

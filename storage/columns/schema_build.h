@@ -73,6 +73,9 @@ char *schema_copy_text(struct span text);
 enum { SCHEMA_TYPE_TEXT_BYTES = 24 };
 void schema_type_text(const struct field *field, char text_out[SCHEMA_TYPE_TEXT_BYTES]);
 
+/* The type of a field as a definition has it, nested ones with all that is in them. json_free. */
+struct json *schema_type_to_json(const struct field *field);
+
 /* "decimal(p,s)" with optional spaces; false when malformed or out of range. */
 bool schema_parse_decimal_type(struct span text, int *precision_out, int *scale_out);
 

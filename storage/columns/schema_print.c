@@ -93,7 +93,7 @@ static struct json *struct_to_json(const struct field *field)
 }
 
 /* In the words of Delta's schemaString. Recursion is bounded by SCHEMA_DEPTH_MAX. */
-static struct json *type_to_json(const struct field *field)
+struct json *schema_type_to_json(const struct field *field)
 {
     char name[SCHEMA_TYPE_TEXT_BYTES];
     schema_type_text(field, name);
@@ -106,11 +106,11 @@ static struct json *type_to_json(const struct field *field)
     if (field->type == COLUMN_STRUCT) {
         json_set(object, "fields", struct_to_json(field));
     } else if (field->type == COLUMN_ARRAY) {
-        json_set(object, "elementType", type_to_json(&children[0]));
+        json_set(object, "elementType", schema_type_to_json(&children[0]));
         json_set_boolean(object, "containsNull", children[0].nullable);
     } else {
-        json_set(object, "keyType", type_to_json(&children[0]));
-        json_set(object, "valueType", type_to_json(&children[1]));
+        json_set(object, "keyType", schema_type_to_json(&children[0]));
+        json_set(object, "valueType", schema_type_to_json(&children[1]));
         json_set_boolean(object, "valueContainsNull", children[1].nullable);
     }
     return object;
@@ -120,7 +120,7 @@ static struct json *field_to_json(const struct field *field, bool is_column)
 {
     struct json *object = json_new_object();
     json_set_text(object, "name", field->name);
-    json_set(object, "type", type_to_json(field));
+    json_set(object, "type", schema_type_to_json(field));
     json_set_boolean(object, "nullable", field->nullable);
     set_rules(object, field);
     if (is_column) {

@@ -103,6 +103,10 @@ bool parquet_reader_has_field_ids(const struct parquet_reader *reader);
 enum err_code parquet_reader_schema(const struct parquet_reader *reader, const char *const *names,
                                     struct schema **schema_out, struct err *err) MUST_USE;
 
+/* The top-level columns, in the order of the file; names are borrowed from the reader. */
+size_t parquet_reader_columns_count(const struct parquet_reader *reader);
+struct span parquet_reader_column_name(const struct parquet_reader *reader, size_t column);
+
 /* Value of a footer key ("org.apache.spark.version"); false when absent. Borrowed. */
 bool parquet_reader_metadata(const struct parquet_reader *reader, const char *key,
                              struct span *value_out);

@@ -210,3 +210,24 @@ enum err_code parquet_reader_schema(const struct parquet_reader *reader, const c
     TRY(buffer_check(&text, "the file's schema", err));
     return schema_parse_delta_file(buffer_span(&text), schema_out, err);
 }
+
+size_t parquet_reader_columns_count(const struct parquet_reader *reader)
+{
+    const struct tree *tree = &reader->tree;
+    size_t count = 0;
+    for (size_t i = 1; i < tree->elements_count; i = tree->elements[i].next) {
+        count++;
+    }
+    return count;
+}
+
+struct span parquet_reader_column_name(const struct parquet_reader *reader, size_t column)
+{
+    const struct tree *tree = &reader->tree;
+    size_t at = 1;
+    for (; column > 0; column--) {
+        at = tree->elements[at].next;
+    }
+    assert(at < tree->elements_count);
+    return tree->elements[at].element->name;
+}

@@ -5,74 +5,56 @@
 
 #include "storage/columns/frame.h"
 #include "storage/columns/infer.h"
-#include "storage/parquet/describe.h"
 #include "storage/parquet/reader.h"
 
-#include <stdio.h>
+enum { ARENA_BYTES = 16 << 20, CHUNK_ROWS = 4096 };
 
-enum { ARENA_BYTES = 16 << 20, CHUNK_ROWS = 4096, SCHEMA_TEXT_BYTES_MAX = 8 << 20 };
-
-/* Columns as they are in the file, and what of them a frame holds. */
+/* Columns of the file: those that a frame holds, and the others with the reason. */
 struct columns {
-    struct parquet_column *items;
+    const char **names; /* NULL-terminated */
     size_t count;
     struct infer_refused *refused;
     size_t refused_count;
-    struct schema *schema; /* of the others */
 };
 
-static void columns_deinit(struct columns *columns)
+static enum err_code too_large(struct err *err)
 {
-    schema_release(&columns->schema);
+    return err_set(err, ERR_TOO_LARGE, "the file's schema is larger than fits");
 }
 
-static void write_type(const struct parquet_column *column, struct buffer *text)
+/* Each by itself: one that cannot be read keeps no other out. */
+static enum err_code choose_columns(const struct parquet_reader *reader, struct arena *arena,
+                                    struct columns *columns, struct err *err)
 {
-    if (column->type == COLUMN_DECIMAL) {
-        buffer_append_format(text, "\"decimal(%d,%d)\"", column->precision, column->scale);
-    } else {
-        buffer_append_format(text, "\"%s\"", column_type_name(column->type));
+    size_t count = parquet_reader_columns_count(reader);
+    columns->names = arena_alloc(arena, (count + 1) * sizeof *columns->names);
+    columns->refused = arena_alloc(arena, (count + 1) * sizeof *columns->refused);
+    if (columns->names == NULL || columns->refused == NULL) {
+        return too_large(err);
     }
-}
-
-/* As Delta's schemaString, which is the way to a schema of any names. */
-static enum err_code make_schema(struct columns *columns, struct err *err)
-{
-    CLEANUP(buffer_deinit) struct buffer text;
-    buffer_init(&text, SCHEMA_TEXT_BYTES_MAX);
-    buffer_append_text(&text, "{\"type\":\"struct\",\"fields\":[");
-    bool first = true;
-    for (size_t i = 0; i < columns->count; i++) {
-        const struct parquet_column *column = &columns->items[i];
-        if (column->refused != NULL) {
-            columns->refused[columns->refused_count++] =
-                (struct infer_refused){.name = column->name, .reason = column->refused};
+    for (size_t i = 0; i < count; i++) {
+        CLEANUP(schema_release) struct schema *schema = NULL;
+        struct err refusal = {0};
+        const char *name = arena_text(arena, parquet_reader_column_name(reader, i));
+        if (name == NULL) {
+            return too_large(err);
+        }
+        const char *const alone[] = {name, NULL};
+        if (parquet_reader_schema(reader, alone, &schema, &refusal) == ERR_OK) {
+            columns->names[columns->count++] = name;
             continue;
         }
-        buffer_append_text(&text, first ? "{\"name\":" : ",{\"name\":");
-        json_write_string(&text, span_of_text(column->name));
-        buffer_append_text(&text, ",\"type\":");
-        write_type(column, &text);
-        buffer_append_text(&text, ",\"nullable\":true,\"metadata\":{}}");
-        first = false;
+        const char *reason = arena_text(arena, span_of_text(refusal.msg));
+        if (reason == NULL) {
+            return too_large(err);
+        }
+        columns->refused[columns->refused_count++] =
+            (struct infer_refused){.name = name, .reason = reason};
     }
-    buffer_append_text(&text, "]}");
-    TRY(buffer_check(&text, "the file's schema", err));
-    if (first) {
-        return err_set(err, ERR_INVALID, "the file has no column that a table can hold");
-    }
-    return schema_parse_delta(buffer_span(&text), NULL, &columns->schema, err);
-}
-
-static enum err_code read_columns(const struct parquet_reader *reader, struct arena *arena,
-                                  struct columns *columns, struct err *err)
-{
-    TRY(parquet_reader_columns(reader, arena, &columns->items, &columns->count, err));
-    columns->refused = arena_alloc(arena, (columns->count + 1) * sizeof *columns->refused);
-    if (columns->refused == NULL) {
-        return err_set(err, ERR_TOO_LARGE, "the file's schema is larger than fits");
-    }
-    return make_schema(columns, err);
+    columns->names[columns->count] = NULL;
+    return columns->count > 0
+               ? ERR_OK
+               : err_set(err, ERR_INVALID, "the file has no column that a table can hold");
 }
 
 static enum err_code read_rows(struct parquet_reader *reader, struct frame *frame, struct err *err)
@@ -92,12 +74,14 @@ static enum err_code infer_file(struct span file, struct json **answer_out, stru
     struct parquet_source source = parquet_source_of(&file);
     CLEANUP(parquet_reader_close) struct parquet_reader *reader = NULL;
     CLEANUP(arena_deinit) struct arena arena;
-    CLEANUP(columns_deinit) struct columns columns = {0};
+    CLEANUP(schema_release) struct schema *schema = NULL;
+    struct columns columns = {0};
     CLEANUP(frame_free) struct frame *frame = NULL;
     arena_init(&arena, ARENA_BYTES);
     TRY(parquet_reader_open(&source, &reader, err));
-    TRY(read_columns(reader, &arena, &columns, err));
-    frame = frame_new(columns.schema);
+    TRY(choose_columns(reader, &arena, &columns, err));
+    TRY(parquet_reader_schema(reader, columns.names, &schema, err));
+    frame = frame_new(schema);
     TRY(read_rows(reader, frame, err));
     return infer_frame(frame, columns.refused, columns.refused_count, answer_out, err);
 }

@@ -118,3 +118,36 @@ test_infer_needs_its_permission()
     TOKEN=$admin
     stop_server
 }
+
+# Objects and arrays: from the sample to a table, and from its data file to another one.
+test_infer_nested()
+{
+    mkdir "$WORK/in"
+    start_server --source-roots "$WORK/in"
+    jq -nc 'range(1200)|{id:"m\(.)",address:{city:(["Ulm","Bonn"][.%2]),last_name:"x"},visits:[range(.%3)|{day:"2024-01-0\(.+1)",codes:["a",null]}],counts:{("c\(.%500)"):.}}' >"$WORK/lines.ndjson"
+    infer "$WORK/lines.ndjson" application/x-ndjson
+    expect_status 200
+    expect '.left_out' '[]'
+    expect '.definition.schema.fields[]|select(.name=="address")|[.phi,(.type.fields|map(.name))]' '[true,["city","last_name"]]'
+    expect '.definition.schema.fields[]|select(.name=="visits").type.elementType.fields|map(.name)' '["day","codes"]'
+    expect '.definition.schema.fields[]|select(.name=="counts").type|[.type,.valueType]' '["map","integer"]'
+    put_inferred patients
+    post patients "$WORK/lines.ndjson"
+    expect_status 200
+    expect .records.rejected 0
+    local file
+    file=$(find "$DATA/tables/patients" -name '*.parquet' | head -1)
+    infer "$file" application/octet-stream
+    expect_status 200
+    expect '.definition.schema.fields|map(.type|if type=="object" then .type else . end)' '["string","struct","array","map"]'
+    put_inferred again
+    cp "$file" "$WORK/in/patients.parquet"
+    api POST /v1/runs -H 'Content-Type: application/json' -H 'Prefer: wait=30' -d '{"name":"load","tasks":[{"task_key":"load","type":"ingest","ingest":{"table":"again","source":{"type":"file","path":"patients.parquet"}}}]}'
+    expect_status 200
+    expect .result '"SUCCESS"'
+    api GET '/v1/tables/again/rows?limit=10000'
+    jq -c '.rows|sort_by(.id)' "$BODY" >"$WORK/again"
+    api GET '/v1/tables/patients/rows?limit=10000'
+    jq -c '.rows|sort_by(.id)' "$BODY" | cmp - "$WORK/again" || fail "the rows differ"
+    stop_server
+}

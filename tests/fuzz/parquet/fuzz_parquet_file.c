@@ -1,13 +1,12 @@
 /*
  * Whole files: parquet_reader_open, parquet_rows_*, parquet_reader_schema,
- * parquet_reader_columns, parquet_reader_read_range, parquet_reader_read_rows and
+ * parquet_reader_read_range, parquet_reader_read_rows and
  * parquet_reader_statistics over arbitrary bytes. The file is read with its own schema,
  * in pieces and in chosen rows; some top-level columns (by the input's size) are read as
  * every Delta type, nested ones too.
  */
 #include "storage/columns/encode_json.h"
 #include "storage/columns/frame.h"
-#include "storage/parquet/describe.h"
 #include "storage/parquet/nested.h"
 #include "storage/parquet/reader.h"
 
@@ -16,6 +15,7 @@
 #include <stdint.h>
 
 /* A few kilobytes can state any number of rows; what a caller asks for bounds the memory. */
+enum { COLUMNS_LOOKED_AT = 16, NAME_BYTES = 128 };
 enum { ROWS_MAX = 100, COLUMNS_MAX = 2, TYPES_MAX = 32, BYTES_MAX = 1 << 20 };
 
 static const char SCHEMA[] =
@@ -109,15 +109,24 @@ static void read_frames(struct parquet_reader *reader)
     schema_release(&schema);
 }
 
+/* Each column by itself, as inference looks at them. */
 static void describe(const struct parquet_reader *reader)
 {
-    struct err err = {0};
-    struct arena arena;
-    struct parquet_column *columns = NULL;
-    size_t count = 0;
-    arena_init(&arena, BYTES_MAX);
-    (void)parquet_reader_columns(reader, &arena, &columns, &count, &err); /* must not crash */
-    arena_deinit(&arena);
+    size_t count = parquet_reader_columns_count(reader);
+    for (size_t i = 0; i < count && i < COLUMNS_LOOKED_AT; i++) {
+        struct span name = parquet_reader_column_name(reader, i);
+        struct schema *schema = NULL;
+        struct err err = {0};
+        char text[NAME_BYTES];
+        if (name.size >= sizeof text) {
+            continue;
+        }
+        memcpy(text, name.size > 0 ? (const void *)name.data : "", name.size);
+        text[name.size] = '\0';
+        const char *const alone[] = {text, NULL};
+        (void)parquet_reader_schema(reader, alone, &schema, &err); /* must not crash */
+        schema_release(&schema);
+    }
 }
 
 /* Read one column of the file as one type: a range, then some rows of it. */
