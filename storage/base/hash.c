@@ -28,6 +28,11 @@ uint64_t hash_checksum(struct span bytes)
     return XXH3_64bits(start_of(bytes), bytes.size);
 }
 
+uint64_t hash_xxh64(struct span bytes)
+{
+    return XXH64(start_of(bytes), bytes.size, 0);
+}
+
 uint32_t hash_crc32(struct span bytes)
 {
     return (uint32_t)crc32_z(0, start_of(bytes), bytes.size);

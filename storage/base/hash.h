@@ -13,6 +13,9 @@
 /* XXH3-64: the checksum of everything derived or journalled. */
 uint64_t hash_checksum(struct span bytes);
 
+/* XXH64 with seed 0, as Parquet's Bloom filters use it. */
+uint64_t hash_xxh64(struct span bytes);
+
 /* CRC-32 with zlib's polynomial, as Delta's deletion vectors and Parquet pages use it. */
 uint32_t hash_crc32(struct span bytes);
 

@@ -8,6 +8,7 @@
  */
 #include "storage/parquet/chunk_writer.h"
 
+#include "storage/parquet/bloom.h"
 #include "storage/parquet/gather.h"
 #include "storage/parquet/hybrid.h"
 #include "storage/parquet/metadata.h"
@@ -471,6 +472,12 @@ enum err_code chunk_write(struct file_writer *file, const struct leaf_type *leaf
     keep_chunk_bounds(&chunk, &range);
     if (input->wants_indexes) {
         page_index_write(file, leaf, input->wants_bounds, result);
+    }
+    if (input->wants_bloom && !chunk.has_dictionary &&
+        (int64_t)bloom_bytes(chunk.values.count) * BLOOM_PAYS_SHARE <= result->packed_bytes) {
+        result->bloom_at = file->blooms.size;
+        bloom_write(&chunk.values, &file->blooms);
+        result->bloom_size = file->blooms.size - result->bloom_at;
     }
     note_statistics(&chunk, &range, statistics);
     return ERR_OK;

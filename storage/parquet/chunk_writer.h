@@ -28,6 +28,7 @@ struct chunk_input {
     uint8_t repetition_max;
     bool wants_bounds;  /* min and max in the footer and in `statistics` */
     bool wants_indexes; /* flat only: offset index, and column index with bounds */
+    bool wants_bloom;   /* a Bloom filter, unless a dictionary tells as much or it does not pay */
 };
 
 /*

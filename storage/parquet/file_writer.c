@@ -106,6 +106,7 @@ void file_writer_init(struct file_writer *file, struct parquet_writer_context *c
     buffer_init(&file->bounds, FILE_BUFFER_BYTES_MAX);
     buffer_init(&file->column_indexes, FILE_BUFFER_BYTES_MAX);
     buffer_init(&file->offset_indexes, FILE_BUFFER_BYTES_MAX);
+    buffer_init(&file->blooms, FILE_BUFFER_BYTES_MAX);
     buffer_reset(&file->context->out); /* what a failed file left behind */
     buffer_append_text(&file->context->out, PARQUET_MAGIC);
 }
@@ -119,6 +120,7 @@ void file_writer_deinit(struct file_writer *file)
     buffer_deinit(&file->bounds);
     buffer_deinit(&file->column_indexes);
     buffer_deinit(&file->offset_indexes);
+    buffer_deinit(&file->blooms);
     mem_free(file->leaves);
     mem_free(file->chunks);
     mem_free(file->groups);
@@ -374,6 +376,10 @@ static void write_column(const struct file_writer *file, const struct file_leaf 
     thrift_write_struct(out, &last, 12);
     write_statistics(file, chunk, out);
     write_encoding_counts(chunk, out, &last);
+    if (chunk->bloom_size > 0) {
+        thrift_write_i64(out, &last, 14, chunk->bloom_offset);
+        thrift_write_i32(out, &last, 15, (int32_t)chunk->bloom_size);
+    }
     thrift_write_stop(out);
 }
 
@@ -463,6 +469,21 @@ static void write_footer(const struct file_writer *file, const struct index_plac
         thrift_write_stop(out);
     }
     thrift_write_stop(out);
+}
+
+enum err_code file_writer_end_row_group(struct file_writer *file, struct err *err)
+{
+    assert(file->groups_count > 0);
+    struct chunk_result *chunks = file->chunks + (file->groups_count - 1) * file->leaves_count;
+    TRY(buffer_check(&file->blooms, "Bloom filters", err));
+    for (size_t i = 0; i < file->leaves_count; i++) {
+        if (chunks[i].bloom_size > 0) {
+            chunks[i].bloom_offset = file->position + (int64_t)chunks[i].bloom_at;
+        }
+    }
+    TRY(file_writer_append(file, buffer_span(&file->blooms), err));
+    buffer_reset(&file->blooms);
+    return ERR_OK;
 }
 
 enum err_code file_writer_finish(struct file_writer *file, struct err *err)

@@ -77,6 +77,9 @@ struct chunk_result {
     struct bound_place min, max;
     size_t column_index_at, column_index_size; /* in file_writer.column_indexes; size 0 = none */
     size_t offset_index_at, offset_index_size;
+    size_t bloom_at,
+        bloom_size;       /* in file_writer.blooms, until the row group ends; size 0 = none */
+    int64_t bloom_offset; /* in the file */
 };
 
 /* One leaf of the schema. */
@@ -104,6 +107,7 @@ struct file_writer {
     struct buffer bounds;
     struct buffer column_indexes;
     struct buffer offset_indexes;
+    struct buffer blooms; /* of the row group at hand */
 };
 
 /* `context` NULL: a private one. Writes the magic. */
@@ -130,6 +134,9 @@ enum err_code file_writer_append(struct file_writer *file, struct span bytes,
 
 /* Room for the results of one more row group; returns leaves_count of them, zeroed. */
 struct chunk_result *file_writer_add_row_group(struct file_writer *file, int64_t rows_count);
+
+/* Behind the chunks of the newest row group: its Bloom filters, when it has any. */
+enum err_code file_writer_end_row_group(struct file_writer *file, struct err *err) MUST_USE;
 
 /* Indexes, footer, tail; everything to the sink. */
 enum err_code file_writer_finish(struct file_writer *file, struct err *err) MUST_USE;

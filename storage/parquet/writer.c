@@ -106,6 +106,8 @@ static enum err_code write_flat(struct parquet_writer *writer, size_t leaf,
         .definition_max = 1,
         .wants_bounds = statistics == NULL || statistics[field],
         .wants_indexes = true,
+        .wants_bloom = writer->options.blooms != NULL && writer->options.blooms[field] &&
+                       column->type != COLUMN_BOOLEAN,
     };
     return chunk_write(&writer->file, &writer->file.leaves[leaf].type, &input, result,
                        &writer->statistics[field], err);
@@ -169,7 +171,7 @@ static enum err_code write_row_group(struct parquet_writer *writer, const struct
             count_nulls(column, rows, &writer->statistics[leaf->field]);
         }
     }
-    return ERR_OK;
+    return file_writer_end_row_group(&writer->file, err);
 }
 
 /* Rows of the frame that make a row group within both limits. */

@@ -1,7 +1,8 @@
 /*
  * Writing frames as Parquet files that every engine reads: V1 data pages,
  * dictionary (RLE_DICTIONARY over a PLAIN dictionary page) while it pays, else
- * PLAIN; zstd level 1 where it pays; statistics, column and offset index.
+ * PLAIN; zstd level 1 where it pays; statistics, column and offset index; Bloom filters of
+ * columns that are asked for single values, where they pay.
  *
  * Columns are called by their physical names, with their mapping ids as field_id.
  * Everything but keys of maps is OPTIONAL in the file, whatever the table says: a table
@@ -56,6 +57,8 @@ struct parquet_write_options {
     const bool *columns;     /* per schema field: write it? NULL = all (partition columns: false) */
     const bool *statistics;  /* per schema field: min and max in the file and in the result? NULL =
                                 all. false (protected values) leaves only null counts. */
+    const bool *blooms;      /* per schema field: a Bloom filter a row group, where it pays? NULL =
+                                none; of flat fields but booleans */
 };
 
 /* What was written; statistics go to Delta's log. Deinit with parquet_written_deinit. */

@@ -57,6 +57,7 @@ struct rewriter {
     struct object_stream *stream;
     bool *columns;
     bool *statistics;
+    bool *blooms; /* of the key's fields: files that stay are asked for single keys */
     struct images_writer images;
     bool has_images;
     struct buffer scratch;
@@ -321,11 +322,17 @@ static enum err_code open_output(struct rewriter *rewriter, struct err *err)
 {
     struct table *table = rewriter->request->table;
     output_masks(rewriter->schema, &rewriter->columns, &rewriter->statistics);
+    rewriter->blooms = mem_zeroed(rewriter->schema->fields_count, sizeof *rewriter->blooms);
+    for (size_t i = 0; i < rewriter->schema->key_count; i++) {
+        size_t field = rewriter->schema->key[i];
+        rewriter->blooms[field] = rewriter->statistics[field]; /* nothing tells of protected ones */
+    }
     TRY(object_group_stream_begin(rewriter->request->group, rewriter->output->name,
                                   &rewriter->stream, err));
     struct parquet_sink sink = {.write = write_to_stream, .self = rewriter->stream};
     struct parquet_write_options options = {.columns = rewriter->columns,
-                                            .statistics = rewriter->statistics};
+                                            .statistics = rewriter->statistics,
+                                            .blooms = rewriter->blooms};
     TRY(parquet_writer_open(NULL, rewriter->schema, &options, &sink, &rewriter->writer, err));
     if (rewriter->lists != NULL) {
         images_writer_init(&rewriter->images, table->index_folder, rewriter->output->number);
@@ -351,6 +358,7 @@ static void rewriter_deinit(struct rewriter *rewriter)
     mem_free(rewriter->heap);
     mem_free(rewriter->columns);
     mem_free(rewriter->statistics);
+    mem_free(rewriter->blooms);
     frame_free(&rewriter->staged);
     buffer_deinit(&rewriter->scratch);
 }

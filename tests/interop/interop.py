@@ -1035,6 +1035,29 @@ def check_ours(report, data, models, engines):
                 report.check(OURS[name], label, READ_OURS, f"reads our {name}", run)
 
 
+def probe_blooms(rng, data):
+    """DuckDB asks the filters of our compacted files for keys that are there, and for others."""
+    keys = [f"{rng.getrandbits(256):064x}" for _ in range(30000)]
+    server = Server(data)
+    try:
+        define(server, "blooms", {"key": ["id"]}, [{"name": "id", "type": "string", "nullable": False}, {"name": "n", "type": "long"}])
+        for part in range(3):
+            lines = [json.dumps({"id": key, "n": part}) for key in keys[part::3]]
+            headers = {"Content-Type": "application/x-ndjson", "Prefer": "wait=60", "Idempotency-Key": f"blooms-{part}"}
+            server.call("POST", "/v1/tables/blooms/batches", "\n".join(lines).encode(), headers)
+        server.call("POST", "/v1/tables/blooms/optimize", b"{}", {"Content-Type": "application/json", "Prefer": "wait=60"})
+    finally:
+        server.stop()
+    live = DeltaTable(os.path.join(data, "tables", "blooms")).file_uris()
+    if len(live) != 1:
+        return f"{len(live)} files are left", ""
+    connection = duckdb.connect()
+    denied = lambda key: connection.execute(f"select bool_and(bloom_filter_excludes) from parquet_bloom_probe('{live[0]}', 'id', '{key}')").fetchone()[0]
+    wrongly = sum(denied(key) for key in keys[:300])
+    rightly = sum(denied(f"{rng.getrandbits(256):064x}") for _ in range(300))
+    return (None if wrongly == 0 and rightly > 270 else f"{wrongly} of 300 keys denied, {rightly} of 300 others"), f"{rightly} of 300 absent keys denied"
+
+
 def check_restored(report, data, engines):
     """Last, because it changes what the models say."""
     for name in ("dv_parts", "cow_feed"):
@@ -1063,6 +1086,7 @@ def main():
     check_theirs(report, rng, work, engines)
     check_feeds(report, data, work, engines)
     check_ours(report, data, models, engines)
+    report.check("optimized, vacuumed", engines.labels["duckdb"], READ_OURS, "asks our Bloom filters", lambda: probe_blooms(rng, data))
     check_restored(report, data, engines)
     matrix = report.matrix([engines.labels[name] for name in ("spark", "deltalake", "duckdb", "polars")])
     print(matrix)
