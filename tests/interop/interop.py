@@ -23,6 +23,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -33,6 +34,7 @@ import polars
 import pyarrow
 import spark
 from deltalake import DeltaTable, QueryBuilder, write_deltalake
+from deltalake.exceptions import CommitFailedError
 
 SLUICE = os.environ["SLUICE"]
 SEED = int(os.environ.get("INTEROP_SEED", "20261123"))
@@ -848,6 +850,95 @@ def take_turns(rng, data, models, other):
         server.stop()
 
 
+class DeltalakeAtWork(threading.Thread):
+    """deltalake appends, merges, deletes, optimizes and vacuums until it is told to stop."""
+
+    def __init__(self, rng, path):
+        super().__init__()
+        self.rng, self.path = random.Random(rng.random()), path
+        self.enough = threading.Event()
+        self.rows, self.gone, self.lost_races, self.failure = {}, set(), 0, None
+
+    def tables(self, keys, value):
+        schema = pyarrow.schema([("id", pyarrow.string()), ("n", pyarrow.int64())])
+        return pyarrow.Table.from_pylist([{"id": key, "n": value} for key in keys], schema=schema)
+
+    def step(self, number):
+        table = DeltaTable(self.path)
+        fresh = [f"d{number}-{i}" for i in range(5)]
+        some = self.rng.sample(sorted(self.rows), min(3, len(self.rows)))
+        kind = number % 5
+        if kind == 0:
+            write_deltalake(table, self.tables(fresh, number), mode="append")
+            self.rows.update(dict.fromkeys(fresh, number))
+        elif kind == 1:
+            merge = table.merge(self.tables(some + fresh, number), "t.id = s.id", source_alias="s", target_alias="t")
+            merge.when_matched_update_all().when_not_matched_insert_all().execute()
+            self.rows.update(dict.fromkeys(some + fresh, number))
+        elif kind == 2:
+            gone = some[:1] + [f"g{number}"]  # one of its own and one that we wrote
+            table.delete("id in (" + ",".join(f"'{key}'" for key in gone) + ")")
+            for key in gone:
+                self.rows.pop(key, None)
+                self.gone.add(key)
+        elif kind == 3:
+            table.optimize.compact()
+        else:
+            table.vacuum(dry_run=False)
+
+    def run(self):
+        number = 0
+        try:
+            while not self.enough.is_set():
+                try:
+                    self.step(number)
+                    number += 1
+                except CommitFailedError:
+                    self.lost_races += 1  # we were faster; again
+        except Exception as error:
+            self.failure = error
+        self.steps = number
+
+
+def at_once(rng, data):
+    """deltalake and we write one table at the same time; then nothing is lost, doubled or back."""
+    path = os.path.join(data, "tables", "at_once")
+    server = Server(data)
+
+    def post(number, rows):
+        lines = "\n".join(json.dumps({"id": key, "n": value}) for key, value in rows.items())
+        headers = {"Content-Type": "application/x-ndjson", "Prefer": "wait=60", "Idempotency-Key": f"at-once-{number}"}
+        return server.call("POST", "/v1/tables/at_once/batches", lines.encode(), headers)
+
+    try:
+        fields = [{"name": "id", "type": "string", "nullable": False}, {"name": "n", "type": "long"}]
+        define(server, "at_once", {"merge": "copy-on-write", "key": ["id"]}, fields)
+        expected = {f"g{number}": -1 for number in range(400)}
+        post("first", expected)
+        other = DeltalakeAtWork(rng, path)
+        other.start()
+        for number in range(150):
+            rows = {f"k{rng.randint(0, 60)}": number for _ in range(10)} | {f"u{number}": number}
+            post(number, rows)
+            expected.update(rows)
+        other.enough.set()
+        other.join()
+        if other.failure is not None:
+            raise other.failure
+        expected = {key: value for key, value in expected.items() if key not in other.gone} | other.rows
+        wait_for_version(server, "at_once", DeltaTable(path).version())
+        ours, token = [], ""
+        while token is not None:
+            page = server.call("GET", f"/v1/tables/at_once/rows?limit=1000{token and '&page_token=' + token}")
+            ours, token = ours + page["rows"], page["next_page_token"]
+        theirs = read_deltalake(path)
+        rows = lambda rows: sorted((row["id"], row["n"]) for row in rows)
+        difference = compare(rows(ours), sorted(expected.items())) or compare(rows(theirs), sorted(expected.items()))
+        return difference, f"150 batches beside {other.steps} steps, {other.lost_races} races lost by it"
+    finally:
+        server.stop()
+
+
 def restore(data, name, version):
     server = Server(data)
     try:
@@ -905,6 +996,7 @@ def check_turns(report, rng, data, models, engines):
     for engine, other in turns:
         run = lambda: take_turns(rng, data, models, other)
         report.check(OURS[other.name], engines.labels[engine], IN_TURN, f"writes {other.name} in turn with us", run)
+    report.check(OURS["cow"], engines.labels["deltalake"], IN_TURN, "writes a table at once with us", lambda: at_once(rng, data))
 
 
 class DeltalakeBounds:
