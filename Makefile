@@ -63,6 +63,7 @@ cc_faults   := gcc
 cc_asan     := gcc
 cc_tsan     := gcc
 cc_fuzz     := clang
+cc_cover    := clang
 flags_release := -O2 -D_FORTIFY_SOURCE=2 -fstack-clash-protection -fcf-protection
 flags_faults  := $(flags_release) -DSLUICE_FAULTS
 flags_asan    := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -DSLUICE_FAULTS
@@ -70,11 +71,14 @@ flags_tsan    := -O1 -fsanitize=thread
 # enumerations are unsigned to clang alone, and assert(!"reason") is meant
 flags_fuzz    := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
                  -Wno-sign-conversion -Wno-string-conversion
+flags_cover   := -O1 -fsanitize=fuzzer-no-link -fprofile-instr-generate -fcoverage-mapping \
+                 -Wno-sign-conversion -Wno-string-conversion
 link_release  := -pie -Wl,-z,relro,-z,now
 link_faults   := $(link_release)
 link_asan     := -fsanitize=address,undefined
 link_tsan     := -fsanitize=thread
 link_fuzz     := -fsanitize=fuzzer,address,undefined
+link_cover    := -fsanitize=fuzzer -fprofile-instr-generate
 
 CC     := $(cc_$(FLAVOUR))
 CFLAGS := -std=gnu11 -g -fPIE -fno-common -fno-omit-frame-pointer -fstack-protector-strong \
@@ -245,6 +249,12 @@ fuzz-record: packages-lint
 	@$(MAKE) --no-print-directory -j2 FLAVOUR=fuzz BUILD=$(BUILD)/fuzz-run fuzz-programs
 	@tests/fuzz/run.sh $(BUILD)/fuzz-run/fuzz/fuzz $(FUZZ_SECONDS) > $(BUILD)/fuzz-run/results; \
 	    code=$$?; cat $(BUILD)/fuzz-run/results; tests/fuzz/record.sh $(BUILD)/fuzz-run/results; exit $$code
+
+#: make fuzz-coverage  lines of each decoder that the corpus reaches; grows it first with FUZZ_GROW=FOLDER
+.PHONY: fuzz-coverage
+fuzz-coverage: packages-lint
+	@$(MAKE) --no-print-directory -j2 FLAVOUR=cover BUILD=$(BUILD)/cover-run fuzz-programs
+	@tests/fuzz/coverage.sh $(BUILD)/cover-run/cover/fuzz $(FUZZ_GROW)
 
 #: make lint           house rules, layout, clang, clang-tidy, cppcheck, gcc -fanalyzer
 .PHONY: lint

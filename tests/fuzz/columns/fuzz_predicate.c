@@ -16,7 +16,7 @@ static struct frame *rows_of(const struct schema *schema)
             struct column *column = &frame->columns[i];
             enum column_type type = schema->fields[i].type;
             size_t slot = column_type_slot_bytes(type);
-            if (row == 0) {
+            if (row == 0 || column_type_is_nested(type)) {
                 column_append_null(column);
             } else if (slot == 0) {
                 column_append_bytes(column, span_of_text("c7"));
