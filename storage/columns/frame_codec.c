@@ -37,6 +37,7 @@
 #include "storage/base/cursor.h"
 #include "storage/base/mem.h"
 #include "storage/base/text.h"
+#include "storage/columns/encode_text.h"
 #include "storage/columns/packed.h"
 #include "storage/columns/widen.h"
 
@@ -673,6 +674,22 @@ static enum err_code match_field(const struct header *header, const struct schem
     return ERR_OK;
 }
 
+/* All of a column of the type of then; false when the type of now does not hold a value. */
+static bool append_widened(struct column *target, const struct field *field,
+                           const struct column *source)
+{
+    for (int64_t row = 0; row < source->rows_count; row++) {
+        if (column_is_valid(source, row)) {
+            const struct row_value value = encode_value_of(source, row);
+            if (!row_value_widens(&value, field)) {
+                return false;
+            }
+        }
+        column_append_widened(target, field, source, row);
+    }
+    return true;
+}
+
 static enum err_code decode_columns(struct cursor *cursor, const struct header *header,
                                     struct frame *frame, struct err *err)
 {
@@ -689,8 +706,9 @@ static enum err_code decode_columns(struct cursor *cursor, const struct header *
         if (!decode_column(cursor, &reading, header->rows_count, column)) {
             return err_set(err, ERR_CORRUPT, "frame column %d is malformed", reading.described.id);
         }
-        for (int64_t row = 0; index >= 0 && !same && row < other.rows_count; row++) {
-            column_append_widened(&frame->columns[index], reading.field, &other, row);
+        if (index >= 0 && !same && !append_widened(&frame->columns[index], reading.field, &other)) {
+            return err_set(err, ERR_CORRUPT, "frame column %d has values beyond its type",
+                           reading.described.id);
         }
     }
     for (size_t i = 0; i < frame->schema->fields_count; i++) {

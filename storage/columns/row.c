@@ -426,10 +426,7 @@ static bool elements_fit(const struct row_value *value, const struct field *fiel
 
 bool row_value_fits(const struct row_value *value, const struct field *field)
 {
-    if (value->type != field->type && column_type_widens(value->type, field)) {
-        return true;
-    }
-    return part_fits(value, field);
+    return value->type != field->type ? row_value_widens(value, field) : part_fits(value, field);
 }
 
 /* Types within nested columns do not change. */

@@ -89,6 +89,14 @@ __int128 field_widen_bound(const struct field *from, const struct field *to, __i
     }
 }
 
+bool row_value_widens(const struct row_value *value, const struct field *field)
+{
+    int64_t us = 0;
+    return column_type_widens(value->type, field) &&
+           (field->type != COLUMN_TIMESTAMP_NTZ ||
+            !__builtin_mul_overflow(value->integer, day_us, &us));
+}
+
 struct row_value row_value_widened(const struct row_value *value, const struct field *field)
 {
     struct row_value widened = *value;
@@ -100,7 +108,9 @@ struct row_value row_value_widened(const struct row_value *value, const struct f
     if (field->type == COLUMN_DECIMAL) {
         widened.decimal = value->integer * power_of_ten(field->scale);
     } else if (field->type == COLUMN_TIMESTAMP_NTZ) {
-        widened.integer = value->integer * day_us;
+        if (__builtin_mul_overflow(value->integer, day_us, &widened.integer)) {
+            widened.integer = value->integer < 0 ? INT64_MIN : INT64_MAX;
+        }
     } else if (field->type == COLUMN_DOUBLE && value->type != COLUMN_FLOAT) {
         widened.real = (double)value->integer;
     }

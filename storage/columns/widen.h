@@ -28,9 +28,15 @@ __int128 field_widen_bound(const struct field *from, const struct field *to, __i
 /* Can a value of this type, as frames and images have it, stand in the field after widening? */
 bool column_type_widens(enum column_type from, const struct field *to);
 
-/* The value under the field's type, which is its own or widens from it. */
+/* Does its type widen to the field's, and is it one of that then? Dates of far years are not. */
+bool row_value_widens(const struct row_value *value, const struct field *field);
+
+/* The value under the field's type, which is its own or widens from it (row_value_widens). */
 struct row_value row_value_widened(const struct row_value *value, const struct field *field);
 
-/* Append value `row` of `source`, of the field's type or of one that widens to it. */
+/*
+ * Append value `row` of `source`, of the field's type or of one that widens to it. What the
+ * widened type cannot hold, which no decoder lets in, becomes its nearest value.
+ */
 void column_append_widened(struct column *target, const struct field *field,
                            const struct column *source, int64_t row);

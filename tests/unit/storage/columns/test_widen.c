@@ -162,12 +162,41 @@ Test(widen, what_was_stored_before_is_read_as_the_same_values)
                 continue;
             }
             CLEANUP(frame_free)
-            struct frame *frame = kit_random_frame(a, 64, 1 + from * TYPES + to);
+            struct frame *frame = a->fields[1].type == COLUMN_DATE
+                                      ? kit_random_rows(a, 64, 1 + from * TYPES + to)
+                                      : kit_random_frame(a, 64, 1 + from * TYPES + to);
             expect_read_as(frame, b);
             pairs++;
         }
     }
     cr_expect_eq(pairs, 30);
+}
+
+/* A date has five million years, a moment without zone has 292,277. */
+Test(widen, dates_that_no_moment_has_are_refused)
+{
+    static const int32_t days[] = {INT32_MIN, -106751992, 106751992, INT32_MAX};
+    CLEANUP(schema_release) struct schema *dates = schema_of("date");
+    CLEANUP(schema_release) struct schema *moments = schema_of("timestamp_ntz");
+    for (size_t i = 0; i < sizeof days / sizeof days[0]; i++) {
+        CLEANUP(frame_free) struct frame *frame = frame_new(dates);
+        CLEANUP(frame_free) struct frame *none = NULL;
+        CLEANUP(frame_free) struct frame *target = frame_new(moments);
+        CLEANUP(buffer_deinit) struct buffer bytes;
+        buffer_init(&bytes, TEXT_BYTES_MAX);
+        struct err err = {0};
+        column_append_i64(&frame->columns[0], 1);
+        column_append_i32(&frame->columns[1], days[i]);
+        frame_end_row(frame, FRAME_UPSERT, 0);
+        frame_encode(frame, &bytes);
+        cr_expect_eq(frame_decode(buffer_span(&bytes), moments, &none, &err), ERR_CORRUPT);
+        cr_expect_str_eq(err.msg, "frame column 2 has values beyond its type");
+        buffer_reset(&bytes);
+        row_encode(frame, 0, &bytes);
+        cr_expect_eq(row_decode_into(buffer_span(&bytes), target, &err), ERR_CORRUPT);
+        frame_append_row(target, frame, 0);
+        cr_expect_eq(target->columns[1].values.i64[0], days[i] < 0 ? INT64_MIN : INT64_MAX);
+    }
 }
 
 /* And not the other way round, nor by accident. */
