@@ -33,7 +33,8 @@ for program in "$folder"/fuzz_*; do
     case $name in *.*) continue ;; esac
     corpus=$here/corpus/${name#fuzz_}
     if [ -n "$more" ] && [ -d "$more/${name#fuzz_}" ]; then
-        LLVM_PROFILE_FILE=/dev/null "$program" -merge=1 -rss_limit_mb=2048 "$corpus" "$more/${name#fuzz_}" >/dev/null 2>&1
+        LLVM_PROFILE_FILE=/dev/null "$program" -merge=1 -use_counters=0 -rss_limit_mb=2048 \
+            "$corpus" "$more/${name#fuzz_}" >/dev/null 2>&1
     fi
     LLVM_PROFILE_FILE=$scratch/$name.raw "$program" -runs=0 -rss_limit_mb=2048 "$corpus" >/dev/null 2>&1
     objects+=(-object "$program")
