@@ -134,7 +134,18 @@ static const uint8_t *read_separator(struct json_parser *parser, const uint8_t *
     return json_skip_space(parser, p + 1);
 }
 
-/* The name of a member and the colon behind it; returns where the value starts. */
+/* The colon behind a name; returns where the value starts. */
+static const uint8_t *read_colon(struct json_parser *parser, const uint8_t *p)
+{
+    if (json_peek(parser, p) != ':') {
+        p = json_skip_space(parser, p);
+        if (json_peek(parser, p) != ':') {
+            return json_stop(parser, p, "expected ':' after a field name");
+        }
+    }
+    return json_skip_space(parser, p + 1);
+}
+
 static const uint8_t *read_text_name(struct json_parser *parser, const uint8_t *p,
                                      struct json_token *name)
 {
@@ -142,49 +153,59 @@ static const uint8_t *read_text_name(struct json_parser *parser, const uint8_t *
         return json_stop(parser, p, "expected a field name in quotes");
     }
     p = json_read_string(parser, p + 1, name);
-    if (p == NULL) {
-        return NULL;
-    }
-    p = json_skip_space(parser, p);
-    if (json_peek(parser, p) != ':') {
-        return json_stop(parser, p, "expected ':' after a field name");
-    }
-    return json_skip_space(parser, p + 1);
+    return p == NULL ? NULL : read_colon(parser, p);
 }
 
-/* A field of a struct: `predicted` is what followed last time, and what will next time. */
-static const uint8_t *read_struct_member(struct json_parser *parser, const uint8_t *p, size_t index,
-                                         size_t *predicted, int depth)
+/* As read_name, of a field of a struct: `prediction` is what followed here last time. */
+static const uint8_t *read_child_name(struct json_parser *parser, const uint8_t *p, size_t index,
+                                      size_t *prediction, int *child_out)
 {
     struct decoder *decoder = parser->decoder;
+    const struct decode_field *predicted = &decoder->fields[*prediction];
     struct json_token name;
+    if (json_peek(parser, p) == '"' && is_name_of(parser, p + 1, predicted)) {
+        *child_out = (int)*prediction;
+        return read_colon(parser, p + 1 + predicted->quoted_size);
+    }
     p = read_text_name(parser, p, &name);
     if (p == NULL) {
         return NULL;
     }
-    int child = span_equal_text(name.text, decoder->fields[*predicted].field->name)
-                    ? (int)*predicted
-                    : decoder_child_index(decoder, index, name.text);
-    if (child < 0) {
+    *child_out = decoder_child_index(decoder, index, name.text);
+    if (*child_out < 0) {
         decoder_fault_unknown_child(decoder, index, name.text);
+    } else {
+        *prediction = (size_t)*child_out;
+    }
+    return p;
+}
+
+/* A field of a struct; `prediction` goes on to what will be predicted after it. */
+static const uint8_t *read_struct_member(struct json_parser *parser, const uint8_t *p, size_t index,
+                                         size_t **prediction, int depth)
+{
+    struct decoder *decoder = parser->decoder;
+    int child = -1;
+    p = read_child_name(parser, p, index, *prediction, &child);
+    if (p == NULL) {
+        return NULL;
+    }
+    if (child < 0 || !decoder_claim_child(decoder, (size_t)child)) {
         return json_skip_value(parser, p, depth);
     }
-    if (!decoder_claim_child(decoder, (size_t)child)) {
-        return json_skip_value(parser, p, depth);
-    }
-    *predicted = decoder->fields[child].next;
+    *prediction = &decoder->fields[child].next;
     return read_value(parser, p, (size_t)child, depth);
 }
 
 static const uint8_t *read_struct(struct json_parser *parser, const uint8_t *p, size_t index,
                                   int depth)
 {
-    size_t predicted = parser->decoder->fields[index].first_child;
+    size_t *prediction = &parser->decoder->fields[index].first_given;
     p = json_skip_space(parser, p + 1);
     bool more = json_peek(parser, p) != '}';
     p = more ? p : p + 1;
     while (more) {
-        p = read_struct_member(parser, p, index, &predicted, depth);
+        p = read_struct_member(parser, p, index, &prediction, depth);
         p = p == NULL ? NULL : read_separator(parser, p, '}', &more);
         if (p == NULL) {
             return NULL;

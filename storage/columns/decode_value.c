@@ -77,6 +77,7 @@ static void describe_children(struct decoder *decoder, size_t index, size_t *use
     struct decode_field *parent = &decoder->fields[index];
     size_t count = parent->field->children_count;
     parent->first_child = *used;
+    parent->first_given = *used;
     parent->element_bytes = 1;
     *used += count;
     for (size_t i = 0; i < count; i++) {

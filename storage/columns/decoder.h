@@ -38,6 +38,7 @@ struct decode_field {
     /* nested types */
     size_t parent;         /* of a child: index of the field it is in; else its own */
     size_t first_child;    /* index of the first child, the others follow */
+    size_t first_given;    /* struct: the child that a value began with last time */
     int64_t element_bytes; /* array, map: what one more element takes in slots */
     int64_t elements;      /* array, map: begun in the value at hand */
 };
