@@ -56,11 +56,12 @@ static void read_column(const struct node *node, const struct frame *frame, int6
         value->exact = column->values.i128[row];
         value->scale = field->scale;
         break;
-    case COLUMN_BINARY: /* refused when the text was read */
+    case COLUMN_BINARY: /* asked for null alone */
     case COLUMN_TIMESTAMP_NTZ:
     case COLUMN_STRUCT:
     case COLUMN_ARRAY:
     case COLUMN_MAP:
+        break;
     case COLUMN_TYPE_COUNT:
         assert(false);
     }

@@ -28,7 +28,8 @@ enum node_kind {
 
 /* How a value compares. */
 enum value_class {
-    CLASS_NULL, /* the literal */
+    CLASS_NULL,   /* the literal */
+    CLASS_OPAQUE, /* of types that are not compared: null, or something */
     CLASS_BOOLEAN,
     CLASS_DECIMAL, /* whole numbers too */
     CLASS_DOUBLE,

@@ -281,7 +281,7 @@ static enum value_class class_of(const struct field *field)
     case COLUMN_DECIMAL:
         return CLASS_DECIMAL;
     default:
-        return CLASS_NULL; /* none that compares */
+        return CLASS_OPAQUE;
     }
 }
 
@@ -295,9 +295,6 @@ static struct node *column_named(struct parser *parser, struct span name, size_t
                       "known here");
     }
     const struct field *field = &parser->schema->fields[index];
-    if (class_of(field) == CLASS_NULL) {
-        return refuse(parser, at, "a column of a type that cannot be compared");
-    }
     struct node *node = new_node(parser, NODE_COLUMN, at);
     if (node != NULL) {
         node->class = class_of(field);
@@ -431,6 +428,11 @@ static bool is_still(struct parser *parser, const struct node *first, enum value
 /* Make both sides comparable, or say why they are not. */
 static bool reconcile(struct parser *parser, struct node *a, struct node *b)
 {
+    if (a->class == CLASS_OPAQUE || b->class == CLASS_OPAQUE) {
+        (void)refuse(parser, a->class == CLASS_OPAQUE ? a->at : b->at,
+                     "a column of a type that cannot be compared");
+        return false;
+    }
     for (int turn = 0; turn < 2; turn++) {
         struct node *text = turn == 0 ? a : b;
         const struct node *other = turn == 0 ? b : a;

@@ -28,7 +28,12 @@ static enum err_code check_nature(const struct field *was, const struct field *n
 {
     bool same =
         was->type == now->type && was->precision == now->precision && was->scale == now->scale;
-    if (!same && !(is_column && field_widens(was, now))) {
+    if (!same && !is_column) {
+        return refuse(err, was,
+                      "its type cannot change within a column; add a field of the new type at the "
+                      "end of its struct, or a column");
+    }
+    if (!same && !field_widens(was, now)) {
         return refuse(err, was,
                       "its type cannot change so; integers, float, date and decimals of one scale "
                       "can become wider, for the rest add a field of the new type");

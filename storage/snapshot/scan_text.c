@@ -103,6 +103,11 @@ enum err_code scan_value_parse(const struct field *field, struct span text, stru
                                struct row_value *value_out, struct err *err)
 {
     struct row_value value = {.field_id = field->id, .type = field->type};
+    if (column_type_is_nested(field->type)) {
+        return err_set(err, ERR_INVALID,
+                       "column '%.128s' is a nested %s; filters compare columns of single values",
+                       field->name, column_type_name(field->type));
+    }
     if (field->type == COLUMN_STRING) {
         TRY(parse_string(text, arena, &value, err));
     } else if (field->type == COLUMN_BINARY) {

@@ -36,6 +36,8 @@ static struct frame *row_of(struct schema *schema)
     }
     column_append_i128(&columns[11], huge);
     column_append_bytes(&columns[12], span_of_text("q"));
+    column_append_nested(&columns[13]); /* no element, but an array */
+    column_append_null(&columns[14]);
     frame_end_row(frame, FRAME_UPSERT, 0);
     return frame;
 }
@@ -48,7 +50,9 @@ static struct schema *schema_of_row(void)
         "{'name':'x','type':'double'},{'name':'b','type':'boolean'},"
         "{'name':'f','type':'boolean'},{'name':'day','type':'date'},"
         "{'name':'at','type':'timestamp'},{'name':'m','type':'decimal(38,2)'},"
-        "{'name':'huge','type':'decimal(38,0)'},{'name':'raw','type':'binary'}]}}");
+        "{'name':'huge','type':'decimal(38,0)'},{'name':'raw','type':'binary'},"
+        "{'name':'list','type':{'type':'array','elementType':'long'}},"
+        "{'name':'map','type':{'type':'map','keyType':'date','valueType':'long'}}]}}");
 }
 
 static const struct {
@@ -56,6 +60,9 @@ static const struct {
     enum predicate_value value;
 } values[] = {
     {"i = 7", PREDICATE_TRUE},
+    {"raw IS NOT NULL", PREDICATE_TRUE},
+    {"list is null", PREDICATE_FALSE},
+    {"map IS NULL AND NOT list IS NULL", PREDICATE_TRUE},
     {"i == 7.0", PREDICATE_TRUE},
     {"I>6 and i<8", PREDICATE_TRUE},
     {"i <> 7", PREDICATE_FALSE},
@@ -152,6 +159,10 @@ static const struct {
     {"s.a = 1", "a part of a column"},
     {"z = 1", "no column of the table"},
     {"raw = 'q'", "cannot be compared"},
+    {"raw IS NULL OR 'q' < raw", "byte 22: a column of a type that cannot be compared"},
+    {"raw IN ('q')", "cannot be compared"},
+    {"raw BETWEEN 'a' AND 'b'", "cannot be compared"},
+    {"raw", "a value where a condition is expected"},
     {"s = 1", "another type"},
     {"i = '7'", "another type"},
     {"d = m", "a decimal column beside a double"},
