@@ -12,9 +12,9 @@
 #include "storage/columns/decode_number.h"
 
 enum {
-    /* every character of a name escaped, and one more such level; of what is nested deeper the
-       pointer ends above it */
-    DECODER_POINTER_BYTES = 4 * SCHEMA_NAME_BYTES_MAX + 2,
+    /* every character of a name escaped; where steps within it find no room, the pointer ends
+       above. Each body zeroes some of these */
+    DECODER_POINTER_BYTES = 2 * SCHEMA_NAME_BYTES_MAX + 2,
     DECODER_MESSAGE_BYTES = 256,
     DECODER_QUOTED_BYTES = 16,
 };
