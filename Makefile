@@ -252,7 +252,7 @@ fuzz-record: packages-lint
 
 #: make fuzz-coverage  lines of each decoder that the corpus reaches; grows it first with FUZZ_GROW=FOLDER
 .PHONY: fuzz-coverage
-fuzz-coverage: packages-lint
+fuzz-coverage: packages-lint packages-test
 	@$(MAKE) --no-print-directory -j2 FLAVOUR=cover BUILD=$(BUILD)/cover-run fuzz-programs
 	@tests/fuzz/coverage.sh $(BUILD)/cover-run/cover/fuzz $(FUZZ_GROW)
 
