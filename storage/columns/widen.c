@@ -37,7 +37,7 @@ static int integer_rank(enum column_type type)
     }
 }
 
-bool column_type_widens(enum column_type from, const struct field *to)
+static bool type_widens(enum column_type from, const struct field *to)
 {
     int rank = integer_rank(from);
     int digits = rank == integer_rank(COLUMN_LONG) ? LONG_DIGITS : INTEGER_DIGITS;
@@ -62,7 +62,7 @@ bool field_widens(const struct field *from, const struct field *to)
     if (from->type == COLUMN_DECIMAL && to->type == COLUMN_DECIMAL) {
         return from->scale == to->scale && from->precision < to->precision;
     }
-    return column_type_widens(from->type, to);
+    return type_widens(from->type, to);
 }
 
 static __int128 bits_of(double value)
@@ -92,7 +92,7 @@ __int128 field_widen_bound(const struct field *from, const struct field *to, __i
 bool row_value_widens(const struct row_value *value, const struct field *field)
 {
     int64_t us = 0;
-    return column_type_widens(value->type, field) &&
+    return type_widens(value->type, field) &&
            (field->type != COLUMN_TIMESTAMP_NTZ ||
             !__builtin_mul_overflow(value->integer, day_us, &us));
 }
@@ -103,7 +103,7 @@ struct row_value row_value_widened(const struct row_value *value, const struct f
     if (value->type == field->type) {
         return widened;
     }
-    assert(column_type_widens(value->type, field));
+    assert(type_widens(value->type, field));
     widened.type = field->type;
     if (field->type == COLUMN_DECIMAL) {
         widened.decimal = value->integer * power_of_ten(field->scale);

@@ -25,9 +25,6 @@ bool field_widens(const struct field *from, const struct field *to);
 /* A bound of a field of type `from`, in the unit of `to`, which is the same or wider. */
 __int128 field_widen_bound(const struct field *from, const struct field *to, __int128 bound);
 
-/* Can a value of this type, as frames and images have it, stand in the field after widening? */
-bool column_type_widens(enum column_type from, const struct field *to);
-
 /* Does its type widen to the field's, and is it one of that then? Dates of far years are not. */
 bool row_value_widens(const struct row_value *value, const struct field *field);
 

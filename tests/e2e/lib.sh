@@ -127,3 +127,18 @@ post()
         --data-binary "@$file" "$@"
 }
 
+# send_lines TABLE LINES: a batch of its own, indexed when this returns
+send_lines()
+{
+    printf '%s\n' "$2" >"$WORK/lines.ndjson"
+    post "$1" "$WORK/lines.ndjson" -H "Idempotency-Key: \"$RANDOM$RANDOM\""
+    expect_status 200
+}
+
+# rows_by_id TABLE [QUERY]: the first page of rows, in the order of `id`
+rows_by_id()
+{
+    api GET "/v1/tables/$1/rows${2:-}"
+    jq -c '.rows|sort_by(.id)' "$BODY"
+}
+

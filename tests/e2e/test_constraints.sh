@@ -3,13 +3,6 @@
 
 T='{"schema":{"fields":[{"name":"id","type":"string","nullable":false},{"name":"age","type":"integer"},{"name":"st","type":"string"}]},"key":["id"]'
 
-# send TABLE LINES
-send()
-{
-    printf '%s\n' "$2" >"$WORK/lines.ndjson"
-    post "$1" "$WORK/lines.ndjson" -H "Idempotency-Key: \"$RANDOM$RANDOM\""
-    expect_status 200
-}
 
 rows()
 {
@@ -38,9 +31,9 @@ test_constraints_of_another_engine()
     for merge in deletion-vectors copy-on-write; do
         local table=t_${merge%%-*}
         create "$table" "$T,\"merge\":\"$merge\"}"
-        send "$table" '{"id":"a","age":30}'
+        send_lines "$table" '{"id":"a","age":30}'
         set_property "$table" delta.constraints.adult "age > 17 AND st IS NULL"
-        send "$table" '{"id":"b","age":40}
+        send_lines "$table" '{"id":"b","age":40}
 {"id":"c","age":3}
 {"id":"a","age":1}
 {"id":"d"}
@@ -62,7 +55,7 @@ test_constraints_of_another_engine()
     # a start later nothing is different
     stop_server
     start_server
-    send t_copy '{"id":"x","age":1}'
+    send_lines t_copy '{"id":"x","age":1}'
     expect .records.rejected_at_merge 1
 }
 
@@ -70,13 +63,13 @@ test_appends_meet_them_too()
 {
     start_server
     create log '{"schema":{"fields":[{"name":"n","type":"long"}]},"merge":"append"}'
-    send log '{"n":1}'
+    send_lines log '{"n":1}'
     set_property log delta.constraints.positive 'n > 0'
-    send log '{"n":2}
+    send_lines log '{"n":2}
 {"n":0}
 {"n":null}'
     expect .records.rejected_at_merge 2
-    send log '{"n":-1}'
+    send_lines log '{"n":-1}'
     expect .records.rejected_at_merge 1
     api GET /v1/tables/log/rows
     expect '[.rows[].n]|sort' '[1,2]'
@@ -87,9 +80,9 @@ test_a_constraint_that_cannot_be_evaluated()
 {
     start_server
     create t "$T}"
-    send t '{"id":"a","age":30}'
+    send_lines t '{"id":"a","age":30}'
     set_property t delta.constraints.named "length(st) > 3"
-    send t '{"id":"b","age":1}'
+    send_lines t '{"id":"b","age":1}'
     expect .state '"failed"'
     grep -q 'constraint named (length(st) > 3) cannot be evaluated: byte 1: a function' "$LOG" || fail "nobody says why"
     [ "$(rows t)" = '[["a",30,null]]' ] || fail "$(rows t)"
@@ -110,7 +103,7 @@ test_constraints_of_the_definition()
     local first=$DATA/tables/t/_delta_log/00000000000000000000.json
     [ "$(jq -r 'select(.metaData).metaData.configuration["delta.constraints.adult"]' "$first")" = 'age > 17' ] || fail "not in the log"
     jq -r 'select(.protocol).protocol.writerFeatures[]' "$first" | grep -qx checkConstraints || fail "not in the protocol"
-    send t '{"id":"a","age":30,"st":"TX"}
+    send_lines t '{"id":"a","age":30,"st":"TX"}
 {"id":"b","age":3}'
     expect .records.rejected_at_merge 1
     local etag
@@ -126,13 +119,13 @@ test_constraints_of_the_definition()
     expect .detail '"table '"'t'"': constraint '"'old'"': 1 of the rows that are there do not meet it (age >= 31); correct or delete them first"'
     change '[{"name":"adult","check":"age > 17"},{"name":"placed","check":"st is not null"}]'
     expect_status 200
-    send t '{"id":"c","age":30}'
+    send_lines t '{"id":"c","age":30}'
     expect .records.rejected_at_merge 1
     # another engine's stays, ours goes when the definition has it no more
     set_property t delta.constraints.theirs "age < 100"
     change '[{"name":"placed","check":"st is not null"}]'
     expect_status 200
-    send t '{"id":"d","age":3,"st":"TX"}
+    send_lines t '{"id":"d","age":3,"st":"TX"}
 {"id":"e","age":300,"st":"TX"}'
     expect .records.rejected_at_merge 1
     [ "$(rows t)" = '[["a",30,"TX"],["d",3,"TX"]]' ] || fail "$(rows t)"

@@ -6,19 +6,6 @@ DRUGS='{"name":"drugs","type":{"type":"array","elementType":{"type":"struct","fi
 NOTES='{"name":"notes","type":{"type":"map","keyType":"string","valueType":"long"}}'
 FIELDS='{"name":"id","type":"string","nullable":false},{"name":"t","type":"long","nullable":false}'
 
-send()
-{
-    printf '%s\n' "$2" >"$WORK/lines.ndjson"
-    post "$1" "$WORK/lines.ndjson" -H "Idempotency-Key: \"$RANDOM$RANDOM\""
-    expect_status 200
-}
-
-rows()
-{
-    api GET "/v1/tables/$1/rows${2:-}"
-    jq -c '.rows|sort_by(.id)' "$BODY"
-}
-
 # From the first batch to optimize, of a table with this merge mode
 live_with()
 {
@@ -26,13 +13,13 @@ live_with()
     local merge=$1 t=t rest
     rest="\"key\":[\"id\"],\"sequence_by\":\"t\",\"merge\":\"$merge\",\"change_feed\":true,\"lookup\":[{\"entity\":\"member\",\"column\":\"id\",\"as\":\"member\"}]"
     create "$t" "{\"schema\":{\"fields\":[$FIELDS,{\"name\":\"st\",\"type\":\"string\"},$ADDRESS,$DRUGS,$NOTES]},\"partition_by\":[\"st\"],$rest}"
-    send "$t" '{"id":"a","t":1,"st":"TX","address":{"city":"Austin","zip":"73301"},"drugs":[{"ndc":"1","dose":0.5},{"ndc":"2"}],"notes":{"x":1,"y":null}}
+    send_lines "$t" '{"id":"a","t":1,"st":"TX","address":{"city":"Austin","zip":"73301"},"drugs":[{"ndc":"1","dose":0.5},{"ndc":"2"}],"notes":{"x":1,"y":null}}
 {"id":"b","t":1,"st":"CA","address":null,"drugs":[],"notes":{}}
 {"id":"c","t":1,"st":"CA"}'
     local before
-    before=$(rows "$t")
+    before=$(rows_by_id "$t")
     [ "$before" = '[{"id":"a","t":1,"st":"TX","address":{"city":"Austin","zip":"73301"},"drugs":[{"ndc":"1","dose":0.5},{"ndc":"2","dose":null}],"notes":{"x":1,"y":null}},{"id":"b","t":1,"st":"CA","address":null,"drugs":[],"notes":{}},{"id":"c","t":1,"st":"CA","address":null,"drugs":null,"notes":null}]' ] || fail "$merge: $before"
-    send "$t" '{"_op":"patch","id":"a","t":2,"drugs":[null,{"ndc":"3","dose":7}]}
+    send_lines "$t" '{"_op":"patch","id":"a","t":2,"drugs":[null,{"ndc":"3","dose":7}]}
 {"id":"c","t":2,"st":"NY","notes":{"z":9}}
 {"_op":"delete","id":"b","t":2}'
     api GET "/v1/members/a"
@@ -41,7 +28,7 @@ live_with()
     start_server
     api GET "/v1/members/c"
     expect ".member.notes" '{"z":9}'
-    [ "$(rows "$t" '?version=1')" = "$before" ] || fail "$merge, as of: $(rows "$t" '?version=1')"
+    [ "$(rows_by_id "$t" '?version=1')" = "$before" ] || fail "$merge, as of: $(rows_by_id "$t" '?version=1')"
     api GET "/v1/tables/$t/changes?from_version=2&to_version=2"
     expect '[.changes[]|select(.id=="a")|[._change_type,(.drugs|length)]]|sort' '[["update_postimage",2],["update_preimage",2]]'
     expect '[.changes[]|select(._change_type=="delete").drugs]' '[[]]'
@@ -53,11 +40,11 @@ live_with()
     api GET "/v1/members/a"
     expect ".member.address" '{"city":"Austin","zip":"73301","geo":null}'
     expect ".member.drugs[1]" '{"ndc":"3","dose":7,"days":null}'
-    send "$t" '{"_op":"patch","id":"c","t":3,"address":{"geo":[1.5,null]}}'
-    [ "$(rows "$t" | jq -c '[.[]|[.id,.address.geo,.drugs[1].days]]')" = '[["a",null,null],["c",[1.5,null],null]]' ] || fail "$merge: $(rows "$t")"
-    [ "$(rows "$t" '?version=1' | jq -c 'map(del(.address.geo?,.drugs[]?.days?))')" = "$(jq -c 'map(del(.address.geo?,.drugs[]?.days?))' <<<"$before")" ] || fail "$merge, as of: $(rows "$t" '?version=1')"
+    send_lines "$t" '{"_op":"patch","id":"c","t":3,"address":{"geo":[1.5,null]}}'
+    [ "$(rows_by_id "$t" | jq -c '[.[]|[.id,.address.geo,.drugs[1].days]]')" = '[["a",null,null],["c",[1.5,null],null]]' ] || fail "$merge: $(rows_by_id "$t")"
+    [ "$(rows_by_id "$t" '?version=1' | jq -c 'map(del(.address.geo?,.drugs[]?.days?))')" = "$(jq -c 'map(del(.address.geo?,.drugs[]?.days?))' <<<"$before")" ] || fail "$merge, as of: $(rows_by_id "$t" '?version=1')"
     "$SLUICE" table optimize "$t" --data "$DATA" >/dev/null 2>"$WORK/err" || fail "$(cat "$WORK/err")"
-    [ "$(rows "$t" | jq -c '[.[]|[.id,.address.geo,.drugs[1].ndc]]')" = '[["a",null,"3"],["c",[1.5,null],null]]' ] || fail "$merge, optimized: $(rows "$t")"
+    [ "$(rows_by_id "$t" | jq -c '[.[]|[.id,.address.geo,.drugs[1].ndc]]')" = '[["a",null,"3"],["c",[1.5,null],null]]' ] || fail "$merge, optimized: $(rows_by_id "$t")"
     "$SLUICE" table rows "$DATA/tables/$t" --format ndjson | jq -sc 'sort_by(.id)|[.[].address.geo]' >"$WORK/out"
     [ "$(cat "$WORK/out")" = '[null,[1.5,null]]' ] || fail "table rows: $(cat "$WORK/out")"
     stop_server
@@ -78,7 +65,7 @@ test_nested_values_that_are_refused()
 {
     start_server
     create t "{\"schema\":{\"fields\":[$FIELDS,$ADDRESS,$DRUGS,$NOTES]},\"key\":[\"id\"]}"
-    send t '{"id":"a","t":1,"drugs":[{"ndc":"1"},{"dose":1}]}
+    send_lines t '{"id":"a","t":1,"drugs":[{"ndc":"1"},{"dose":1}]}
 {"id":"b","t":1,"address":{"city":"a city with a name too long","zip":"x"}}
 {"id":"c","t":1,"notes":{"x":"y"}}
 {"id":"d","t":1,"notes":[1]}
@@ -93,7 +80,7 @@ test_nested_values_that_are_refused()
     printf 'id,t,address,drugs\r\ng,1,"{""city"":""Ulm""}","[{""ndc"":""9"",""dose"":""1.25""}]"\r\n' >"$WORK/lines.csv"
     api POST /v1/tables/t/batches -H 'Prefer: wait=30' -H 'Content-Type: text/csv' --data-binary "@$WORK/lines.csv"
     expect_status 200
-    [ "$(rows t | jq -c '.[]|select(.id=="g")|[.address,.drugs]')" = '[{"city":"Ulm","zip":null},[{"ndc":"9","dose":1.25}]]' ] || fail "$(rows t)"
+    [ "$(rows_by_id t | jq -c '.[]|select(.id=="g")|[.address,.drugs]')" = '[{"city":"Ulm","zip":null},[{"ndc":"9","dose":1.25}]]' ] || fail "$(rows_by_id t)"
     api GET '/v1/tables/t/rows?filter=notes:eq:1'
     expect_status 400
     jq -r .detail "$BODY" | grep -q "column 'notes' is a nested map; filters compare columns of single values" || fail "$(cat "$BODY")"
@@ -103,11 +90,11 @@ test_nested_values_that_are_refused()
     # a condition asks nested columns for null alone
     api PUT /v1/tables/v -H 'Content-Type: application/json' -d "{\"schema\":{\"fields\":[$FIELDS,$ADDRESS,$NOTES]},\"key\":[\"id\"],\"constraints\":[{\"name\":\"c\",\"check\":\"address IS NOT NULL OR notes IS NULL\"}]}"
     expect_status 201
-    send v '{"id":"a","t":1,"notes":{}}
+    send_lines v '{"id":"a","t":1,"notes":{}}
 {"id":"b","t":1,"notes":{},"address":{}}
 {"id":"c","t":1}'
     expect .records.rejected_at_merge 1
-    [ "$(rows v | jq -c '[.[].id]')" = '["b","c"]' ] || fail "$(rows v)"
+    [ "$(rows_by_id v | jq -c '[.[].id]')" = '["b","c"]' ] || fail "$(rows_by_id v)"
     stop_server
 }
 
@@ -116,7 +103,7 @@ test_all_types()
 {
     start_server
     create t '{"schema":{"fields":[{"name":"id","type":"short","nullable":false},{"name":"b","type":"byte","minimum":-5},{"name":"f","type":"float"},{"name":"n","type":"timestamp_ntz"},{"name":"l","type":{"type":"array","elementType":"timestamp_ntz"}}]},"key":["id"],"lookup":[{"entity":"member","column":"id","as":"member"}]}'
-    send t '{"id":1,"b":127,"f":1.5,"n":"2024-02-29T12:00:00","l":["2024-01-01T00:00:00.5"]}
+    send_lines t '{"id":1,"b":127,"f":1.5,"n":"2024-02-29T12:00:00","l":["2024-01-01T00:00:00.5"]}
 {"id":-32768,"b":-5,"f":-0.25,"n":null}
 {"id":3,"b":128}
 {"id":32768}
@@ -133,13 +120,13 @@ test_all_types()
     [ "$(cat "$WORK/out")" = '[[3,["deletionVectors","timestampNtz"]]]' ] || fail "$(cat "$WORK/out")"
     # a table that gets its first moment without zone later
     create u '{"schema":{"fields":[{"name":"id","type":"long","nullable":false}]},"key":["id"],"merge":"copy-on-write"}'
-    send u '{"id":1}'
+    send_lines u '{"id":1}'
     api PUT /v1/tables/u -H 'If-Match: *' -H 'Content-Type: application/json' -d '{"schema":{"fields":[{"name":"id","type":"long","nullable":false},{"name":"s","type":{"type":"struct","fields":[{"name":"n","type":"timestamp_ntz"}]}}]},"key":["id"],"merge":"copy-on-write"}'
     expect_status 200
-    send u '{"id":2,"s":{"n":"2024-01-01T01:02:03.000004"}}'
+    send_lines u '{"id":2,"s":{"n":"2024-01-01T01:02:03.000004"}}'
     cat "$DATA/tables/u/_delta_log"/*.json | jq -c 'select(.protocol).protocol.readerFeatures' | tail -1 >"$WORK/out"
     [ "$(cat "$WORK/out")" = '["timestampNtz"]' ] || fail "$(cat "$WORK/out")"
-    [ "$(rows u)" = '[{"id":1,"s":null},{"id":2,"s":{"n":"2024-01-01T01:02:03.000004"}}]' ] || fail "$(rows u)"
+    [ "$(rows_by_id u)" = '[{"id":1,"s":null},{"id":2,"s":{"n":"2024-01-01T01:02:03.000004"}}]' ] || fail "$(rows_by_id u)"
     kill_server KILL
     start_server
     api GET /v1/members/1

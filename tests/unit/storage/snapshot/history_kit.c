@@ -4,6 +4,7 @@
 #include "tests/unit/storage/snapshot/history_kit.h"
 
 #include "storage/base/mem.h"
+#include "storage/base/text.h"
 #include "storage/snapshot/compact.h"
 
 #include <criterion/criterion.h>
@@ -119,4 +120,14 @@ void history_put(struct fixture *fixture, const char *id, int32_t amount)
 {
     const struct record_words record = {.id = id, .amount = amount, .note = "x"};
     fixture_put(fixture, &record, 1);
+}
+
+uint64_t history_number(const char *variable, uint64_t otherwise)
+{
+    int64_t number = 0;
+    const char *text = getenv(variable);
+    if (text == NULL || !text_parse_int64(span_of_text(text), &number) || number < 0) {
+        return otherwise;
+    }
+    return (uint64_t)number;
 }

@@ -29,6 +29,9 @@ const struct snapshot *history_snapshot(struct fixture *fixture, int64_t version
 /* A number below `sides`. */
 uint64_t history_roll(uint64_t *state, uint64_t sides);
 
+/* A number that the environment says, such as SLUICE_SEED; `otherwise` when it does not. */
+uint64_t history_number(const char *variable, uint64_t otherwise);
+
 /* One row, upserted as a version of its own. */
 void history_put(struct fixture *fixture, const char *id, int32_t amount);
 

@@ -6,6 +6,7 @@
  * many (default 1000), SLUICE_SEED where to start.
  */
 #include "tests/unit/storage/snapshot/fixture.h"
+#include "tests/unit/storage/snapshot/history_kit.h"
 
 #include "storage/base/clock.h"
 #include "storage/base/mem.h"
@@ -424,20 +425,10 @@ static void run(uint64_t seed)
     fixture_remove(&history.fixture);
 }
 
-static uint64_t number_of(const char *variable, uint64_t otherwise)
-{
-    int64_t number = 0;
-    const char *text = getenv(variable);
-    if (text == NULL || !text_parse_int64(span_of_text(text), &number) || number < 0) {
-        return otherwise;
-    }
-    return (uint64_t)number;
-}
-
 Test(histories, equal_one_run_in_order)
 {
-    uint64_t count = number_of("SLUICE_HISTORIES", 1000);
-    uint64_t first = number_of("SLUICE_SEED", 1);
+    uint64_t count = history_number("SLUICE_HISTORIES", 1000);
+    uint64_t first = history_number("SLUICE_SEED", 1);
     for (uint64_t seed = first; seed < first + count; seed++) {
         run(seed);
     }

@@ -8,6 +8,7 @@
  * what the table holds, and a reader of any version sees the whole of it.
  */
 #include "tests/unit/storage/snapshot/fixture.h"
+#include "tests/unit/storage/snapshot/history_kit.h"
 
 #include "storage/base/mem.h"
 #include "storage/base/text.h"
@@ -100,8 +101,7 @@ enum count {
 
 static uint64_t roll(struct schedule *schedule, uint64_t sides)
 {
-    schedule->dice = schedule->dice * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-    return (schedule->dice >> 33) % sides;
+    return history_roll(&schedule->dice, sides);
 }
 
 static void key_of(size_t row, char text[TEXT_BYTES])
@@ -669,20 +669,10 @@ static void run(uint64_t seed, size_t counts[COUNTS])
     end(&schedule);
 }
 
-static uint64_t number_of(const char *variable, uint64_t otherwise)
-{
-    int64_t number = 0;
-    const char *text = getenv(variable);
-    if (text == NULL || !text_parse_int64(span_of_text(text), &number) || number < 0) {
-        return otherwise;
-    }
-    return (uint64_t)number;
-}
-
 Test(lanes, no_order_loses_or_doubles_anything)
 {
-    uint64_t schedules = number_of("SLUICE_SCHEDULES", 500);
-    uint64_t first = number_of("SLUICE_SEED", 1);
+    uint64_t schedules = history_number("SLUICE_SCHEDULES", 500);
+    uint64_t first = history_number("SLUICE_SEED", 1);
     size_t counts[COUNTS] = {0};
     for (uint64_t seed = first; seed < first + schedules; seed++) {
         run(seed, counts);
