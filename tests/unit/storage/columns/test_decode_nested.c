@@ -386,6 +386,30 @@ Test(decode_nested, elements_are_bounded_by_the_memory_of_a_frame)
     decode_errors_deinit(&errors);
 }
 
+/* Nor within one record, whose fault it is then. */
+Test(decode_nested, elements_of_one_record_are_bounded_too)
+{
+    CLEANUP(schema_release) struct schema *schema = kit_schema(definition);
+    CLEANUP(buffer_deinit) struct buffer body;
+    buffer_init(&body, TEXT_BYTES_MAX);
+    buffer_append_text(&body, "{\"k\":\"1\",\"l\":[null");
+    for (size_t i = 0; i < 10000; i++) {
+        buffer_append_text(&body, ",null");
+    }
+    buffer_append_text(&body, "]}");
+    struct decode_options options = {.format = DECODE_NDJSON, .frame_bytes_max = 50000};
+    struct decode_errors errors = {0};
+    CLEANUP(frame_free) struct frame *frame = NULL;
+    struct err err = {0};
+    cr_assert_eq(decode_body(buffer_span(&body), schema, &options, &frame, &errors, &err), ERR_OK,
+                 "%s", err.msg);
+    cr_assert_eq(errors.rejected_count, 1);
+    cr_expect_str_eq(errors.items[0].pointer, "/l");
+    cr_expect_eq(errors.items[0].code, DECODE_RANGE);
+    cr_expect_lt(frame_memory_bytes(frame), (size_t)1 << 20);
+    decode_errors_deinit(&errors);
+}
+
 Test(decode_nested, keys_are_found_twice_among_many)
 {
     CLEANUP(schema_release) struct schema *schema = kit_schema(definition);

@@ -524,6 +524,28 @@ Test(nested, row_images_hold_nested_values)
     }
 }
 
+/* No file can hold it: it does not come in by frames or images that were damaged either. */
+Test(nested, a_null_key_is_refused)
+{
+    CLEANUP(schema_release)
+    struct schema *schema = parse(STRUCT_OF(FIELD_OF("m", MAP_OF("\"string\"", "\"long\""))));
+    CLEANUP(frame_free) struct frame *frame = frame_new(schema);
+    CLEANUP(frame_free) struct frame *none = NULL;
+    CLEANUP(frame_free) struct frame *target = frame_new(schema);
+    CLEANUP(buffer_deinit) struct buffer bytes;
+    buffer_init(&bytes, TEXT_BYTES_MAX);
+    struct err err = {0};
+    column_append_null(&frame->columns[0].children[0]);
+    column_append_i64(&frame->columns[0].children[1], 1);
+    column_append_nested(&frame->columns[0]);
+    frame_end_row(frame, FRAME_UPSERT, 0);
+    frame_encode(frame, &bytes);
+    cr_expect_eq(frame_decode(buffer_span(&bytes), schema, &none, &err), ERR_CORRUPT);
+    buffer_reset(&bytes);
+    row_encode(frame, 0, &bytes);
+    cr_expect_eq(row_decode_into(buffer_span(&bytes), target, &err), ERR_CORRUPT);
+}
+
 /* ---- column mapping ---- */
 
 #define MAPPED_OF(name, physical, id, type)                                                        \
