@@ -13,7 +13,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { HYBRID_WIDTH_MAX = 32 };
+enum {
+    HYBRID_WIDTH_MAX = 32,
+    HYBRID_GROUP = 8, /* values of a bit-packed group */
+};
 
 /* Decoder over borrowed bytes; a stream, so that no run needs memory. */
 struct hybrid {

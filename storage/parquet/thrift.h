@@ -28,8 +28,10 @@ enum thrift_type {
     THRIFT_STRUCT = 12,
 };
 
-/* Open containers inside a value that is skipped. */
-enum { THRIFT_DEPTH_MAX = 32 };
+enum {
+    THRIFT_DEPTH_MAX = 32,      /* open containers inside a value that is skipped */
+    THRIFT_LIST_SHORT_MAX = 14, /* elements of a list whose count fits into its first byte */
+};
 
 /*
  * Iterator over one struct's fields: start zeroed, call thrift_field_next until

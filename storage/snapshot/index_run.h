@@ -51,7 +51,8 @@ void index_run_release(struct index_run **run);
 /* "run-<kind>-<id>.run" */
 void index_run_name(uint32_t kind, uint64_t id, char name_out[DERIVED_NAME_BYTES]);
 
-/* Sort by (hash, file, row); radix by hash. */
+/* index_sort.c: the order of entries, by (hash, file, row); sorting is radix by hash. */
+bool index_entry_before(const struct index_entry *a, const struct index_entry *b);
 void index_entries_sort(struct index_entry *entries, size_t count);
 
 /* Writes a run from entries that come in order. Deinit, finished or not. */
