@@ -52,6 +52,9 @@ size_t tombstones_count(const struct tombstones *tombstones)
 
 static struct span slot_key(const struct tombstones *tombstones, const struct tombstone_slot *slot)
 {
+    if (slot->key_size == 0) {
+        return (struct span){0}; /* there may be no bytes of keys at all */
+    }
     return span_of(tombstones->keys.data + slot->key_at, slot->key_size);
 }
 

@@ -37,17 +37,22 @@ static const char decode_fuzz_definition[] =
     "\"type\":\"timestamp_ntz\"}]}}}}]},"
     "\"key\":[\"k\"],\"sequence_by\":\"at\",\"merge\":\"deletion-vectors\"}";
 
-static const struct schema *decode_fuzz_schema(void)
+static struct schema *decode_fuzz_schema_of(const char *text)
 {
     struct json *json = NULL;
     struct schema *schema = NULL;
     struct err err = {0};
-    enum err_code code = json_parse(span_of_text(decode_fuzz_definition), &json, &err);
+    enum err_code code = json_parse(span_of_text(text), &json, &err);
     assert(code == ERR_OK);
     code = schema_parse(json, &schema, &err);
     assert(code == ERR_OK);
     json_free(&json);
     return schema;
+}
+
+static const struct schema *decode_fuzz_schema(void)
+{
+    return decode_fuzz_schema_of(decode_fuzz_definition);
 }
 
 static inline void decode_fuzz_check_text(struct span text)
@@ -160,6 +165,76 @@ static inline void decode_fuzz_print_and_read(const struct frame *frame)
     assert(span_equal(buffer_span(&text), buffer_span(&again)));
 }
 
+enum { DECODE_FUZZ_RECORDS_MAX = 4, DECODE_FUZZ_BYTES_MAX = 60 };
+
+/* A body within the limits is taken as without them; one beyond is refused and names the limit. */
+static inline void decode_fuzz_limits(const struct schema *schema, enum decode_format format,
+                                      struct span body, const struct frame *whole)
+{
+    const struct decode_options options = {.format = format,
+                                           .operation = FRAME_INSERT,
+                                           .records_max = DECODE_FUZZ_RECORDS_MAX,
+                                           .record_bytes_max = DECODE_FUZZ_BYTES_MAX,
+                                           .frame_bytes_max = 1000};
+    CLEANUP(frame_free) struct frame *frame = NULL;
+    CLEANUP(decode_errors_deinit) struct decode_errors errors = {0};
+    struct err err = {0};
+    enum err_code code = decode_body(body, schema, &options, &frame, &errors, &err);
+    assert(code == ERR_OK || code == ERR_TOO_LARGE || code == ERR_INVALID);
+    if (code == ERR_OK) {
+        assert(errors.received_count <= DECODE_FUZZ_RECORDS_MAX);
+        assert(errors.received_count > whole->rows_count || frame->rows_count == whole->rows_count);
+    }
+}
+
+/* Memory for one row takes a body of one record and no more; an append table takes inserts only. */
+static inline void decode_fuzz_refusals(const struct schema *schema, enum decode_format format,
+                                        struct span body, int64_t received)
+{
+    static const char text[] = "{\"schema\":{\"fields\":[{\"name\":\"k\",\"type\":\"string\"}]},"
+                               "\"merge\":\"append\"}";
+    struct decode_options options = {.format = format, .frame_bytes_max = 1};
+    CLEANUP(frame_free) struct frame *frame = NULL;
+    CLEANUP(decode_errors_deinit) struct decode_errors errors = {0};
+    static const struct schema *append;
+    append = append != NULL ? append : decode_fuzz_schema_of(text);
+    struct err err = {0};
+    enum err_code code = decode_body(body, schema, &options, &frame, &errors, &err);
+    assert(received <= 1 || code != ERR_OK || frame->rows_count <= 1);
+    decode_errors_deinit(&errors);
+    frame_free(&frame);
+    err_clear(&err);
+    options.operation = FRAME_UPSERT;
+    code = decode_body(body, append, &options, &frame, &errors, &err);
+    assert(code == ERR_INVALID);
+}
+
+/* Rows that were accepted are put aside one by one, as an expectation of a job does. */
+static inline void decode_fuzz_reject(struct decode_errors *errors)
+{
+    enum { TURNS = 3 };
+    CLEANUP(decode_errors_deinit)
+    struct decode_errors of_frame = {.received_count = 1, .accepted_count = 1};
+    const struct decode_error fault = {
+        .code = DECODE_EXPECTATION, .pointer = "/k", .message = "put aside"};
+    bool noted = decode_errors_reject(&of_frame, &(struct decode_rejected){0}, &fault);
+    assert(noted && of_frame.rejected_count == 1);
+    for (int i = 0; i < TURNS && errors->accepted_count > 0; i++) {
+        const struct decode_rejected rejected = {.line = i};
+        int64_t accepted = errors->accepted_count;
+        bool kept = decode_errors_reject(errors, &rejected, &fault);
+        assert(kept && errors->accepted_count == accepted - 1);
+        const struct decode_rejected *last = &errors->rejected[errors->rejected_kept - 1];
+        assert(last->errors_count == 1 && last->errors_unkept == 0);
+        const struct decode_error *item = &errors->items[last->errors_first];
+        assert(strcmp(decode_code_name(item->code), "expectation") == 0);
+        assert(strcmp(item->message, fault.message) == 0);
+    }
+    assert(errors->received_count == errors->accepted_count + errors->rejected_count);
+    assert(errors->rejected_count > DECODE_REJECTED_RECORDS_MIN ||
+           !decode_errors_over_limit(errors));
+}
+
 static inline void decode_fuzz_one(const struct schema *schema, enum decode_format format,
                                    struct span body)
 {
@@ -175,7 +250,10 @@ static inline void decode_fuzz_one(const struct schema *schema, enum decode_form
     decode_fuzz_check_frame(frame);
     decode_fuzz_check_errors(body, &errors);
     decode_fuzz_print_and_read(frame);
+    decode_fuzz_limits(schema, format, body, frame);
+    decode_fuzz_refusals(schema, format, body, errors.received_count);
     for (size_t i = 0; i < errors.rejected_kept && i < 3; i++) {
         decode_fuzz_replay(schema, &options, errors.csv_header, errors.rejected[i].payload);
     }
+    decode_fuzz_reject(&errors);
 }

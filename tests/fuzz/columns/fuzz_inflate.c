@@ -1,6 +1,7 @@
 /*
  * Target: inflate_body, and the inflater, which must come to the same in steps. The
- * first byte chooses encoding and steps, the rest is the body.
+ * first byte chooses encoding and steps, the rest is the body; as it is, it is a body
+ * without encoding, too, and the name of one.
  */
 #include "storage/columns/inflate.h"
 #include "storage/columns/inflate_stream.h"
@@ -9,7 +10,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { BYTES_MAX = 2 << 20 };
+enum { BYTES_MAX = 2 << 20, BYTES_FEW = 1000 };
 
 /* Errors: also ERR_TOO_LARGE once more than BYTES_MAX came out. */
 static enum err_code inflate_in_steps(struct span body, enum content_encoding encoding, size_t step,
@@ -47,6 +48,31 @@ static void compare(struct span body, enum content_encoding encoding, size_t ste
     }
 }
 
+static void check_identity(struct span body, size_t step)
+{
+    CLEANUP(buffer_deinit) struct buffer plain = {0};
+    struct err err = {0};
+    enum content_encoding named = CONTENT_IDENTITY;
+    bool is_name = content_encoding_parse(body, &named);
+    assert(!is_name || (body.size >= 4 && body.size <= 8));
+    enum err_code code =
+        inflate_body(body, CONTENT_IDENTITY, BYTES_FEW, INFLATE_RATIO_MAX, &plain, &err);
+    assert(code == (body.size <= BYTES_FEW ? ERR_OK : ERR_TOO_LARGE));
+    if (code == ERR_OK) {
+        assert(span_equal(buffer_span(&plain), body));
+        compare(body, CONTENT_IDENTITY, step, code, &plain);
+    }
+}
+
+/* A ceiling that the body does not keep is told, whatever else is in it. */
+static void check_ceiling(struct span body, enum content_encoding encoding, size_t plain_size)
+{
+    CLEANUP(buffer_deinit) struct buffer plain = {0};
+    struct err err = {0};
+    enum err_code code = inflate_body(body, encoding, BYTES_FEW, INFLATE_RATIO_MAX, &plain, &err);
+    assert(code == (plain_size <= BYTES_FEW ? ERR_OK : ERR_TOO_LARGE));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0) {
@@ -57,8 +83,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     CLEANUP(buffer_deinit) struct buffer plain = {0};
     struct err err = {0};
     enum err_code code = inflate_body(body, encoding, BYTES_MAX, INFLATE_RATIO_MAX, &plain, &err);
-    compare(body, encoding, (size_t)(data[0] >> 1) + 1, code, &plain);
+    size_t step = (size_t)(data[0] >> 1) + 1;
+    compare(body, encoding, step, code, &plain);
+    check_identity(body, step);
     if (code == ERR_OK) {
+        assert(inflate_detect(body) == encoding); /* each starts with its magic */
+        check_ceiling(body, encoding, plain.size);
         assert(plain.size <= BYTES_MAX);
         assert(plain.size <= INFLATE_RATIO_FREE_BYTES ||
                plain.size <= body.size * INFLATE_RATIO_MAX);

@@ -12,7 +12,36 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { ROWS_LOOKED_AT = 100000 };
+enum { ROWS_LOOKED_AT = 100000, ROWS_ADDED = 100000, ROWS_ADDED_SINGLY = 1000 };
+
+/* The rows of a small vector, added anew in every way, make the same vector. */
+static void rebuild(const struct deletion_vector *vector, int64_t cardinality)
+{
+    CLEANUP(mem_cleanup) int64_t *rows = mem_alloc((size_t)(cardinality + 1) * sizeof *rows);
+    CLEANUP(deletion_vector_free) struct deletion_vector *at_once = deletion_vector_new();
+    CLEANUP(deletion_vector_free) struct deletion_vector *singly = deletion_vector_new();
+    deletion_vector_rows(vector, rows);
+    deletion_vector_add_rows(at_once, rows, cardinality);
+    assert(deletion_vector_equal(vector, at_once));
+    for (int64_t i = 0; i < cardinality && i < ROWS_ADDED_SINGLY; i++) {
+        assert(i == 0 || rows[i] > rows[i - 1]);
+        assert(deletion_vector_contains(vector, rows[i]));
+        deletion_vector_add(singly, rows[i]);
+    }
+    assert(deletion_vector_is_subset(singly, vector));
+    assert(deletion_vector_is_subset(vector, singly) == (cardinality <= ROWS_ADDED_SINGLY));
+    CLEANUP(deletion_vector_free) struct deletion_vector *more = deletion_vector_copy(singly);
+    assert(deletion_vector_equal(more, singly));
+    assert(deletion_vector_memory_bytes(more) > 0);
+    deletion_vector_union(more, vector);
+    assert(deletion_vector_equal(more, vector));
+    int64_t first = deletion_vector_max(vector) / 2;
+    deletion_vector_add_range(more, first, ROWS_LOOKED_AT);
+    assert(deletion_vector_count_range(more, first, ROWS_LOOKED_AT) == ROWS_LOOKED_AT);
+    assert(deletion_vector_cardinality(more) ==
+           cardinality + ROWS_LOOKED_AT -
+               deletion_vector_count_range(vector, first, ROWS_LOOKED_AT));
+}
 
 /* A vector that was accepted must answer consistently and survive a round trip. */
 static void use(const struct deletion_vector *vector)
@@ -32,6 +61,9 @@ static void use(const struct deletion_vector *vector)
     int64_t live = 0;
     deletion_vector_live_rows(vector, 0, ROWS_LOOKED_AT, rows, &live);
     assert(live == ROWS_LOOKED_AT - deletion_vector_count_range(vector, 0, ROWS_LOOKED_AT));
+    if (cardinality > 0 && cardinality <= ROWS_ADDED) {
+        rebuild(vector, cardinality);
+    }
 }
 
 static void decode_data(struct span bytes)

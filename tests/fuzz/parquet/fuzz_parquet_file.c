@@ -109,15 +109,28 @@ static void read_frames(struct parquet_reader *reader)
     schema_release(&schema);
 }
 
+/* Row groups follow each other and hold all rows. */
+static void check_row_groups(const struct parquet_reader *reader)
+{
+    int64_t rows = 0;
+    for (size_t i = 0; i < parquet_reader_row_groups_count(reader); i++) {
+        assert(parquet_reader_row_group_start(reader, i) == rows);
+        rows += parquet_reader_row_group_rows(reader, i);
+    }
+    assert(rows == parquet_reader_rows_count(reader));
+}
+
 /* Each column by itself, as inference looks at them. */
 static void describe(const struct parquet_reader *reader)
 {
     size_t count = parquet_reader_columns_count(reader);
+    (void)parquet_reader_has_field_ids(reader); /* must not crash */
     for (size_t i = 0; i < count && i < COLUMNS_LOOKED_AT; i++) {
         struct span name = parquet_reader_column_name(reader, i);
         struct schema *schema = NULL;
         struct err err = {0};
         char text[NAME_BYTES];
+        assert(parquet_reader_has_column(reader, name));
         if (name.size >= sizeof text) {
             continue;
         }
@@ -193,6 +206,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     read_nested(reader);
+    check_row_groups(reader);
     describe(reader);
     read_frames(reader);
     struct parquet_rows *rows = NULL;

@@ -1,6 +1,7 @@
 /*
  * Page bodies: values_begin/values_fit/values_next in every encoding and type,
- * values_read_dictionary, hybrid_read_*, codec_unpack with every codec.
+ * values_read_dictionary, hybrid_read_*, codec_unpack with every codec. What zstd packs is unpacked
+ * as it was.
  *
  * Input: type, encoding, width or length, count (2 bytes), size of the
  * dictionary page (2 bytes), then that page and the data page.
@@ -14,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { BATCH = 1000, RAW_MAX = 1 << 16 };
+enum { BATCH = 1000, CANARY = 0xa5 };
 
 static void decode_values(const struct values_page *page)
 {
@@ -57,14 +58,32 @@ static void decode_levels(struct span bytes, unsigned width, size_t count)
 static void unpack(struct span bytes, size_t raw_size)
 {
     struct codec codec = {0};
-    uint8_t *raw = mem_alloc(RAW_MAX);
-    for (int method = PARQUET_UNCOMPRESSED; method <= PARQUET_LZ4_RAW; method++) {
+    uint8_t *raw = mem_alloc(raw_size + 1); /* a byte too many is seen */
+    for (int method = PARQUET_UNCOMPRESSED; method <= PARQUET_LZ4_RAW + 1; method++) {
         struct err err = {0};
-        enum err_code code = codec_unpack(&codec, method, bytes, raw, raw_size % RAW_MAX, &err);
-        assert(code != ERR_OK || codec_may_unpack(method, bytes.size, raw_size % RAW_MAX));
+        raw[raw_size] = CANARY;
+        enum err_code code = codec_unpack(&codec, method, bytes, raw, raw_size, &err);
+        assert(raw[raw_size] == CANARY);
+        assert(code != ERR_OK || codec_may_unpack(method, bytes.size, raw_size));
         assert(code == ERR_OK || code == ERR_CORRUPT || code == ERR_UNSUPPORTED);
     }
     mem_free(raw);
+    codec_deinit(&codec);
+}
+
+static void pack(struct span bytes)
+{
+    struct codec codec = {0};
+    struct err err = {0};
+    struct buffer packed;
+    buffer_init(&packed, SIZE_MAX);
+    uint8_t *raw = mem_alloc(bytes.size + 1);
+    codec_pack_zstd(&codec, bytes, &packed);
+    enum err_code code =
+        codec_unpack(&codec, PARQUET_ZSTD, buffer_span(&packed), raw, bytes.size, &err);
+    assert(code == ERR_OK && span_equal(span_of(raw, bytes.size), bytes));
+    mem_free(raw);
+    buffer_deinit(&packed);
     codec_deinit(&codec);
 }
 
@@ -101,6 +120,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     decode_values(&page);
     decode_levels(page.bytes, width, count);
     unpack(page.bytes, count);
+    pack(page.bytes);
     mem_free(dictionary.slots);
     return 0;
 }

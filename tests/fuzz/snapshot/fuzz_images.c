@@ -1,11 +1,13 @@
 /*
  * Row images (images.c, derived.c). The input is the trailer's four numbers and
- * a body; the checksums are made right, so that what they guard is reached.
+ * a body; the checksums are made right, so that what they guard is reached. The
+ * records of a file that was accepted are written anew and read from their file.
  */
 #include "storage/snapshot/images.h"
 
 #include "storage/columns/row.h"
 #include "storage/snapshot/keys.h"
+#include "tests/fuzz/scratch_folder.h"
 
 #include <assert.h>
 
@@ -25,6 +27,35 @@ static void read_rows(const struct images *images)
             assert(code == ERR_OK || code == ERR_CORRUPT);
         }
     }
+}
+
+static void write_again(const struct images *images)
+{
+    const char *folder = scratch_folder("images-9.img", NULL);
+    struct err err = {0};
+    struct images_writer writer;
+    struct images *written = NULL;
+    images_writer_init(&writer, folder, 9);
+    enum err_code code = ERR_OK;
+    for (int64_t row = 0; row < images->rows_count; row++) {
+        images_prefetch(images, row);
+        code = images_append_record(&writer, images_record(images, row), &err);
+        assert(code == ERR_OK);
+    }
+    code = images_finish(&writer, &written, &err);
+    assert(code == ERR_OK);
+    images_writer_deinit(&writer);
+    images_release(&written);
+    code = images_open(folder, 9, images->rows_count + 1, false, &written, &err);
+    assert(code == ERR_CORRUPT);
+    code = images_open(folder, 9, images->rows_count, true, &written, &err);
+    assert(code == ERR_OK);
+    struct images *shared = images_acquire(written);
+    for (int64_t row = 0; row < images->rows_count; row++) {
+        assert(span_equal(images_record(shared, row), images_record(images, row)));
+    }
+    images_release(&shared);
+    images_release(&written);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -47,6 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct span file = span_of(derived.body.data, derived.body.size + DERIVED_TRAILER_BYTES);
     if (images_decode(file, (uint32_t)numbers[0], &images, &err) == ERR_OK) {
         read_rows(images);
+        write_again(images);
         images_release(&images);
     }
     derived_deinit(&derived);
