@@ -193,8 +193,8 @@ $(foreach r,$(ROOMS),$(foreach f,$(wildcard tests/stress/$(r)/stress_*.c),$(eval
 # ---- what everyone relies on -----------------------------------------------
 # Targets that start from a bare machine install what is missing first and then
 # run make again, because the flags above need pkg-config to be there already.
-.PHONY: packages-build packages-test packages-lint packages-proof
-packages-build packages-test packages-lint packages-proof: packages-%:
+.PHONY: packages-build packages-test packages-lint packages-proof packages-count packages-bench
+packages-build packages-test packages-lint packages-proof packages-count packages-bench: packages-%:
 	@docker/install-packages.sh build $(filter-out build,$*)
 
 #: make demo           install, build, serve, ingest a realistic data set, look members up
@@ -297,11 +297,28 @@ powercut: packages-proof
 	@$(MAKE) --no-print-directory -j2 FLAVOUR=faults BUILD=$(BUILD)/crash-run all crash-programs tools-programs
 	@tests/crash/powercut.sh $(BUILD)/crash-run
 
-#: make bench          the benchmark set of design section 8
-.PHONY: bench
-bench: packages-proof
+#: make bench          the benchmark set with all peers, about an hour; writes tests/bench/RESULTS.md
+.PHONY: bench bench-quick
+bench: packages-proof packages-bench
 	@$(MAKE) --no-print-directory -j2 all bench-programs
-	@SLUICE=$(BUILD)/sluice tests/bench/run.sh $(OUT)
+	@SLUICE=$(BUILD)/sluice tests/bench/run.sh $(OUT) --json $(BUILD)/bench.json --results tests/bench/RESULTS.md
+
+#: make bench-quick    the same in small, with the peers that Debian has; under five minutes
+bench-quick: packages-bench
+	@$(MAKE) --no-print-directory -j2 all bench-programs
+	@SLUICE=$(BUILD)/sluice tests/bench/run.sh $(OUT) --quick --json $(BUILD)/bench-quick.json
+
+#: make instructions   instructions a record of each stage, against tests/bench/instructions.txt
+.PHONY: instructions
+instructions: packages-count
+	@$(MAKE) --no-print-directory -j2 $(OUT)/bench/bench_stages
+	@tests/bench/instructions.sh $(OUT)
+
+#: make instructions-record   makes what is counted now the baseline
+.PHONY: instructions-record
+instructions-record: packages-count
+	@$(MAKE) --no-print-directory -j2 $(OUT)/bench/bench_stages
+	@tests/bench/instructions.sh $(OUT) --record
 
 #: make fresh          README's commands in an empty debootstrap folder (root)
 .PHONY: fresh
@@ -317,10 +334,13 @@ tool_libs := $(call lib,base) $(foreach r,$(filter-out base server,$(ROOMS)),$(c
 define tool_rules
 $(OUT)/$(1)/$(2): $(OUT)/tests/$(1)/$(2).o $(SUPPORT_OBJ) $(tool_libs)
 	@mkdir -p $$(@D)
-	$$(call say,LINK,$$@)$(CC) $(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS)
+	$$(call say,LINK,$$@)$(CC) $(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIBS)
 $(1)_PROGRAMS += $(OUT)/$(1)/$(2)
 endef
 $(foreach k,crash bench tools,$(foreach f,$(wildcard tests/$(k)/*.c),$(eval $(call tool_rules,$(k),$(basename $(notdir $(f)))))))
+$(OUT)/bench/bench_postgres: LIBS += -lpq
+$(OUT)/tests/bench/bench_postgres.o: CFLAGS += -isystem $(shell pkg-config --variable=includedir libpq)
+
 #: make lib            build/libsluice_delta.a: Delta and Parquet alone (storage/delta/delta.h), and a program on it
 LIBRARY_ROOMS := delta parquet object columns base
 LIBRARY_LIBS = $(shell pkg-config --libs jansson libsodium gnutls libzstd libxxhash libpcre2-8 zlib liblz4) -lsnappy -lroaring -lpthread -lm

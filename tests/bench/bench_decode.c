@@ -1,98 +1,45 @@
 /*
- * How fast bodies become frames: one core, no HTTP, no disk. A record is a
- * prescription of 20 fields and about 455 bytes as NDJSON, with every kind of
- * rule in its schema. Prints the median of the rounds and the best one.
+ * How fast bodies become frames: one core, no HTTP, no disk. A record is a prescription of 21
+ * fields with every kind of rule (tests/support/bench_records.h). What rules cost is what is
+ * left when the same bodies are decoded under a table without them.
  *
- *   bench_decode [rounds]
+ *   bench_decode [ROUNDS [--json]]
  */
 #include "storage/base/clock.h"
 #include "storage/base/json.h"
 #include "storage/columns/decode.h"
+#include "tests/support/bench_load.h"
+#include "tests/support/bench_records.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
-enum { ROUNDS_DEFAULT = 9, BODY_BYTES_MAX = 1 << 28 };
+enum { ROUNDS_DEFAULT = 9, ROUNDS_MAX = 99, BODY_BYTES_MAX = 1 << 28, RECORDS_A_ROUND = 100000 };
 
-static const char definition[] =
-    "{\"schema\":{\"fields\":["
-    "{\"name\":\"prescription_id\",\"type\":\"string\",\"nullable\":false,\"max_length\":36},"
-    "{\"name\":\"member_id\",\"type\":\"string\",\"nullable\":false,\"max_length\":64},"
-    "{\"name\":\"prescriber_npi\",\"type\":\"string\",\"nullable\":false,\"format\":\"npi\"},"
-    "{\"name\":\"pharmacy_npi\",\"type\":\"string\",\"nullable\":false,\"format\":\"npi\"},"
-    "{\"name\":\"ndc\",\"type\":\"string\",\"nullable\":false,\"format\":\"ndc11\"},"
-    "{\"name\":\"drug_name\",\"type\":\"string\",\"max_length\":120},"
-    "{\"name\":\"quantity\",\"type\":\"decimal(10,3)\",\"nullable\":false,\"minimum\":0},"
-    "{\"name\":\"days_supply\",\"type\":\"integer\",\"minimum\":1,\"maximum\":365},"
-    "{\"name\":\"fill_number\",\"type\":\"integer\",\"minimum\":0,\"maximum\":99},"
-    "{\"name\":\"refills\",\"type\":\"integer\",\"minimum\":0,\"maximum\":99},"
-    "{\"name\":\"written_on\",\"type\":\"date\"},"
-    "{\"name\":\"filled_on\",\"type\":\"date\",\"nullable\":false},"
-    "{\"name\":\"bin\",\"type\":\"string\",\"pattern\":\"[0-9]{6}([0-9]{2})?\"},"
-    "{\"name\":\"pcn\",\"type\":\"string\",\"max_length\":10},"
-    "{\"name\":\"group_id\",\"type\":\"string\",\"max_length\":15},"
-    "{\"name\":\"copay\",\"type\":\"decimal(9,2)\"},"
-    "{\"name\":\"total_cost\",\"type\":\"double\",\"minimum\":0},"
-    "{\"name\":\"compound\",\"type\":\"boolean\"},"
-    "{\"name\":\"status\",\"type\":\"string\",\"enum\":[\"paid\",\"reversed\",\"rejected\"]},"
-    "{\"name\":\"updated_at\",\"type\":\"timestamp\",\"nullable\":false}]},"
-    "\"key\":[\"prescription_id\"],\"sequence_by\":\"updated_at\",\"merge\":\"deletion-vectors\"}";
+static int rounds = ROUNDS_DEFAULT;
+static bool as_json;
 
-static const char csv_header[] =
-    "prescription_id,member_id,prescriber_npi,pharmacy_npi,ndc,drug_name,quantity,days_supply,"
-    "fill_number,refills,written_on,filled_on,bin,pcn,group_id,copay,total_cost,compound,status,"
-    "updated_at\n";
-
-static const char json_form[] =
-    "{\"prescription_id\":\"RX%012u\",\"member_id\":\"M%09u\",\"prescriber_npi\":\"1234567893\","
-    "\"pharmacy_npi\":\"1558598797\",\"ndc\":\"00002%06u\",\"drug_name\":\"Lisinopril %u MG Oral "
-    "Tablet\",\"quantity\":%u.500,\"days_supply\":%u,\"fill_number\":%u,\"refills\":%u,"
-    "\"written_on\":\"2026-%02u-%02u\",\"filled_on\":\"2026-%02u-%02u\",\"bin\":\"610014\","
-    "\"pcn\":\"MEDDPRIME\",\"group_id\":\"RXGRP%04u\",\"copay\":%u.25,\"total_cost\":%u.75,"
-    "\"compound\":false,\"status\":\"%s\",\"updated_at\":\"2026-%02u-%02uT10:11:12.%06uZ\"}";
-
-static const char csv_form[] =
-    "RX%012u,M%09u,1234567893,1558598797,00002%06u,Lisinopril %u MG Oral Tablet,%u.500,%u,%u,%u,"
-    "2026-%02u-%02u,2026-%02u-%02u,610014,MEDDPRIME,RXGRP%04u,%u.25,%u.75,false,%s,"
-    "2026-%02u-%02uT10:11:12.%06uZ";
-
-static const char *const statuses[] = {"paid", "reversed", "rejected"};
-
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral" /* one of the two forms above */
-static void append_record(struct buffer *body, const char *form, unsigned n)
+static void make_body(struct buffer *body, enum decode_format format, int64_t records)
 {
-    unsigned random = n * 2654435761U;
-    buffer_append_format(body, form, n, random % 1000000000U, random % 1000000U, random % 80U,
-                         random % 200U, random % 90U + 1, random % 12U, random % 6U,
-                         random % 12U + 1, random % 28U + 1, random / 7U % 12U + 1,
-                         random / 7U % 28U + 1, random % 10000U, random % 100U, random % 3000U,
-                         statuses[random % 3U], random % 12U + 1, random % 28U + 1,
-                         random % 1000000U);
-}
-#pragma GCC diagnostic pop
-
-static void make_body(struct buffer *body, enum decode_format format, unsigned records)
-{
+    uint64_t random = 1;
     buffer_init(body, BODY_BYTES_MAX);
-    buffer_append_text(body, format == DECODE_CSV ? csv_header : "");
+    if (format == DECODE_CSV) {
+        buffer_append_text(body, bench_rx_header);
+        buffer_append_byte(body, '\n');
+    }
     buffer_append_text(body, format == DECODE_JSON_ARRAY ? "[" : "");
-    for (unsigned i = 0; i < records; i++) {
-        append_record(body, format == DECODE_CSV ? csv_form : json_form, i);
+    for (int64_t i = 0; i < records; i++) {
+        bench_record_append(body, format == DECODE_CSV ? BENCH_RX_CSV : BENCH_RX_JSON, i,
+                            bench_random(&random));
         bool last = i + 1 == records;
         buffer_append_text(body, format == DECODE_JSON_ARRAY ? (last ? "]" : ",") : "\n");
     }
 }
 
-static int compare_doubles(const void *a, const void *b)
-{
-    double x = *(const double *)a;
-    double y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
 /* Seconds to decode `body` once; exits when a record is refused. */
 static double decode_once(struct span body, const struct schema *schema, enum decode_format format,
-                          unsigned records)
+                          int64_t records)
 {
     const struct decode_options options = {.format = format, .operation = FRAME_UPSERT};
     CLEANUP(frame_free) struct frame *frame = NULL;
@@ -101,7 +48,7 @@ static double decode_once(struct span body, const struct schema *schema, enum de
     int64_t start = clock_monotonic_us();
     enum err_code code = decode_body(body, schema, &options, &frame, &errors, &err);
     int64_t end = clock_monotonic_us();
-    if (code != ERR_OK || frame->rows_count != (int64_t)records) {
+    if (code != ERR_OK || frame->rows_count != records) {
         (void)fprintf(stderr, "decode failed: %s %s\n", err.msg,
                       errors.items_count > 0 ? errors.items[0].message : ""); /* exits next */
         exit(1);
@@ -109,49 +56,146 @@ static double decode_once(struct span body, const struct schema *schema, enum de
     return (double)(end - start) / 1e6;
 }
 
+/* The same table without a rule. */
+static struct json *without_rules(const struct json *definition)
+{
+    const struct json *fields = json_get(json_get(definition, "schema"), "fields");
+    struct json *plain = json_new_array();
+    for (size_t i = 0; i < json_count(fields); i++) {
+        const struct json *field = json_at(fields, i);
+        struct json *copy = json_new_object();
+        json_set_text(copy, "name", json_text(json_get(field, "name")));
+        json_set_text(copy, "type", json_text(json_get(field, "type")));
+        bool nullable = true;
+        (void)json_as_boolean(json_get(field, "nullable"), &nullable); /* true when absent */
+        json_set_boolean(copy, "nullable", nullable);
+        json_append(plain, copy);
+    }
+    struct json *schema = json_new_object();
+    struct json *key = json_new_array();
+    struct json *result = json_new_object();
+    json_append(key, json_new_string(span_of_text("prescription_id")));
+    json_set(schema, "fields", plain);
+    json_set(result, "schema", schema);
+    json_set(result, "key", key);
+    return result;
+}
+
+static struct schema *schema_of(bool with_rules)
+{
+    CLEANUP(json_free) struct json *whole = NULL;
+    CLEANUP(json_free) struct json *plain = NULL;
+    struct schema *schema = NULL;
+    struct err err = {0};
+    if (json_parse(span_of_text(bench_rx_definition), &whole, &err) == ERR_OK) {
+        plain = without_rules(whole);
+    }
+    if (err.code != ERR_OK || schema_parse(with_rules ? whole : plain, &schema, &err) != ERR_OK) {
+        (void)fprintf(stderr, "%s\n", err.msg); /* exits next */
+        exit(1);
+    }
+    return schema;
+}
+
+struct figures {
+    double mb[ROUNDS_MAX];      /* MB/s of each round */
+    double records[ROUNDS_MAX]; /* records/s */
+};
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a;
+    double y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double middle(const double *values)
+{
+    double sorted[ROUNDS_MAX];
+    memcpy(sorted, values, (size_t)rounds * sizeof *sorted);
+    qsort(sorted, (size_t)rounds, sizeof *sorted, compare);
+    return sorted[rounds / 2];
+}
+
+static void print_array(const char *name, const double *values, bool last)
+{
+    (void)printf("\"%s\":[", name); /* report */
+    for (int i = 0; i < rounds; i++) {
+        (void)printf("%s%.0f", i > 0 ? "," : "", values[i]); /* report */
+    }
+    (void)printf("]%s", last ? "}\n" : ","); /* report */
+}
+
+static void print(const char *name, int64_t records, const struct figures *figures)
+{
+    if (as_json) {
+        (void)printf("{\"what\":\"%s\",", name); /* report */
+        print_array("mb_per_second", figures->mb, false);
+        print_array("records_per_second", figures->records, true);
+    } else {
+        (void)printf("%-10s %7lld records a body: %7.0f MB/s %7.2f M records/s\n", name,
+                     (long long)records, middle(figures->mb),
+                     middle(figures->records) / 1e6); /* report */
+    }
+}
+
+static double seconds_of(struct span body, const struct schema *schema, enum decode_format format,
+                         int64_t records)
+{
+    int64_t repeat = records < RECORDS_A_ROUND ? RECORDS_A_ROUND / records : 1;
+    double total = 0;
+    for (int64_t i = 0; i < repeat; i++) {
+        total += decode_once(body, schema, format, records);
+    }
+    return total / (double)repeat;
+}
+
 static void run(const struct schema *schema, enum decode_format format, const char *name,
-                unsigned records, int rounds)
+                int64_t records)
 {
     CLEANUP(buffer_deinit) struct buffer body;
+    struct figures figures;
     make_body(&body, format, records);
-    enum { ROUNDS_MAX = 99 };
-    double seconds[ROUNDS_MAX];
-    rounds = rounds < ROUNDS_MAX ? rounds : ROUNDS_MAX;
-    unsigned repeat = records < 100000 ? 100000 / records : 1;
     for (int round = 0; round < rounds; round++) {
-        double total = 0;
-        for (unsigned i = 0; i < repeat; i++) {
-            total += decode_once(buffer_span(&body), schema, format, records);
-        }
-        seconds[round] = total / repeat;
+        double seconds = seconds_of(buffer_span(&body), schema, format, records);
+        figures.mb[round] = (double)body.size / 1e6 / seconds;
+        figures.records[round] = (double)records / seconds;
     }
-    qsort(seconds, (size_t)rounds, sizeof seconds[0], compare_doubles);
-    double middle = seconds[rounds / 2];
-    (void)printf("%-7s %7u records of %3zu bytes: %7.0f MB/s %7.2f M records/s  (best %.0f MB/s)\n",
-                 name, records, body.size / records, (double)body.size / 1e6 / middle,
-                 records / 1e6 / middle, (double)body.size / 1e6 / seconds[0]); /* report */
+    print(name, records, &figures);
+}
+
+/* What validation takes: rounds with and without rules in turn. */
+static void run_rules(const struct schema *ruled, const struct schema *plain, int64_t records)
+{
+    CLEANUP(buffer_deinit) struct buffer body;
+    struct figures figures;
+    make_body(&body, DECODE_NDJSON, records);
+    for (int round = 0; round < rounds; round++) {
+        double with = seconds_of(buffer_span(&body), ruled, DECODE_NDJSON, records);
+        double without = seconds_of(buffer_span(&body), plain, DECODE_NDJSON, records);
+        double seconds = with > without ? with - without : 1e-9;
+        figures.mb[round] = (double)body.size / 1e6 / seconds;
+        figures.records[round] = (double)records / seconds;
+    }
+    print("rules", records, &figures);
 }
 
 int main(int count, char **arguments)
 {
-    int rounds = ROUNDS_DEFAULT;
+    static const int64_t sizes[] = {1, 100, 1000, 10000, 100000};
     if (count > 1) {
-        rounds = (int)strtol(arguments[1], NULL, 10);
+        rounds = (int)bench_number(arguments[1]);
     }
-    rounds = rounds > 0 ? rounds : ROUNDS_DEFAULT;
-    CLEANUP(json_free) struct json *json = NULL;
-    CLEANUP(schema_release) struct schema *schema = NULL;
-    struct err err = {0};
-    if (json_parse(span_of_text(definition), &json, &err) != ERR_OK ||
-        schema_parse(json, &schema, &err) != ERR_OK) {
-        (void)fprintf(stderr, "%s\n", err.msg); /* exits next */
-        return 1;
+    rounds = rounds < 1 ? 1 : rounds > ROUNDS_MAX ? ROUNDS_MAX : rounds;
+    as_json = count > 2 && strcmp(arguments[2], "--json") == 0;
+    bench_records_init();
+    CLEANUP(schema_release) struct schema *schema = schema_of(true);
+    CLEANUP(schema_release) struct schema *plain = schema_of(false);
+    for (size_t i = as_json ? 3 : 0; i < (as_json ? 4 : sizeof sizes / sizeof sizes[0]); i++) {
+        run(schema, DECODE_NDJSON, "ndjson", sizes[i]);
+        run(schema, DECODE_JSON_ARRAY, "json array", sizes[i]);
+        run(schema, DECODE_CSV, "csv", sizes[i]);
     }
-    static const unsigned sizes[] = {1, 100, 1000, 10000, 100000};
-    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-        run(schema, DECODE_NDJSON, "NDJSON", sizes[i], rounds);
-        run(schema, DECODE_JSON_ARRAY, "array", sizes[i], rounds);
-        run(schema, DECODE_CSV, "CSV", sizes[i], rounds);
-    }
+    run_rules(schema, plain, 10000);
     return 0;
 }

@@ -1,296 +1,356 @@
 /*
- * The load side of the benchmark: closed-loop clients over loopback.
+ * The load side of the benchmark over HTTP, on loopback. Tables are `rx` (prescriptions) and
+ * `members` (tests/support/bench_records.h).
  *
- *   bench_http get PORT TOKEN CLIENTS SECONDS PATH_PREFIX COUNT
- *       GET PATH_PREFIX and a random number below COUNT; requests/s, p50, p99
- *   bench_http upsert PORT TOKEN BATCHES ROWS KEYS
- *       post BATCHES batches of ROWS upserts one after the other, 90 % of them of
- *       keys below KEYS, each waited for until indexed; p50, p99
- *   bench_http trickle PORT TOKEN CLIENTS SECONDS
- *       CLIENTS clients post single records, durable acknowledgement; acked/s, p50, p99
- *   bench_http load PORT TOKEN ROWS
- *       post ROWS rows in batches of 20,000 from two clients; records/s until all
- *       are indexed
- *
- * The table is `bench` (key id): {"id":"k<number>","n":…,"name":…,"amount":…}.
+ *   bench_http load PORT TOKEN TABLE FIRST ROWS BATCH [RATE]
+ *       post rows FIRST … FIRST + ROWS - 1 in batches from two clients; records/s until all
+ *       are indexed; RATE in records/s makes it an open loop, timed to the acknowledgement
+ *   bench_http upsert PORT TOKEN BATCHES ROWS KEYS HITS SEED
+ *       post batches of ROWS upserts one after the other, HITS percent of them of keys below
+ *       KEYS, each waited for until indexed
+ *   bench_http trickle PORT TOKEN CLIENTS SECONDS KEYS SEED [RATE]
+ *       single records, durable acknowledgement
+ *   bench_http fresh PORT TOKEN SECONDS ROWS KEYS RATE
+ *       batches of ROWS upserts, RATE batches/s, open loop, each waited for until indexed
+ *   bench_http get PORT TOKEN CLIENTS SECONDS PREFIX SUFFIX KEYS SEED [RATE]
+ *       GET PREFIX, a member below KEYS and SUFFIX; 5 % ask for one that is not there
+ *   bench_http records KIND FIRST ROWS SEED
+ *       print records for other peers; KIND rx-json, rx-csv, member-json, member-csv
+ *   bench_http upserts ROWS KEYS HITS SEED
+ *       print what one batch of `upsert` posts, with no key twice
+ *   bench_http definition TABLE
  */
-#include "storage/base/buffer.h"
-#include "storage/base/clock.h"
 #include "storage/base/mem.h"
-#include "storage/base/text.h"
+#include "tests/support/bench_load.h"
+#include "tests/support/bench_records.h"
 #include "tests/support/http_client.h"
 
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { CLIENTS_MAX = 256, SAMPLES_MAX = 4000000, LOAD_ROWS = 20000, LOAD_CLIENTS = 2 };
+enum { LOAD_CLIENTS = 2, BODY_BYTES_MAX = 256 << 20, MISS_PERCENT = 5, BATCH_ID_BYTES = 64 };
 
 static uint16_t port;
 static const char *token;
 
-struct worker {
-    pthread_t thread;
-    uint64_t random;
-    int64_t until_us;
-    const char *path_prefix;
-    int64_t count; /* of keys, or rows to load */
-    int64_t first; /* of rows to load */
-    int64_t done;
-    int64_t failed;
-    int32_t *samples_us;
-    int64_t samples_count;
+struct session {
+    struct http_client http;
+    struct buffer body;
+    char batch[BATCH_ID_BYTES]; /* the last one posted */
 };
 
-static uint64_t random_next(uint64_t *state)
+static void open_session(struct bench_client *client, void *self)
 {
-    *state += 0x9e3779b97f4a7c15U;
-    uint64_t z = *state;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
-    return z ^ (z >> 31);
+    (void)self;
+    struct session *session = mem_zeroed(1, sizeof *session);
+    http_client_init(&session->http, port, token);
+    buffer_init(&session->body, BODY_BYTES_MAX);
+    client->connection = session;
 }
 
-static void sample(struct worker *worker, int64_t started_us)
+static void close_session(struct bench_client *client, void *self)
 {
-    if (worker->samples_count < SAMPLES_MAX / CLIENTS_MAX * 16) {
-        worker->samples_us[worker->samples_count++] = (int32_t)(clock_monotonic_us() - started_us);
-    }
+    (void)self;
+    struct session *session = client->connection;
+    buffer_deinit(&session->body);
+    http_client_close(&session->http);
+    mem_free(session);
 }
 
-static int compare(const void *a, const void *b)
+/* Post the body; true when it was answered with `wanted`. */
+static bool post(struct session *session, const char *table, const char *prefer, int wanted)
 {
-    int32_t left = *(const int32_t *)a;
-    int32_t right = *(const int32_t *)b;
-    return left < right ? -1 : left > right;
-}
-
-static void report(const char *what, struct worker *workers, int count, double seconds,
-                   double records_per_request)
-{
-    int64_t samples_count = 0;
-    int64_t done = 0;
-    int64_t failed = 0;
-    for (int i = 0; i < count; i++) {
-        samples_count += workers[i].samples_count;
-        done += workers[i].done;
-        failed += workers[i].failed;
-    }
-    int32_t *all = mem_zeroed((size_t)samples_count + 1, sizeof *all);
-    int64_t at = 0;
-    for (int i = 0; i < count; i++) {
-        memcpy(all + at, workers[i].samples_us, (size_t)workers[i].samples_count * sizeof *all);
-        at += workers[i].samples_count;
-    }
-    qsort(all, (size_t)samples_count, sizeof *all, compare);
-    (void)printf("{\"what\":\"%s\",\"clients\":%d,\"requests\":%" PRId64 ",\"failed\":%" PRId64
-                 ",\"per_second\":%.0f,\"p50_us\":%d,\"p99_us\":%d}\n",
-                 what, count, done, failed, (double)done * records_per_request / seconds,
-                 samples_count > 0 ? all[samples_count / 2] : 0,
-                 samples_count > 0 ? all[samples_count * 99 / 100] : 0); /* result */
-    mem_free(all);
-}
-
-static void *get_main(void *arg)
-{
-    struct worker *worker = arg;
-    struct http_client client;
-    http_client_init(&client, port, token);
-    while (clock_monotonic_us() < worker->until_us) {
-        char path[256];
-        (void)snprintf(path, sizeof path, "%s%d", worker->path_prefix,
-                       (int)(random_next(&worker->random) % (uint64_t)worker->count)); /* fits */
-        struct http_answer answer;
-        int64_t started_us = clock_monotonic_us();
-        bool good =
-            http_client_call(&client, "GET", path, "", "", 0, &answer) && answer.status == 200;
-        http_answer_deinit(&answer);
-        worker->failed += !good;
-        worker->done++;
-        sample(worker, started_us);
-    }
-    http_client_close(&client);
-    return NULL;
-}
-
-static void append_row(struct buffer *body, int64_t key, uint64_t random)
-{
-    buffer_append_format(
-        body,
-        "{\"id\":\"k%" PRId64 "\",\"n\":%d,\"name\":\"name %d\",\"amount\":%d.%02d,"
-        "\"day\":\"2025-%02d-%02d\",\"note\":\"%016" PRIx64 "\"}\n",
-        key, (int)(random % 100000), (int)(random % 977), (int)(random % 1000), (int)(random % 100),
-        (int)(1 + random % 12), (int)(1 + random % 28), random);
-}
-
-/* Post one batch; true when it was answered with `wanted`. */
-static bool post(struct http_client *client, const struct buffer *body, const char *prefer,
-                 int wanted, char batch_out[64])
-{
+    char path[128];
     char extra[256];
+    (void)snprintf(path, sizeof path, "/v1/tables/%s/batches", table); /* fits */
     (void)snprintf(extra, sizeof extra, "Content-Type: application/x-ndjson\r\n%s",
                    prefer); /* fits */
     struct http_answer answer;
-    bool good = http_client_call(client, "POST", "/v1/tables/bench/batches", extra,
-                                 (const char *)body->data, body->size, &answer) &&
-                answer.status == wanted;
-    if (good && batch_out != NULL) {
-        good = http_json_text(answer.body, "batch_id", batch_out, 64);
-    }
-    if (!good && answer.body != NULL) {
-        (void)fprintf(stderr, "status %d: %.200s\n", answer.status, answer.body); /* told */
+    bool good = http_client_call(&session->http, "POST", path, extra,
+                                 (const char *)session->body.data, session->body.size, &answer) &&
+                answer.status == wanted &&
+                http_json_text(answer.body, "batch_id", session->batch, BATCH_ID_BYTES);
+    if (!good) {
+        (void)fprintf(stderr, "status %d: %.200s\n", answer.status,
+                      answer.body != NULL ? answer.body : ""); /* told */
     }
     http_answer_deinit(&answer);
     return good;
 }
 
-static void *trickle_main(void *arg)
+static bool wait_indexed(struct session *session)
 {
-    struct worker *worker = arg;
-    struct http_client client;
-    http_client_init(&client, port, token);
-    struct buffer body;
-    buffer_init(&body, 4096);
-    while (clock_monotonic_us() < worker->until_us) {
-        buffer_reset(&body);
-        uint64_t random = random_next(&worker->random);
-        append_row(&body, (int64_t)(random % 1000000), random);
-        int64_t started_us = clock_monotonic_us();
-        worker->failed += !post(&client, &body, "", 202, NULL);
-        worker->done++;
-        sample(worker, started_us);
-    }
-    buffer_deinit(&body);
-    http_client_close(&client);
-    return NULL;
-}
-
-static void *load_main(void *arg)
-{
-    struct worker *worker = arg;
-    struct http_client client;
-    http_client_init(&client, port, token);
-    struct buffer body;
-    buffer_init(&body, 64 << 20);
-    char batch[64] = "";
-    for (int64_t row = 0; row < worker->count; row += LOAD_ROWS) {
-        buffer_reset(&body);
-        for (int64_t i = row; i < row + LOAD_ROWS && i < worker->count; i++) {
-            append_row(&body, worker->first + i, random_next(&worker->random));
-        }
-        worker->failed += !post(&client, &body, "", 202, batch);
-        worker->done++;
-    }
     char path[128];
-    (void)snprintf(path, sizeof path, "/v1/batches/%s", batch); /* fits */
-    for (bool indexed = false; !indexed;) {
+    (void)snprintf(path, sizeof path, "/v1/batches/%s", session->batch); /* fits */
+    for (;;) {
         struct http_answer answer;
         char state[32] = "";
-        if (!http_client_call(&client, "GET", path, "Prefer: wait=60\r\n", "", 0, &answer)) {
-            worker->failed++;
-            break;
-        }
-        (void)http_json_text(answer.body, "state", state, sizeof state);
-        indexed = strcmp(state, "indexed") == 0;
+        bool good =
+            http_client_call(&session->http, "GET", path, "Prefer: wait=60\r\n", "", 0, &answer) &&
+            http_json_text(answer.body, "state", state, sizeof state);
         http_answer_deinit(&answer);
-    }
-    buffer_deinit(&body);
-    http_client_close(&client);
-    return NULL;
-}
-
-static double run(struct worker *workers, int count, void *(*main_fn)(void *))
-{
-    int64_t started_us = clock_monotonic_us();
-    for (int i = 0; i < count; i++) {
-        if (pthread_create(&workers[i].thread, NULL, main_fn, &workers[i]) != 0) {
-            abort();
+        if (!good || strcmp(state, "indexed") == 0) {
+            return good;
         }
     }
-    for (int i = 0; i < count; i++) {
-        (void)pthread_join(workers[i].thread, NULL);
-    }
-    return (double)(clock_monotonic_us() - started_us) / 1e6;
 }
 
-static void upsert(int64_t batches, int64_t rows, int64_t keys)
+static void append(struct session *session, enum bench_records kind, int64_t key, uint64_t random)
 {
-    struct worker worker = {.random = 7, .samples_us = mem_zeroed(SAMPLES_MAX, 4)};
-    struct http_client client;
-    http_client_init(&client, port, token);
-    struct buffer body;
-    buffer_init(&body, 64 << 20);
-    int64_t begun_us = clock_monotonic_us();
-    for (int64_t b = 0; b < batches; b++) {
-        buffer_reset(&body);
-        for (int64_t i = 0; i < rows; i++) {
-            uint64_t random = random_next(&worker.random);
-            bool hit = random % 10 != 0;
-            append_row(&body, hit ? (int64_t)(random / 16 % (uint64_t)keys) : keys + b * rows + i,
-                       random);
+    bench_record_append(&session->body, kind, key, random);
+    buffer_append_byte(&session->body, '\n');
+}
+
+/* ---- load ---- */
+
+struct loading {
+    const char *table;
+    enum bench_records kind;
+    int64_t first;
+    int64_t rows;
+    int64_t batch;
+};
+
+static bool load_batch(struct bench_client *client, int64_t turn, void *self)
+{
+    const struct loading *loading = self;
+    struct session *session = client->connection;
+    int64_t row = (turn * LOAD_CLIENTS + client->number) * loading->batch;
+    int64_t end = row + loading->batch < loading->rows ? row + loading->batch : loading->rows;
+    buffer_reset(&session->body);
+    for (; row < end; row++) {
+        append(session, loading->kind, loading->first + row, bench_random(&client->random));
+    }
+    return session->body.size == 0 || post(session, loading->table, "", 202);
+}
+
+static void close_loaded(struct bench_client *client, void *self)
+{
+    struct session *session = client->connection;
+    if (session->batch[0] != '\0' && !wait_indexed(session)) {
+        (void)fprintf(stderr, "batch %s is not known\n", session->batch); /* told */
+        exit(1);
+    }
+    close_session(client, self);
+}
+
+static int load(char **arguments, const char *rate)
+{
+    struct loading loading = {.table = arguments[0],
+                              .kind = strcmp(arguments[0], "members") == 0 ? BENCH_MEMBER_JSON
+                                                                           : BENCH_RX_JSON,
+                              .first = bench_number(arguments[1]),
+                              .rows = bench_number(arguments[2]),
+                              .batch = bench_number(arguments[3])};
+    int64_t batches = (loading.rows + loading.batch - 1) / loading.batch;
+    const struct bench_load run = {
+        .what = "load",
+        .clients = LOAD_CLIENTS,
+        .turns_max = (batches + LOAD_CLIENTS - 1) / LOAD_CLIENTS,
+        .rate = rate != NULL ? (double)bench_number(rate) / (double)loading.batch : 0,
+        .records_per_request = (double)loading.rows /
+                               (double)((batches + LOAD_CLIENTS - 1) / LOAD_CLIENTS * LOAD_CLIENTS),
+        .seed = (uint64_t)loading.first + 1,
+        .open = open_session,
+        .ask = load_batch,
+        .close = close_loaded,
+        .self = &loading};
+    return bench_load_run(&run);
+}
+
+/* ---- upserts ---- */
+
+struct upserts {
+    int64_t rows;
+    struct bench_keys keys;
+    const char *prefer;
+    int wanted;
+};
+
+static bool upsert(struct bench_client *client, int64_t turn, void *self)
+{
+    (void)turn;
+    struct upserts *upserts = self;
+    struct session *session = client->connection;
+    buffer_reset(&session->body);
+    for (int64_t i = 0; i < upserts->rows; i++) {
+        uint64_t random = bench_random(&client->random);
+        append(session, BENCH_RX_JSON, bench_key(&upserts->keys, random), random);
+    }
+    return post(session, "rx", upserts->prefer, upserts->wanted);
+}
+
+static int run_upserts(const char *what, struct upserts *upserts, int clients, double seconds,
+                       int64_t turns, double rate, uint64_t seed)
+{
+    const struct bench_load run = {.what = what,
+                                   .clients = clients,
+                                   .seconds = seconds,
+                                   .turns_max = turns,
+                                   .rate = rate,
+                                   .records_per_request = (double)upserts->rows,
+                                   .seed = seed,
+                                   .open = open_session,
+                                   .ask = upsert,
+                                   .close = close_session,
+                                   .self = upserts};
+    return bench_load_run(&run);
+}
+
+/* ---- lookups ---- */
+
+struct lookups {
+    const char *prefix;
+    const char *suffix;
+    int64_t keys;
+};
+
+static bool get(struct bench_client *client, int64_t turn, void *self)
+{
+    (void)turn;
+    const struct lookups *lookups = self;
+    struct session *session = client->connection;
+    uint64_t random = bench_random(&client->random);
+    bool miss = random % 100 < MISS_PERCENT;
+    int64_t key = (int64_t)(random / 128 % (uint64_t)lookups->keys) + (miss ? lookups->keys : 0);
+    char path[256];
+    (void)snprintf(path, sizeof path, "%sM%09" PRId64 "%s", lookups->prefix, key,
+                   lookups->suffix); /* fits */
+    struct http_answer answer;
+    bool good = http_client_call(&session->http, "GET", path, "", "", 0, &answer) &&
+                (answer.status == 200 || (miss && answer.status == 404));
+    http_answer_deinit(&answer);
+    return good;
+}
+
+static int run_gets(struct lookups *lookups, int clients, double seconds, uint64_t seed,
+                    double rate)
+{
+    const struct bench_load run = {.what = "get",
+                                   .clients = clients,
+                                   .seconds = seconds,
+                                   .rate = rate,
+                                   .records_per_request = 1,
+                                   .seed = seed,
+                                   .open = open_session,
+                                   .ask = get,
+                                   .close = close_session,
+                                   .self = lookups};
+    return bench_load_run(&run);
+}
+
+/* ---- records for others ---- */
+
+static int print_records(const char *name, int64_t first, int64_t rows, uint64_t seed)
+{
+    static const char *const names[] = {"rx-json", "rx-csv", "member-json", "member-csv"};
+    for (size_t kind = 0; kind < sizeof names / sizeof names[0]; kind++) {
+        if (strcmp(names[kind], name) != 0) {
+            continue;
         }
-        int64_t started_us = clock_monotonic_us();
-        worker.failed += !post(&client, &body, "Prefer: wait=30\r\n", 200, NULL);
-        worker.done++;
-        sample(&worker, started_us);
+        struct buffer line;
+        buffer_init(&line, BODY_BYTES_MAX);
+        for (int64_t row = 0; row < rows; row++) {
+            buffer_reset(&line);
+            bench_record_append(&line, (enum bench_records)kind, first + row, bench_random(&seed));
+            buffer_append_byte(&line, '\n');
+            if (fwrite(line.data, 1, line.size, stdout) != line.size) {
+                return 1;
+            }
+        }
+        buffer_deinit(&line);
+        return 0;
     }
-    report("upsert", &worker, 1, (double)(clock_monotonic_us() - begun_us) / 1e6, (double)rows);
-    buffer_deinit(&body);
-    http_client_close(&client);
-    mem_free(worker.samples_us);
+    return 64;
 }
 
-static int64_t number(const char *text)
+/* A stride that has nothing in common with the number of keys meets each of them once. */
+static int print_upserts(int64_t rows, struct bench_keys keys, uint64_t seed)
 {
-    int64_t value = 0;
-    if (!text_parse_int64(span_of_text(text), &value)) {
-        (void)fprintf(stderr, "not a number: %s\n", text); /* told */
-        exit(64);
+    static const int64_t strides[] = {7368787, 7368791, 7368793};
+    int64_t stride = strides[0];
+    for (size_t i = 1; i < sizeof strides / sizeof strides[0] && keys.count % stride == 0; i++) {
+        stride = strides[i];
     }
-    return value;
+    struct buffer line;
+    buffer_init(&line, BODY_BYTES_MAX);
+    for (int64_t row = 0; row < rows; row++) {
+        int64_t hit = (int64_t)((seed * 7919 + (uint64_t)row) % (uint64_t)keys.count);
+        int64_t key = row < rows * keys.hits / 100 ? hit * stride % keys.count : keys.next_new++;
+        buffer_reset(&line);
+        bench_record_append(&line, BENCH_RX_JSON, key, bench_random(&seed));
+        buffer_append_byte(&line, '\n');
+        if (fwrite(line.data, 1, line.size, stdout) != line.size) {
+            return 1;
+        }
+    }
+    buffer_deinit(&line);
+    return 0;
+}
+
+static double rate_of(int argc, char **argv, int at)
+{
+    return argc > at ? (double)bench_number(argv[at]) : 0;
 }
 
 int main(int argc, char **argv)
 {
-    if (argc < 5) {
-        (void)fprintf(stderr, "Usage: see the top of bench_http.c\n"); /* told */
-        return 64;
+    const char *verb = argc > 2 ? argv[1] : "";
+    bench_records_init();
+    if (strcmp(verb, "records") == 0 && argc == 6) {
+        return print_records(argv[2], bench_number(argv[3]), bench_number(argv[4]),
+                             (uint64_t)bench_number(argv[5]));
     }
-    port = (uint16_t)number(argv[2]);
-    token = argv[3];
-    struct worker *workers = mem_zeroed(CLIENTS_MAX, sizeof *workers);
-    for (int i = 0; i < CLIENTS_MAX; i++) {
-        workers[i].random = (uint64_t)i * 7919 + 1;
+    if (strcmp(verb, "upserts") == 0 && argc == 6) {
+        return print_upserts(bench_number(argv[2]), bench_keys_of(argv[3], argv[4], argv[5]),
+                             (uint64_t)bench_number(argv[5]));
     }
-    if (strcmp(argv[1], "upsert") == 0 && argc == 7) {
-        upsert(number(argv[4]), number(argv[5]), number(argv[6]));
+    if (strcmp(verb, "definition") == 0) {
+        (void)puts(strcmp(argv[2], "members") == 0 ? bench_member_definition
+                                                   : bench_rx_definition); /* result */
         return 0;
     }
-    int count = strcmp(argv[1], "load") == 0 ? LOAD_CLIENTS : (int)number(argv[4]);
-    for (int i = 0; i < count && i < CLIENTS_MAX; i++) {
-        workers[i].samples_us = mem_zeroed(SAMPLES_MAX / CLIENTS_MAX * 16, 4);
-        if (strcmp(argv[1], "load") == 0) {
-            workers[i].count = number(argv[4]) / LOAD_CLIENTS;
-            workers[i].first = i * workers[i].count;
-        } else {
-            workers[i].until_us = clock_monotonic_us() + number(argv[5]) * 1000000;
-        }
-    }
-    if (strcmp(argv[1], "get") == 0 && argc == 8) {
-        for (int i = 0; i < count; i++) {
-            workers[i].path_prefix = argv[6];
-            workers[i].count = number(argv[7]);
-        }
-        report("get", workers, count, run(workers, count, get_main), 1);
-    } else if (strcmp(argv[1], "trickle") == 0) {
-        report("trickle", workers, count, run(workers, count, trickle_main), 1);
-    } else if (strcmp(argv[1], "load") == 0) {
-        double seconds = run(workers, count, load_main);
-        report("load", workers, count, seconds, LOAD_ROWS);
-    } else {
+    if (argc < 8) {
+        (void)fprintf(stderr, "Usage: see the top of tests/bench/bench_http.c\n"); /* told */
         return 64;
     }
-    return 0;
+    port = (uint16_t)bench_number(argv[2]);
+    token = argv[3];
+    if (strcmp(verb, "load") == 0) {
+        return load(argv + 4, argc > 8 ? argv[8] : NULL);
+    }
+    if (strcmp(verb, "upsert") == 0 && argc == 9) {
+        struct upserts upserts = {.rows = bench_number(argv[5]),
+                                  .keys = bench_keys_of(argv[6], argv[7], argv[8]),
+                                  .prefer = "Prefer: wait=60\r\n",
+                                  .wanted = 200};
+        return run_upserts("upsert", &upserts, 1, 0, bench_number(argv[4]), 0,
+                           (uint64_t)bench_number(argv[8]));
+    }
+    if (strcmp(verb, "trickle") == 0) {
+        struct upserts upserts = {
+            .rows = 1, .keys = bench_keys_of(argv[6], "100", argv[7]), .prefer = "", .wanted = 202};
+        return run_upserts("trickle", &upserts, (int)bench_number(argv[4]),
+                           (double)bench_number(argv[5]), 0, rate_of(argc, argv, 8),
+                           (uint64_t)bench_number(argv[7]));
+    }
+    if (strcmp(verb, "fresh") == 0) {
+        enum { WAITING = 8 };
+        struct upserts upserts = {.rows = bench_number(argv[5]),
+                                  .keys = bench_keys_of(argv[6], "100", "1"),
+                                  .prefer = "Prefer: wait=60\r\n",
+                                  .wanted = 200};
+        return run_upserts("fresh", &upserts, WAITING, (double)bench_number(argv[4]), 0,
+                           (double)bench_number(argv[7]), 1);
+    }
+    if (strcmp(verb, "get") == 0 && argc >= 10) {
+        struct lookups lookups = {
+            .prefix = argv[6], .suffix = argv[7], .keys = bench_number(argv[8])};
+        return run_gets(&lookups, (int)bench_number(argv[4]), (double)bench_number(argv[5]),
+                        (uint64_t)bench_number(argv[9]), rate_of(argc, argv, 10));
+    }
+    (void)fprintf(stderr, "Usage: see the top of tests/bench/bench_http.c\n"); /* told */
+    return 64;
 }

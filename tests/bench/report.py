@@ -1,0 +1,191 @@
+"""What a benchmark run found: lines while it goes, JSON, RESULTS.md and the growth plot."""
+import datetime
+import json
+import pathlib
+import platform
+import statistics
+import subprocess
+
+
+def sized(count):
+    for unit, name in ((1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k")):
+        if count >= unit:
+            return f"{count / unit:g}{name}"
+    return str(count)
+
+
+def number(value):
+    if value is None:
+        return "-"
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def spread(values):
+    if not values:
+        return "-"
+    return f"{number(statistics.median(values))} ({number(min(values))}–{number(max(values))})"
+
+
+class Pair:
+    """One figure of ours beside one of a peer, or beside a limit alone (peer None)."""
+
+    def __init__(self, workload, size, figure, unit, ours, *, peer=None, theirs=(), target=None,
+                 limit=None, less_is_better=False, note=""):
+        self.workload, self.size, self.figure, self.unit = workload, size, figure, unit
+        self.ours, self.peer, self.theirs = list(ours), peer, list(theirs)
+        self.target, self.limit, self.less_is_better, self.note = target, limit, less_is_better, note
+
+    @property
+    def ratio(self):
+        """How many times better ours is; 1 = the same."""
+        if not self.theirs or not self.ours:
+            return None
+        ours, theirs = statistics.median(self.ours), statistics.median(self.theirs)
+        if self.less_is_better:
+            ours, theirs = theirs, ours
+        return ours / theirs if theirs else None
+
+    @property
+    def wanted(self):
+        if self.target is not None:
+            return f"≥ {self.target:g}×"
+        if self.limit is not None:
+            return f"{'≤' if self.less_is_better else '≥'} {number(self.limit)}"
+        return "-"
+
+    @property
+    def verdict(self):
+        if self.target is not None and self.ratio is not None:
+            return "ok" if self.ratio >= self.target else "short"
+        if self.limit is not None and self.ours:
+            ours = statistics.median(self.ours)
+            return "ok" if (ours <= self.limit if self.less_is_better else ours >= self.limit) else "short"
+        return "-"
+
+    def cells(self):
+        ratio = self.ratio
+        return [self.workload, self.size, f"{self.figure}, {self.unit}", spread(self.ours),
+                self.peer or "-", spread(self.theirs),
+                "-" if ratio is None else f"{ratio:.2f}×" if ratio < 100 else f"{ratio:,.0f}×",
+                self.wanted, self.verdict]
+
+    def plain(self):
+        return {"workload": self.workload, "size": self.size, "figure": self.figure,
+                "unit": self.unit, "ours": self.ours, "peer": self.peer, "theirs": self.theirs,
+                "ratio": self.ratio, "target": self.target, "limit": self.limit,
+                "verdict": self.verdict, "note": self.note}
+
+
+class Report:
+    HEAD = ["workload", "size", "figure", "ours", "peer", "theirs", "ratio", "target", ""]
+
+    def __init__(self):
+        self.pairs = []
+        self.costs = []  # peak memory and bytes written of servers
+        self.curves = {}  # name -> {rows: milliseconds}
+        self.notes = []
+        self.versions = {}
+        self.started = datetime.datetime.now(datetime.timezone.utc)
+
+    def add(self, pair):
+        self.pairs.append(pair)
+        print("  ".join(cell for cell in pair.cells() if cell), flush=True)
+
+    def cost(self, workload, size, name, process, records, written_before=0):
+        written = process.written_bytes() - written_before
+        cost = {"workload": workload, "size": size, "name": name,
+                "peak_bytes": process.peak_bytes(), "written_bytes": written, "records": records}
+        self.costs.append(cost)
+        print(f"{workload}  {size}  {name}: at most {cost['peak_bytes'] / 1e6:,.0f} MB in memory, "
+              f"{written / 1e6:,.0f} MB written"
+              + (f" ({written / records:,.0f} bytes a record)" if records else ""), flush=True)
+
+    def point(self, curve, rows, milliseconds):
+        self.curves.setdefault(curve, {})[rows] = milliseconds
+
+    def note(self, text):
+        self.notes.append(text)
+        print(f"note: {text}", flush=True)
+
+    def machine(self):
+        model = next((line.split(":", 1)[1].strip() for line in
+                      pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+                      if line.startswith("model name")), platform.machine())
+        return model
+
+    def write_json(self, path):
+        pathlib.Path(path).write_text(json.dumps(
+            {"machine": self.machine(), "date": self.started.isoformat(timespec="seconds"),
+             "versions": self.versions, "pairs": [pair.plain() for pair in self.pairs],
+             "costs": self.costs, "curves": self.curves, "notes": self.notes}, indent=1) + "\n")
+
+    def write_results(self, path, plot_path, command):
+        lines = ["# Benchmark results", "",
+                 f"Written by `{command}`; `tests/bench/bench.py --help` says how to repeat one workload.",
+                 "", f"* {self.started:%Y-%m-%d %H:%M} UTC, {self.machine()}, "
+                 f"{__import__('os').cpu_count()} cores, Linux {platform.release()}",
+                 "* " + ", ".join(f"{name} {version}" for name, version in self.versions.items()),
+                 "* Both sides durable: nothing is answered before it is on the disk. The side that serves has "
+                 "the first core, the side that asks the last. Rounds are interleaved; figures are medians "
+                 "(least–most). A ratio says how many times better ours is.", ""]
+        lines += ["| " + " | ".join(self.HEAD) + " |", "|" + "---|" * len(self.HEAD)]
+        lines += ["| " + " | ".join(pair.cells()) + " |" for pair in self.pairs]
+        if self.costs:
+            lines += ["", "## Memory and bytes written", "",
+                      "| workload | size | server | peak memory, MB | written, MB | bytes a record |",
+                      "|---|---|---|---|---|---|"]
+            for cost in self.costs:
+                each = number(cost["written_bytes"] / cost["records"]) if cost["records"] else "-"
+                lines.append(f"| {cost['workload']} | {cost['size']} | {cost['name']} | "
+                             f"{cost['peak_bytes'] / 1e6:,.0f} | {cost['written_bytes'] / 1e6:,.0f} | {each} |")
+        if self.curves:
+            lines += ["", "## Cost of an upsert of 1,000 rows against the table's size", "",
+                      f"![growth]({plot_path.name})"]
+            plot_path.write_text(plot(self.curves))
+        if self.notes:
+            lines += ["", "## Notes", ""] + [f"* {note}" for note in self.notes]
+        pathlib.Path(path).write_text("\n".join(lines) + "\n")
+
+
+def plot(curves):
+    """Both axes logarithmic; one line a subject, named at its end."""
+    import math
+    width, height, left, bottom, right = 720, 420, 70, 50, 130
+    points = [(rows, ms) for curve in curves.values() for rows, ms in curve.items()]
+    x_low, x_high = math.log10(min(p[0] for p in points)), math.log10(max(p[0] for p in points))
+    y_low = math.floor(math.log10(min(p[1] for p in points)))
+    y_high = math.ceil(math.log10(max(p[1] for p in points)))
+
+    def x_of(rows):
+        return left + (math.log10(rows) - x_low) / ((x_high - x_low) or 1) * (width - left - right)
+
+    def y_of(ms):
+        return height - bottom - (math.log10(ms) - y_low) / ((y_high - y_low) or 1) * (height - bottom - 20)
+
+    colours = ["#d62728", "#1f77b4", "#2ca02c", "#9467bd", "#ff7f0e", "#8c564b", "#17becf"]
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+             f'font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="white"/>']
+    for power in range(y_low, y_high + 1):
+        y = y_of(10 ** power)
+        parts.append(f'<line x1="{left}" y1="{y:.1f}" x2="{width - right}" y2="{y:.1f}" stroke="#ddd"/>'
+                     f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{10.0 ** power:g} ms</text>')
+    for rows in sorted({p[0] for p in points}):
+        parts.append(f'<text x="{x_of(rows):.1f}" y="{height - bottom + 20}" text-anchor="middle">'
+                     f'{sized(rows)} rows</text>')
+    for colour, (name, curve) in zip(colours, sorted(curves.items())):
+        ordered = sorted(curve.items())
+        path = " ".join(f"{x_of(rows):.1f},{y_of(ms):.1f}" for rows, ms in ordered)
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        for rows, ms in ordered:
+            parts.append(f'<circle cx="{x_of(rows):.1f}" cy="{y_of(ms):.1f}" r="3" fill="{colour}"/>')
+        rows, ms = ordered[-1]
+        parts.append(f'<text x="{x_of(rows) + 8:.1f}" y="{y_of(ms) + 4:.1f}" fill="{colour}">{name}</text>')
+    return "\n".join(parts + ["</svg>"]) + "\n"
+
+
+def commit():
+    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], stdout=subprocess.PIPE, text=True,
+                          check=False)
+    return done.stdout.strip() or "unknown"
