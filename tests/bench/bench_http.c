@@ -17,7 +17,7 @@
  *   bench_http records KIND FIRST ROWS SEED
  *       print records for other peers; KIND rx-json, rx-csv, member-json, member-csv
  *   bench_http upserts ROWS KEYS HITS SEED
- *       print what one batch of `upsert` posts, with no key twice
+ *       print what one batch of `upsert` posts
  *   bench_http definition TABLE
  */
 #include "storage/base/mem.h"
@@ -177,7 +177,7 @@ static bool upsert(struct bench_client *client, int64_t turn, void *self)
     buffer_reset(&session->body);
     for (int64_t i = 0; i < upserts->rows; i++) {
         uint64_t random = bench_random(&client->random);
-        append(session, BENCH_RX_JSON, bench_key(&upserts->keys, random), random);
+        append(session, BENCH_RX_JSON, bench_key(&upserts->keys), random);
     }
     return post(session, "rx", upserts->prefer, upserts->wanted);
 }
@@ -266,21 +266,13 @@ static int print_records(const char *name, int64_t first, int64_t rows, uint64_t
     return 64;
 }
 
-/* A stride that has nothing in common with the number of keys meets each of them once. */
 static int print_upserts(int64_t rows, struct bench_keys keys, uint64_t seed)
 {
-    static const int64_t strides[] = {7368787, 7368791, 7368793};
-    int64_t stride = strides[0];
-    for (size_t i = 1; i < sizeof strides / sizeof strides[0] && keys.count % stride == 0; i++) {
-        stride = strides[i];
-    }
     struct buffer line;
     buffer_init(&line, BODY_BYTES_MAX);
     for (int64_t row = 0; row < rows; row++) {
-        int64_t hit = (int64_t)((seed * 7919 + (uint64_t)row) % (uint64_t)keys.count);
-        int64_t key = row < rows * keys.hits / 100 ? hit * stride % keys.count : keys.next_new++;
         buffer_reset(&line);
-        bench_record_append(&line, BENCH_RX_JSON, key, bench_random(&seed));
+        bench_record_append(&line, BENCH_RX_JSON, bench_key(&keys), bench_random(&seed));
         buffer_append_byte(&line, '\n');
         if (fwrite(line.data, 1, line.size, stdout) != line.size) {
             return 1;

@@ -149,7 +149,7 @@ static bool upsert(struct bench_client *client, int64_t turn, void *self)
     buffer_reset(&session->body);
     for (int64_t i = 0; i < peer->batch; i++) {
         uint64_t random = bench_random(&client->random);
-        append(peer, session, bench_key(&peer->keys, random), random);
+        append(peer, session, bench_key(&peer->keys), random);
     }
     return post(session);
 }

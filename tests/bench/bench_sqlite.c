@@ -103,7 +103,7 @@ static bool upsert(struct bench_client *client, int64_t turn, void *self)
     run(peer->db, "BEGIN");
     for (int64_t i = 0; i < peer->batch; i++) {
         uint64_t random = bench_random(&client->random);
-        good = put(peer, bench_key(&peer->keys, random), random) && good;
+        good = put(peer, bench_key(&peer->keys), random) && good;
     }
     run(peer->db, "COMMIT");
     return good;

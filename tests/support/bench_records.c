@@ -92,7 +92,13 @@ struct place {
     uint16_t size;
 };
 
-enum { NEW_KEYS_FROM = 1000000000, NEW_KEYS_OF_SEED = 10000000, NEW_KEYS_SEEDS = 1000 };
+enum {
+    NEW_KEYS_FROM = 1000000000,
+    NEW_KEYS_OF_SEED = 10000000,
+    NEW_KEYS_SEEDS = 1000,
+    SEED_APART = 10007,
+    KEY_STRIDE = 2147483647, /* a prime: turns meet every key once before any key twice */
+};
 
 static struct {
     size_t size;
@@ -184,14 +190,16 @@ static void fill(char *out, const struct place *place, int64_t key, uint64_t ran
 struct bench_keys bench_keys_of(const char *count, const char *hits, const char *seed)
 {
     struct bench_keys keys = {.count = bench_number(count), .hits = bench_number(hits)};
+    keys.next = bench_number(seed) * SEED_APART;
     keys.next_new = NEW_KEYS_FROM + bench_number(seed) % NEW_KEYS_SEEDS * (int64_t)NEW_KEYS_OF_SEED;
     return keys;
 }
 
-int64_t bench_key(struct bench_keys *keys, uint64_t random)
+int64_t bench_key(struct bench_keys *keys)
 {
-    if ((int64_t)(random % 100) < keys->hits) {
-        return (int64_t)(random / 128 % (uint64_t)keys->count);
+    int64_t turn = __atomic_fetch_add(&keys->next, 1, __ATOMIC_RELAXED);
+    if (turn % 100 < keys->hits) {
+        return (int64_t)((unsigned __int128)turn * KEY_STRIDE % (uint64_t)keys->count);
     }
     return __atomic_fetch_add(&keys->next_new, 1, __ATOMIC_RELAXED);
 }

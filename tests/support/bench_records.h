@@ -40,11 +40,12 @@ void bench_record_append(struct buffer *out, enum bench_records kind, int64_t ke
 /* Which keys upserts have. */
 struct bench_keys {
     int64_t count;    /* keys 0 … count - 1 are there */
-    int64_t hits;     /* percent of the upserts that are of those */
+    int64_t hits;     /* percent of the upserts that are of those, far from each other */
+    int64_t next;     /* turn; no key twice until all were there */
     int64_t next_new; /* the others take the next one; those of different seeds do not meet */
 };
 struct bench_keys bench_keys_of(const char *count, const char *hits, const char *seed);
-int64_t bench_key(struct bench_keys *keys, uint64_t random);
+int64_t bench_key(struct bench_keys *keys);
 
 /* The same number sequence wherever it starts from the same state (splitmix64). */
 uint64_t bench_random(uint64_t *state);
