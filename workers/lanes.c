@@ -15,6 +15,8 @@
 #include <assert.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 /* One lane; kept once known, because tables are few. */
 struct lane {
@@ -136,6 +138,11 @@ static void run_step(struct lanes *lanes, struct lane *lane)
 static void *lanes_main(void *arg)
 {
     struct lanes *lanes = arg;
+    (void)pthread_setname_np(pthread_self(), lanes->options.name); /* for whoever looks */
+    if (lanes->options.background) {
+        /* Linux: of this thread alone; who may not be nicer stays as eager as the others */
+        (void)setpriority(PRIO_PROCESS, (id_t)gettid(), LANES_BACKGROUND_NICE);
+    }
     lock_take(&lanes->lock);
     while (!lanes->closing) {
         int64_t next_us = INT64_MAX;

@@ -19,6 +19,7 @@
 enum {
     LANES_THREADS_MAX = 16,
     LANES_LOADED_STEPS = 3,
+    LANES_BACKGROUND_NICE = 10, /* about a tenth of a processor that others want all of */
     LANES_BACKOFF_MIN_US = 100000,
     LANES_BACKOFF_MAX_US = 30000000,
 };
@@ -41,8 +42,9 @@ typedef enum err_code lane_step_fn(void *arg, const struct id *lane, int attempt
                                    enum lane_rest *rest_out, struct err *err);
 
 struct lanes_options {
-    const char *name; /* in log lines: "merge" */
+    const char *name; /* of the threads, and in log lines: "merge"; at most 15 bytes */
     int threads_count;
+    bool background; /* others go first where processors are scarce (LANES_BACKGROUND_NICE) */
     int64_t interval_us;
     lane_step_fn *step;
     void *arg;

@@ -404,8 +404,8 @@ static enum err_code merge_group(struct step *step, const struct id *lane, int a
     if (step->inputs_count == 0) {
         return ERR_OK;
     }
-    TRY(batches_begin_attempt(services->catalog, lane, step->inputs[0].position,
-                              step->inputs[step->inputs_count - 1].position, err));
+    batches_begin_attempt(services->catalog, lane, step->inputs[0].position,
+                          step->inputs[step->inputs_count - 1].position);
     for (size_t i = 0; i < step->inputs_count; i++) {
         if (FAULT_VALUE("merge.poison", (unsigned long)step->inputs[i].frame->rows_count)) {
             return err_set(err, ERR_IO, "planted failure"); /* or the end of the process */
@@ -418,8 +418,7 @@ static enum err_code merge_group(struct step *step, const struct id *lane, int a
     }
     if (code != ERR_OK) {
         struct err merge_error = *err;
-        struct err unbound = {0};
-        err_ignore(batches_end_attempt(services->catalog, lane, &unbound)); /* the cause counts */
+        batches_end_attempt(services->catalog, lane);
         if (code == ERR_CONFLICT) {
             TRY(follow_foreign_commits(step, lane, err));
         }

@@ -251,6 +251,7 @@ enum err_code workers_start(const struct workers_options *options, struct worker
     workers->maintenance_lanes = lanes_open(&(struct lanes_options){
         .name = "maintenance",
         .threads_count = MAINTENANCE_THREADS,
+        .background = true,
         .interval_us = 0,
         .step = run_maintenance,
         .arg = workers,

@@ -9,6 +9,7 @@
 #include "storage/catalog/private.h"
 #include "storage/catalog/runs.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -16,8 +17,9 @@
 #include <unistd.h>
 
 /*
- * The mark: one place for the lane of a merge, one for an attempt of a task; each is a
- * name and a byte that says whether the name is there.
+ * The page: one place for the lane of a merge that crashed, one for such an attempt of a
+ * task, each a name and a byte that says whether the name is there; then places for merges
+ * that go on, each a state and what is merged.
  */
 enum {
     LANE_BYTES = 16,
@@ -25,15 +27,15 @@ enum {
     NAME_BYTES_MAX = TASK_BYTES,
     LANE_AT = 0,
     TASK_AT = LANE_BYTES + 1,
-    MARK_BYTES = TASK_AT + TASK_BYTES + 1,
+    MERGES_AT = TASK_AT + TASK_BYTES + 1,
+    MERGES_MAX = 64, /* at a time; threads that merge are fewer */
+    MERGE_BYTES = 1 + LANE_BYTES + 8 + 8,
+    MARK_BYTES = MERGES_AT + MERGES_MAX * MERGE_BYTES,
 };
 
-static const char sql_begin[] =
-    "INSERT INTO attempts(table_uuid, position_first, position_last) VALUES(?1, ?2, ?3)"
-    " ON CONFLICT(table_uuid) DO UPDATE SET position_first = ?2, position_last = ?3";
-static const char sql_end[] = "DELETE FROM attempts WHERE table_uuid = ?";
-static const char sql_all[] = "SELECT table_uuid, position_first, position_last FROM attempts";
-static const char sql_clear[] = "DELETE FROM attempts";
+/* Of a merge's place. */
+enum { MERGE_FREE = 0, MERGE_GOES_ON = 1, MERGE_BEING_WRITTEN = 2 };
+
 static const char sql_charge[] =
     "UPDATE batches SET crashes = crashes + ?1, interruptions = interruptions + (1 - ?1)"
     " WHERE state = 1 AND table_uuid = ?2 AND position BETWEEN ?3 AND ?4";
@@ -137,28 +139,33 @@ struct attempt {
     int64_t last;
 };
 
-static enum err_code read_attempts(struct store *store, struct attempt **attempts_out,
-                                   size_t *count_out, struct err *err)
+static uint8_t *merge_place(const struct catalog *catalog, size_t index)
 {
-    struct attempt *attempts = NULL;
+    return catalog->crash_mark + MERGES_AT + index * MERGE_BYTES;
+}
+
+static void write_merge(uint8_t *place, const struct attempt *attempt)
+{
+    id_bytes(&attempt->table, place + 1);
+    memcpy(place + 1 + LANE_BYTES, &attempt->first, 8);
+    memcpy(place + 1 + LANE_BYTES + 8, &attempt->last, 8);
+    __atomic_store_n(place, MERGE_GOES_ON, __ATOMIC_RELEASE);
+}
+
+static size_t read_merges(const struct catalog *catalog, struct attempt attempts[MERGES_MAX])
+{
     size_t count = 0;
-    CLEANUP(query_end) struct query query = {0};
-    TRY(query_begin(store, sql_all, &query, err));
-    for (;;) {
-        bool row = false;
-        enum err_code code = query_next(&query, &row, err);
-        if (code != ERR_OK || !row) {
-            *attempts_out = attempts; /* freed by the caller either way */
-            *count_out = count;
-            return code;
+    for (size_t i = 0; i < MERGES_MAX; i++) {
+        const uint8_t *place = merge_place(catalog, i);
+        if (place[0] != MERGE_GOES_ON) {
+            continue;
         }
-        struct attempt attempt = {.first = query_integer(&query, 1),
-                                  .last = query_integer(&query, 2)};
-        if (query_id(&query, 0, &attempt.table, err) == ERR_OK) {
-            attempts = mem_resize(attempts, count + 1, sizeof *attempts);
-            attempts[count++] = attempt;
-        }
+        struct attempt *attempt = &attempts[count++];
+        attempt->table = id_of_bytes(place + 1);
+        memcpy(&attempt->first, place + 1 + LANE_BYTES, 8);
+        memcpy(&attempt->last, place + 1 + LANE_BYTES + 8, 8);
     }
+    return count;
 }
 
 static enum err_code charge_in(struct store *store, const struct attempt *attempt, bool crashed,
@@ -182,49 +189,64 @@ static bool merge_crashed(const struct catalog *catalog, const struct attempt *a
 
 enum err_code attempts_charge(struct catalog *catalog, struct err *err)
 {
-    CLEANUP(mem_cleanup) struct attempt *attempts = NULL;
-    size_t count = 0;
-    TRY(read_attempts(catalog->main.store, &attempts, &count, err));
-    /* Forgotten first: a crash between here and the charge may undercount, never overcount. */
-    {
-        CLEANUP(query_end) struct query query = {0};
-        TRY(query_begin(catalog->main.store, sql_clear, &query, err));
-        TRY(query_run(&query, err));
-    }
+    struct attempt attempts[MERGES_MAX];
+    bool crashed[MERGES_MAX];
+    size_t count = read_merges(catalog, attempts);
     for (size_t i = 0; i < count; i++) {
-        bool crashed = merge_crashed(catalog, &attempts[i]);
+        crashed[i] = merge_crashed(catalog, &attempts[i]);
+    }
+    /* Forgotten first: a crash between here and the charge may undercount, never overcount. */
+    memset(catalog->crash_mark, 0, MARK_BYTES);
+    for (size_t i = 0; i < count; i++) {
         for (size_t j = 0; j < catalog->pieces.count; j++) {
-            TRY(charge_in(catalog->pieces.sorted[j]->database.store, &attempts[i], crashed, err));
+            TRY(charge_in(catalog->pieces.sorted[j]->database.store, &attempts[i], crashed[i],
+                          err));
         }
     }
-    memset(catalog->crash_mark, 0, MARK_BYTES);
     return ERR_OK;
 }
 
 /* ---- beginning and ending ---- */
 
-static enum err_code write_begin(struct transaction *transaction, void *arg, struct err *err)
+/* The place of the lane's merge, or NULL. */
+static uint8_t *find_merge(const struct catalog *catalog, const uint8_t table[LANE_BYTES])
 {
-    const struct attempt *attempt = arg;
-    struct store *store = NULL;
-    TRY(transaction_main(transaction, &store, err));
-    CLEANUP(query_end) struct query query = {0};
-    TRY(query_begin(store, sql_begin, &query, err));
-    query_bind_id(&query, &attempt->table);
-    query_bind_integer(&query, attempt->first);
-    query_bind_integer(&query, attempt->last);
-    return query_run(&query, err);
+    for (size_t i = 0; i < MERGES_MAX; i++) {
+        uint8_t *place = merge_place(catalog, i);
+        if (__atomic_load_n(place, __ATOMIC_ACQUIRE) == MERGE_GOES_ON &&
+            memcmp(place + 1, table, LANE_BYTES) == 0) {
+            return place;
+        }
+    }
+    return NULL;
 }
 
-enum err_code batches_begin_attempt(struct catalog *catalog, const struct id *table,
-                                    int64_t position_first, int64_t position_last, struct err *err)
+static uint8_t *claim_merge(const struct catalog *catalog)
 {
-    struct attempt attempt = {.table = *table, .first = position_first, .last = position_last};
-    TRY(catalog_write(catalog, write_begin, &attempt, err));
+    for (size_t i = 0; i < MERGES_MAX; i++) {
+        uint8_t *place = merge_place(catalog, i);
+        uint8_t expected = MERGE_FREE;
+        if (__atomic_compare_exchange_n(place, &expected, MERGE_BEING_WRITTEN, false,
+                                        __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+            return place;
+        }
+    }
+    return NULL;
+}
+
+void batches_begin_attempt(struct catalog *catalog, const struct id *table, int64_t position_first,
+                           int64_t position_last)
+{
+    const struct attempt attempt = {
+        .table = *table, .first = position_first, .last = position_last};
     uint8_t name[LANE_BYTES];
     id_bytes(table, name);
+    uint8_t *place = find_merge(catalog, name);
+    place = place != NULL ? place : claim_merge(catalog);
+    assert(place != NULL); /* more merges at a time than threads */
+    __atomic_store_n(place, MERGE_BEING_WRITTEN, __ATOMIC_RELEASE);
+    write_merge(place, &attempt);
     bind_thread(catalog, LANE_AT, name, sizeof name);
-    return ERR_OK;
 }
 
 void attempts_unbind_thread(void)
@@ -232,20 +254,13 @@ void attempts_unbind_thread(void)
     bound.mark = NULL;
 }
 
-static enum err_code write_end(struct transaction *transaction, void *arg, struct err *err)
+void batches_end_attempt(struct catalog *catalog, const struct id *table)
 {
-    const struct attempt *attempt = arg;
-    struct store *store = NULL;
-    TRY(transaction_main(transaction, &store, err));
-    CLEANUP(query_end) struct query query = {0};
-    TRY(query_begin(store, sql_end, &query, err));
-    query_bind_id(&query, &attempt->table);
-    return query_run(&query, err);
-}
-
-enum err_code batches_end_attempt(struct catalog *catalog, const struct id *table, struct err *err)
-{
+    uint8_t name[LANE_BYTES];
+    id_bytes(table, name);
     attempts_unbind_thread();
-    struct attempt attempt = {.table = *table};
-    return catalog_write(catalog, write_end, &attempt, err);
+    uint8_t *place = find_merge(catalog, name);
+    if (place != NULL) {
+        __atomic_store_n(place, MERGE_FREE, __ATOMIC_RELEASE);
+    }
 }

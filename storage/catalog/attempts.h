@@ -3,10 +3,11 @@
  * whose fault; and whose fault it was that attempts of runs' tasks ended with it.
  * Private to the catalog; the public halves are in batches.h and runs.h.
  *
- * A merge attempt is a row of catalog.db, one of a task a row of jobs.db, durable
- * before the work. Whether the working thread itself died of a fatal signal is
- * noted by catalog_mark_crash in a mapped page of `<folder>/crash-mark`: a kill -9 or a
- * power cut is nobody's fault and counts as an interruption only.
+ * A merge attempt is noted in a mapped page of `<folder>/crash-mark`, which outlives the
+ * process but perhaps not a power cut: that is nobody's fault, and a merge waits for no disk
+ * before it begins. One of a task is a row of jobs.db, durable before the work. Whether the
+ * working thread itself died of a fatal signal is noted by catalog_mark_crash in the same
+ * page; a kill -9 counts as an interruption only.
  */
 #pragma once
 

@@ -213,22 +213,20 @@ enum err_code lanes_with_work(struct catalog *catalog, struct arena *arena, stru
 /* ---- merging ---- */
 
 /*
- * Before merging positions first…last of a lane: durable, so that a merge which
- * ends the process is known afterwards. One per lane at a time; a new one
+ * Before merging positions first…last of a lane: noted so that a merge which ends the
+ * process is known afterwards; waits for no disk. One per lane at a time; a new one
  * replaces the old. Also binds the calling thread to the lane for
  * catalog_mark_crash.
  */
-enum err_code batches_begin_attempt(struct catalog *catalog, const struct id *table,
-                                    int64_t position_first, int64_t position_last,
-                                    struct err *err) MUST_USE;
+void batches_begin_attempt(struct catalog *catalog, const struct id *table, int64_t position_first,
+                           int64_t position_last);
 
 /*
  * The attempt ended without an outcome and without fault of the batches (disk
  * full, conflict, stop): it is not counted at the next start. Not needed before
  * batches_finish. Unbinds the thread.
  */
-enum err_code batches_end_attempt(struct catalog *catalog, const struct id *table,
-                                  struct err *err) MUST_USE;
+void batches_end_attempt(struct catalog *catalog, const struct id *table);
 
 /* What a merge did to one batch. */
 struct batch_outcome {

@@ -196,9 +196,11 @@ static enum err_code write_finish(struct transaction *transaction, void *arg, st
 enum err_code batches_finish(struct catalog *catalog, const struct id *table,
                              const struct batch_outcome *outcomes, size_t count, struct err *err)
 {
-    attempts_unbind_thread();
     struct finish_write finish = {.table = table, .outcomes = outcomes, .count = count};
-    return catalog_promise(catalog, write_finish, &finish, err);
+    attempts_unbind_thread();
+    enum err_code code = catalog_promise(catalog, write_finish, &finish, err);
+    batches_end_attempt(catalog, table); /* after it: an end in between is charged to no batch */
+    return code;
 }
 
 /* ---- versions ---- */
