@@ -267,7 +267,7 @@ enum err_code frame_decode(struct span bytes, const struct schema *schema, struc
 void frame_key(const struct frame *frame, int64_t row, struct buffer *key);
 
 /* The same for one non-null value of any column but double and binary: lookup columns. */
-void frame_column_key(const struct frame *frame, size_t column, int64_t row, struct buffer *key);
+void column_key(const struct column *column, int64_t row, struct buffer *key);
 
 /* One value as sequence number: integer, long, date and timestamp columns. */
 int64_t frame_sequence(const struct frame *frame, int64_t row);

@@ -54,7 +54,7 @@ static void append_i128(__int128 value, struct buffer *key)
     append_u64((uint64_t)value, key);
 }
 
-static void append_value(const struct column *column, int64_t row, struct buffer *key)
+void column_key(const struct column *column, int64_t row, struct buffer *key)
 {
     assert(row >= 0);
     assert(row < column->rows_count);
@@ -97,14 +97,8 @@ void frame_key(const struct frame *frame, int64_t row, struct buffer *key)
     const struct schema *schema = frame->schema;
     assert(schema->key_count > 0);
     for (size_t i = 0; i < schema->key_count; i++) {
-        append_value(&frame->columns[schema->key[i]], row, key);
+        column_key(&frame->columns[schema->key[i]], row, key);
     }
-}
-
-void frame_column_key(const struct frame *frame, size_t column, int64_t row, struct buffer *key)
-{
-    assert(column < frame->schema->fields_count);
-    append_value(&frame->columns[column], row, key);
 }
 
 int64_t frame_sequence(const struct frame *frame, int64_t row)

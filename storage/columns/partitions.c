@@ -40,7 +40,7 @@ static uint64_t partition_hash(const struct frame *frame, int64_t row, struct bu
         bool has = column_is_valid(&frame->columns[column], row);
         buffer_append_byte(values, has);
         if (has) {
-            frame_column_key(frame, column, row, values);
+            column_key(&frame->columns[column], row, values);
         }
     }
     return hash_checksum(buffer_span(values));

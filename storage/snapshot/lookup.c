@@ -337,10 +337,11 @@ static uint64_t hash_value(const struct snapshot *snapshot, uint32_t kind, size_
     struct buffer bytes;
     buffer_init(&bytes, BYTES_MAX);
     if (kind == 0) {
-        struct frame *frame = frame_new(snapshot->schema);
-        row_value_append(&frame->columns[column], value);
-        frame_column_key(frame, column, 0, &bytes);
-        frame_free(&frame);
+        struct column alone;
+        column_init(&alone, &snapshot->schema->fields[column]);
+        row_value_append(&alone, value);
+        column_key(&alone, 0, &bytes);
+        column_deinit(&alone);
     } else {
         lookup_bytes_of_value(value, &bytes);
     }
@@ -401,6 +402,10 @@ static enum err_code scan_value(struct finder *finder, size_t lookup, const stru
 static void cut_page(struct finder *finder, const struct lookup_options *options, bool *more_out)
 {
     size_t limit = options == NULL || options->limit == 0 ? LOOKUP_ROWS_MAX : options->limit;
+    if (finder->count <= 1 && (options == NULL || options->after.size == 0)) {
+        *more_out = false; /* nothing to order, nothing to cut */
+        return;
+    }
     struct span *places = mem_zeroed(finder->count + 1, sizeof *places);
     uint32_t *order = mem_zeroed(finder->count + 1, sizeof *order);
     for (size_t i = 0; i < finder->count; i++) {

@@ -18,7 +18,7 @@ void rewrite_sort_key(const struct rewrite_sort *sort, const struct frame *frame
     for (size_t i = 0; i < sort->count; i++) {
         if (column_is_valid(&frame->columns[sort->columns[i]], row)) {
             buffer_append_byte(key, VALUE_MARK);
-            frame_column_key(frame, sort->columns[i], row, key);
+            column_key(&frame->columns[sort->columns[i]], row, key);
         } else {
             buffer_append_byte(key, NULL_MARK);
         }

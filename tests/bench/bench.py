@@ -37,6 +37,7 @@ class Bench:
         self.quick = arguments.quick
         self.rounds = arguments.rounds
         self.sizes = [int(float(size)) for size in arguments.sizes.split(",")]
+        self.members = [int(float(count)) for count in arguments.members.split(",")]
         self.work = pathlib.Path(work)
         self.programs = subjects.Programs(arguments.programs)
         self.sluice_program = os.environ.get("SLUICE", str(ROOT / "build" / "sluice"))
@@ -316,7 +317,7 @@ def run_lookups(bench, members):
             bench.programs.ask("bench_postgres", postgres.connection, "load", "members", 0, members, 10000)
         if redis is not None:
             redis.run(50, members, members, "-P", "16", "-t", "set", "-d", "300")
-        if bench.python is not None:
+        if bench.python is not None and members <= DICTIONARY_MEMBERS_MAX:
             path = bench.programs.records("member-json", 0, members, 1, bench.folder("members.ndjson"))
             service = bench.peer(lambda: subjects.PythonService(
                 "fastapi dictionary", bench.python, "--dictionary", path))
@@ -332,6 +333,7 @@ def run_lookups(bench, members):
                 subject.stop()
 
 
+DICTIONARY_MEMBERS_MAX = 1_000_000  # a dictionary of Python takes a kilobyte a member
 LOOKUP_TARGETS = {"do-nothing with the audit record": 0.9, "fastapi dictionary": 3, "redis": 0.5}
 
 
@@ -546,11 +548,10 @@ def run_restart(bench):
 
 
 def workloads(bench):
-    members = [200_000] if bench.quick else [1_000_000, 10_000_000]
     return {
         "growing": lambda: run_growing(bench),
         "W4": lambda: run_trickle(bench),
-        "W5": lambda: [run_lookups(bench, count) for count in members],
+        "W5": lambda: [run_lookups(bench, count) for count in bench.members],
         "W6": lambda: run_mixed(bench),
         "W7": lambda: run_decoding(bench),
         "W8": lambda: run_log_age(bench),
@@ -567,10 +568,12 @@ def parse():
     parser.add_argument("--only", help="workloads, with commas between; W1 to W3 are `growing`")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sizes", help="rows of the growing table, with commas between")
+    parser.add_argument("--members", help="members of the lookups, with commas between")
     parser.add_argument("--json", help="write all figures to this file")
     parser.add_argument("--results", help="write RESULTS.md and its plot here")
     arguments = parser.parse_args()
     arguments.sizes = arguments.sizes or ("200000" if arguments.quick else "100000,1000000,10000000")
+    arguments.members = arguments.members or ("200000" if arguments.quick else "1000000,10000000")
     return arguments
 
 
