@@ -10,6 +10,8 @@
 #include "storage/base/fault.h"
 #include "storage/base/text.h"
 #include "storage/catalog/tables.h"
+#include "storage/snapshot/table.h"
+#include "storage/snapshot/tables.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -68,6 +70,11 @@ const char *receipt_table_name(struct services *services, struct exchange *excha
 {
     struct catalog_table record;
     struct err ignored = {0};
+    CLEANUP(table_release) struct table *open = NULL;
+    if (tables_find_by_uuid(services->tables, table, &open, &ignored) == ERR_OK) {
+        return arena_text(&exchange->arena, span_of_text(table_name(open)));
+    }
+    err_clear(&ignored); /* one that was dropped since: the catalog remembers its name */
     if (catalog_table_get_by_uuid(services->catalog, table, &exchange->arena, &record, &ignored) !=
         ERR_OK) {
         return "";

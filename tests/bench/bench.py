@@ -601,8 +601,11 @@ def main():
             bench.report.write_json(arguments.json)
         if arguments.results:
             path = pathlib.Path(arguments.results)
+            asked = [f"--{name} {value}" for name, value in
+                     (("only", arguments.only), ("sizes", arguments.sizes), ("members", arguments.members))
+                     if value is not None]
             bench.report.write_results(path, path.with_name("growth.svg"),
-                                       "make bench-quick" if arguments.quick else "make bench")
+                                       " ".join(["tests/bench/run.sh OUT", *asked]))
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return 1 if failed else 0

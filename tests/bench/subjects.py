@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.request
 
@@ -228,7 +229,7 @@ class Postgres:
         if os.geteuid() == 0:
             shutil.chown(self.folder, "postgres")
             for parent in self.folder.parents:
-                if parent == pathlib.Path("/tmp"):
+                if parent == pathlib.Path(tempfile.gettempdir()):
                     break
                 parent.chmod(parent.stat().st_mode | 0o011)
         self._run([self.bin / "initdb", "-D", self.folder / "data", "-A", "trust", "-U", "bench",
