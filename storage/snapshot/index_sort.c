@@ -59,25 +59,39 @@ static void sort_by_merging(struct index_entry *entries, struct index_entry *spa
     }
 }
 
-/* Distribute by the top byte, then sort each part: hashes are uniform. */
-static void sort_by_top_byte(struct index_entry *entries, struct index_entry *spare, size_t count)
+/*
+ * Distribute by the top byte, in place, then sort each part: hashes are uniform. An index of
+ * millions of entries is sorted in the memory that it has, and a little for one part.
+ */
+static void sort_by_top_byte(struct index_entry *entries, size_t count)
 {
     size_t starts[257] = {0};
     for (size_t i = 0; i < count; i++) {
         starts[(entries[i].hash >> 56) + 1]++;
     }
+    size_t largest = 0;
     for (size_t i = 1; i <= 256; i++) {
+        largest = starts[i] > largest ? starts[i] : largest;
         starts[i] += starts[i - 1];
     }
     size_t next[256];
     memcpy(next, starts, sizeof next);
-    for (size_t i = 0; i < count; i++) {
-        spare[next[entries[i].hash >> 56]++] = entries[i];
+    for (size_t part = 0; part < 256; part++) {
+        while (next[part] < starts[part + 1]) {
+            struct index_entry moved = entries[next[part]];
+            for (size_t home = moved.hash >> 56; home != part; home = moved.hash >> 56) {
+                struct index_entry displaced = entries[next[home]];
+                entries[next[home]++] = moved;
+                moved = displaced;
+            }
+            entries[next[part]++] = moved;
+        }
     }
-    memcpy(entries, spare, count * sizeof *entries);
+    struct index_entry *spare = mem_alloc((largest + 1) * sizeof *spare);
     for (size_t i = 0; i < 256; i++) {
         sort_by_merging(entries + starts[i], spare, starts[i + 1] - starts[i]);
     }
+    mem_free(spare);
 }
 
 void index_entries_sort(struct index_entry *entries, size_t count)
@@ -86,11 +100,11 @@ void index_entries_sort(struct index_entry *entries, size_t count)
         sort_few(entries, count);
         return;
     }
-    struct index_entry *spare = mem_alloc(count * sizeof *spare);
-    if (count < RADIX_SORT_MIN) {
-        sort_by_merging(entries, spare, count);
-    } else {
-        sort_by_top_byte(entries, spare, count);
+    if (count >= RADIX_SORT_MIN) {
+        sort_by_top_byte(entries, count);
+        return;
     }
+    struct index_entry *spare = mem_alloc(count * sizeof *spare);
+    sort_by_merging(entries, spare, count);
     mem_free(spare);
 }

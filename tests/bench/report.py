@@ -125,7 +125,7 @@ class Report:
         lines = ["# Benchmark results", "",
                  f"Written by `{command}`; `tests/bench/bench.py --help` says how to repeat one workload.",
                  "", f"* {self.started:%Y-%m-%d %H:%M} UTC, {self.machine()}, "
-                 f"{__import__('os').cpu_count()} cores, Linux {platform.release()}",
+                 f"{__import__('os').cpu_count()} cores, Linux {platform.release().split('-')[0]}",
                  "* " + ", ".join(f"{name} {version}" for name, version in self.versions.items()),
                  "* Both sides durable: nothing is answered before it is on the disk. The side that serves has "
                  "the first core, the side that asks the last. Rounds are interleaved; figures are medians "
