@@ -4,6 +4,7 @@
 #define SLUICE_MEM_C
 #include "storage/base/mem.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -70,6 +71,11 @@ char *mem_copy_text(const char *text)
 void mem_free(void *memory)
 {
     free(memory);
+}
+
+void mem_give_back(void)
+{
+    (void)malloc_trim(0); /* 1 when there was something to give */
 }
 
 void mem_cleanup(void *pointer_to_pointer)

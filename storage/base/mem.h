@@ -29,5 +29,11 @@ char *mem_copy_text(const char *text) __attribute__((returns_nonnull));
 /* Accepts NULL. */
 void mem_free(void *memory);
 
+/*
+ * After work that held much: what is free goes back to the system, which the allocator by
+ * itself would keep. Takes milliseconds, and others who allocate meanwhile may wait for it.
+ */
+void mem_give_back(void);
+
 /* For CLEANUP on any pointer variable: frees what it points to and nulls it. */
 void mem_cleanup(void *pointer_to_pointer);

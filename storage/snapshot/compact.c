@@ -26,6 +26,8 @@ void compact_plan_deinit(struct compact_plan *plan)
     *plan = (struct compact_plan){0};
 }
 
+enum { GIVE_BACK_ROWS = 1 << 20 }; /* a run of so many holds a hundred megabytes */
+
 /* ---- planning ---- */
 
 /* A file with what decides about it. */
@@ -508,9 +510,9 @@ static enum err_code finish(struct compaction *compaction, struct err *err)
     return code;
 }
 
-enum err_code compact_run(struct table *table, const struct compact_plan *plan,
-                          const _Atomic bool *stop, struct compact_result *result_out,
-                          struct err *err)
+static enum err_code run_plan(struct table *table, const struct compact_plan *plan,
+                              const _Atomic bool *stop, struct compact_result *result_out,
+                              struct err *err)
 {
     assert(plan->count > 0);
     struct compact_result result = {.version = -1};
@@ -534,4 +536,19 @@ enum err_code compact_run(struct table *table, const struct compact_plan *plan,
     result.locked_us = clock_monotonic_us() - written_us;
     *result_out = result;
     return ERR_OK;
+}
+
+enum err_code compact_run(struct table *table, const struct compact_plan *plan,
+                          const _Atomic bool *stop, struct compact_result *result_out,
+                          struct err *err)
+{
+    bool is_large = plan->live_rows >= GIVE_BACK_ROWS;
+    if (is_large) {
+        mem_give_back(); /* what merges left: the two together are what a machine must have */
+    }
+    enum err_code code = run_plan(table, plan, stop, result_out, err);
+    if (is_large) {
+        mem_give_back();
+    }
+    return code;
 }

@@ -9,7 +9,9 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 out=${1:-build/release}
 
-flags=(-std=gnu11 -D_GNU_SOURCE -I. "-I$out" -include storage/base/banned.h)
+# one program of the benchmark speaks PostgreSQL's protocol
+flags=(-std=gnu11 -D_GNU_SOURCE -I. "-I$out" -isystem "$(pkg-config --variable=includedir libpq)"
+    -include storage/base/banned.h)
 warnings=(-Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes
     -Wold-style-definition -Wpointer-arith -Wcast-qual -Wcast-align -Wwrite-strings -Wvla
     -Wformat=2 -Wundef -Wimplicit-fallthrough -Wnull-dereference)

@@ -62,26 +62,27 @@ const char bench_member_definition[] =
 
 static const char *const templates[BENCH_RECORDS_COUNT] = {
     [BENCH_RX_JSON] =
-        "{\"prescription_id\":\"RX~~~~~~~~~~~~\",\"member_id\":\"M^^^^^^^^^\",\"prescriber_npi\":"
-        "\"@@@@@@@@@@\",\"pharmacy_npi\":\"@@@@@@@@@@\",\"ndc\":\"00002######\",\"drug_name\":"
-        "\"Lisinopril %# MG Oral Tablet\",\"quantity\":%#.500,\"days_supply\":%#,\"fill_number\":#,"
-        "\"refills\":%,\"written_on\":\"2026-0%-1#\",\"filled_on\":\"2026-0%-1%\",\"bin\":"
-        "\"610014\",\"pcn\":\"MEDDPRIME\",\"group_id\":\"RXGRP####\",\"copay\":%#.25,"
-        "\"total_cost\":%##.75,\"compound\":false,\"status\":\"$$$$$$$$\",\"note\":\"filled at "
-        "counter #\",\"updated_at\":\"2026-0%-1#T1#:1#:1#.######Z\"}",
+        ("{\"prescription_id\":\"RX~~~~~~~~~~~~\",\"member_id\":\"M^^^^^^^^^\",\"prescriber_npi\":"
+         "\"@@@@@@@@@@\",\"pharmacy_npi\":\"@@@@@@@@@@\",\"ndc\":\"00002######\",\"drug_name\":"
+         "\"Lisinopril %# MG Oral "
+         "Tablet\",\"quantity\":%#.500,\"days_supply\":%#,\"fill_number\":#,"
+         "\"refills\":%,\"written_on\":\"2026-0%-1#\",\"filled_on\":\"2026-0%-1%\",\"bin\":"
+         "\"610014\",\"pcn\":\"MEDDPRIME\",\"group_id\":\"RXGRP####\",\"copay\":%#.25,"
+         "\"total_cost\":%##.75,\"compound\":false,\"status\":\"$$$$$$$$\",\"note\":\"filled at "
+         "counter #\",\"updated_at\":\"2026-0%-1#T1#:1#:1#.######Z\"}"),
     [BENCH_RX_CSV] =
-        "RX~~~~~~~~~~~~,M^^^^^^^^^,@@@@@@@@@@,@@@@@@@@@@,00002######,Lisinopril %# MG Oral Tablet,"
-        "%#.500,%#,#,%,2026-0%-1#,2026-0%-1%,610014,MEDDPRIME,RXGRP####,%#.25,%##.75,false,"
-        "$$$$$$$$,filled at counter #,2026-0%-1#T1#:1#:1#.######Z",
+        ("RX~~~~~~~~~~~~,M^^^^^^^^^,@@@@@@@@@@,@@@@@@@@@@,00002######,Lisinopril %# MG Oral Tablet,"
+         "%#.500,%#,#,%,2026-0%-1#,2026-0%-1%,610014,MEDDPRIME,RXGRP####,%#.25,%##.75,false,"
+         "$$$$$$$$,filled at counter #,2026-0%-1#T1#:1#:1#.######Z"),
     [BENCH_MEMBER_JSON] =
-        "{\"member_id\":\"M~~~~~~~~~\",\"first_name\":\"Alexandra#\",\"last_name\":\"Kowalski##\","
-        "\"born\":\"19%#-0%-1#\",\"sex\":\"F\",\"street\":\"%### Lincoln "
-        "Avenue\",\"zip\":\"6####\","
-        "\"phone\":\"312-555-####\",\"plan\":\"Gold Choice HMO #\",\"risk_score\":%.###,"
-        "\"updated_at\":\"2026-0%-1#T1#:1#:1#.######Z\"}",
+        ("{\"member_id\":\"M~~~~~~~~~\",\"first_name\":\"Alexandra#\",\"last_name\":\"Kowalski##\","
+         "\"born\":\"19%#-0%-1#\",\"sex\":\"F\",\"street\":\"%### Lincoln "
+         "Avenue\",\"zip\":\"6####\","
+         "\"phone\":\"312-555-####\",\"plan\":\"Gold Choice HMO #\",\"risk_score\":%.###,"
+         "\"updated_at\":\"2026-0%-1#T1#:1#:1#.######Z\"}"),
     [BENCH_MEMBER_CSV] =
-        "M~~~~~~~~~,Alexandra#,Kowalski##,19%#-0%-1#,F,%### Lincoln Avenue,6####,312-555-####,"
-        "Gold Choice HMO #,%.###,2026-0%-1#T1#:1#:1#.######Z",
+        ("M~~~~~~~~~,Alexandra#,Kowalski##,19%#-0%-1#,F,%### Lincoln Avenue,6####,312-555-####,"
+         "Gold Choice HMO #,%.###,2026-0%-1#T1#:1#:1#.######Z"),
 };
 
 enum { PLACES_MAX = 64, NPIS = 1000, NPI_BYTES = 10, STATUSES = 3, STATUS_BYTES = 8 };
