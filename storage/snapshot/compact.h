@@ -18,13 +18,14 @@ struct rewrite_sort;
 struct snapshot;
 struct table;
 
+/* Inputs and rows of one run are what its memory follows: it stays below 512 MB. */
 enum {
     COMPACT_SMALL_FILES_MAX = 16,     /* per partition; more are merged */
     COMPACT_BASE_FILES_MAX = 16,      /* per partition, about */
-    COMPACT_INPUTS_MAX = 64,          /* files of one run */
+    COMPACT_INPUTS_MAX = 32,          /* files of one run */
     COMPACT_DEAD_PERCENT = 25,        /* a file with a larger share of dead rows is purged */
     COMPACT_THOROUGH_PERCENT = 5,     /* the same, when it was asked for */
-    COMPACT_ROWS_MAX = 8 << 20,       /* live rows of one output */
+    COMPACT_ROWS_MAX = 4 << 20,       /* live rows of one output */
     COMPACT_FILE_BYTES_MAX = 1 << 30, /* sum of the inputs of one run, unless one file alone */
 };
 
