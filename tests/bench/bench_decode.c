@@ -15,27 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROUNDS_DEFAULT = 9, ROUNDS_MAX = 99, BODY_BYTES_MAX = 1 << 28, RECORDS_A_ROUND = 100000 };
+enum { ROUNDS_DEFAULT = 9, ROUNDS_MAX = 99, RECORDS_A_ROUND = 100000 };
 
 static int rounds = ROUNDS_DEFAULT;
 static bool as_json;
-
-static void make_body(struct buffer *body, enum decode_format format, int64_t records)
-{
-    uint64_t random = 1;
-    buffer_init(body, BODY_BYTES_MAX);
-    if (format == DECODE_CSV) {
-        buffer_append_text(body, bench_rx_header);
-        buffer_append_byte(body, '\n');
-    }
-    buffer_append_text(body, format == DECODE_JSON_ARRAY ? "[" : "");
-    for (int64_t i = 0; i < records; i++) {
-        bench_record_append(body, format == DECODE_CSV ? BENCH_RX_CSV : BENCH_RX_JSON, i,
-                            bench_random(&random));
-        bool last = i + 1 == records;
-        buffer_append_text(body, format == DECODE_JSON_ARRAY ? (last ? "]" : ",") : "\n");
-    }
-}
 
 /* Seconds to decode `body` once; exits when a record is refused. */
 static double decode_once(struct span body, const struct schema *schema, enum decode_format format,
@@ -155,7 +138,8 @@ static void run(const struct schema *schema, enum decode_format format, const ch
 {
     CLEANUP(buffer_deinit) struct buffer body;
     struct figures figures;
-    make_body(&body, format, records);
+    bench_body_make(&body, format == DECODE_CSV ? BENCH_RX_CSV : BENCH_RX_JSON,
+                    format == DECODE_JSON_ARRAY, 0, 1, records);
     for (int round = 0; round < rounds; round++) {
         double seconds = seconds_of(buffer_span(&body), schema, format, records);
         figures.mb[round] = (double)body.size / 1e6 / seconds;
@@ -169,7 +153,7 @@ static void run_rules(const struct schema *ruled, const struct schema *plain, in
 {
     CLEANUP(buffer_deinit) struct buffer body;
     struct figures figures;
-    make_body(&body, DECODE_NDJSON, records);
+    bench_body_make(&body, BENCH_RX_JSON, false, 0, 1, records);
     for (int round = 0; round < rounds; round++) {
         double with = seconds_of(buffer_span(&body), ruled, DECODE_NDJSON, records);
         double without = seconds_of(buffer_span(&body), plain, DECODE_NDJSON, records);

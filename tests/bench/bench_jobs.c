@@ -12,7 +12,7 @@
  * exactly JOBS runs, one did not end with SUCCESS, or the long runs did not go on.
  *
  * The server needs --outgoing-allow 127.0.0.1 and --task-pools slow=LONG, and the table
- * `bench` of run.sh, which is filled here with ROWS rows.
+ * `bench` of bench.py, which is filled here with ROWS rows.
  */
 #include "storage/base/buffer.h"
 #include "storage/base/clock.h"

@@ -52,24 +52,6 @@ static struct schema *schema_of(const char *definition)
     return schema;
 }
 
-/* Keys `first` + i * `stride`. */
-static void make_body(struct buffer *body, enum decode_format format, enum bench_records kind,
-                      int64_t first, int64_t stride, int64_t records)
-{
-    uint64_t random = (uint64_t)first + 1;
-    buffer_init(body, BODY_BYTES_MAX);
-    if (format == DECODE_CSV) {
-        buffer_append_text(body, bench_rx_header);
-        buffer_append_byte(body, '\n');
-    }
-    buffer_append_text(body, format == DECODE_JSON_ARRAY ? "[" : "");
-    for (int64_t i = 0; i < records; i++) {
-        bench_record_append(body, kind, first + i * stride, bench_random(&random));
-        bool last = i + 1 == records;
-        buffer_append_text(body, format == DECODE_JSON_ARRAY ? (last ? "]" : ",") : "\n");
-    }
-}
-
 static struct frame *frame_of(const struct schema *schema, enum bench_records kind, int64_t first,
                               int64_t stride, int64_t records)
 {
@@ -77,7 +59,7 @@ static struct frame *frame_of(const struct schema *schema, enum bench_records ki
     CLEANUP(buffer_deinit) struct buffer body;
     CLEANUP(decode_errors_deinit) struct decode_errors errors = {0};
     struct frame *frame = NULL;
-    make_body(&body, DECODE_NDJSON, kind, first, stride, records);
+    bench_body_make(&body, kind, false, first, stride, records);
     must(decode_body(buffer_span(&body), schema, &options, &frame, &errors, &err));
     return frame;
 }
@@ -91,7 +73,8 @@ static int64_t decode(enum decode_format format)
     CLEANUP(buffer_deinit) struct buffer body;
     CLEANUP(frame_free) struct frame *frame = NULL;
     CLEANUP(decode_errors_deinit) struct decode_errors errors = {0};
-    make_body(&body, format, format == DECODE_CSV ? BENCH_RX_CSV : BENCH_RX_JSON, 0, 1, RECORDS);
+    bench_body_make(&body, format == DECODE_CSV ? BENCH_RX_CSV : BENCH_RX_JSON,
+                    format == DECODE_JSON_ARRAY, 0, 1, RECORDS);
     CALLGRIND_TOGGLE_COLLECT;
     enum err_code code = decode_body(buffer_span(&body), schema, &options, &frame, &errors, &err);
     CALLGRIND_TOGGLE_COLLECT;

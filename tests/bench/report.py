@@ -1,6 +1,7 @@
 """What a benchmark run found: lines while it goes, JSON, RESULTS.md and the growth plot."""
 import datetime
 import json
+import os
 import pathlib
 import platform
 import statistics
@@ -32,10 +33,10 @@ class Pair:
     """One figure of ours beside one of a peer, or beside a limit alone (peer None)."""
 
     def __init__(self, workload, size, figure, unit, ours, *, peer=None, theirs=(), target=None,
-                 limit=None, less_is_better=False, note=""):
+                 limit=None, less_is_better=False):
         self.workload, self.size, self.figure, self.unit = workload, size, figure, unit
         self.ours, self.peer, self.theirs = list(ours), peer, list(theirs)
-        self.target, self.limit, self.less_is_better, self.note = target, limit, less_is_better, note
+        self.target, self.limit, self.less_is_better = target, limit, less_is_better
 
     @property
     def ratio(self):
@@ -75,7 +76,7 @@ class Pair:
         return {"workload": self.workload, "size": self.size, "figure": self.figure,
                 "unit": self.unit, "ours": self.ours, "peer": self.peer, "theirs": self.theirs,
                 "ratio": self.ratio, "target": self.target, "limit": self.limit,
-                "verdict": self.verdict, "note": self.note}
+                "verdict": self.verdict}
 
 
 class Report:
@@ -125,7 +126,7 @@ class Report:
         lines = ["# Benchmark results", "",
                  f"Written by `{command}`; `tests/bench/bench.py --help` says how to repeat one workload.",
                  "", f"* {self.started:%Y-%m-%d %H:%M} UTC, {self.machine()}, "
-                 f"{__import__('os').cpu_count()} cores, Linux {platform.release().split('-')[0]}",
+                 f"{os.cpu_count()} cores, Linux {platform.release().split('-')[0]}",
                  "* " + ", ".join(f"{name} {version}" for name, version in self.versions.items()),
                  "* Both sides durable: nothing is answered before it is on the disk. The side that serves has "
                  "the first core, the side that asks the last. Rounds are interleaved; figures are medians "

@@ -122,16 +122,6 @@ class Process:
             total += int(counters.split("write_bytes:")[1].split()[0])
         return total
 
-    def processor_seconds(self):
-        total = 0.0
-        for pid in self._all():
-            try:
-                fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-            except OSError:
-                continue
-            total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-        return total
-
 
 class Sluice:
     name = "sluice"

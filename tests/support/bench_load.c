@@ -5,6 +5,7 @@
 #include "storage/base/text.h"
 #include "tests/support/bench_records.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -37,7 +38,7 @@ static void sleep_until(int64_t moment_us)
 {
     const struct timespec moment = {.tv_sec = moment_us / 1000000,
                                     .tv_nsec = moment_us % 1000000 * 1000};
-    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &moment, NULL) != 0) {
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &moment, NULL) == EINTR) {
     }
 }
 

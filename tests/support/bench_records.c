@@ -85,6 +85,7 @@ static const char *const templates[BENCH_RECORDS_COUNT] = {
          "Gold Choice HMO #,%.###,2026-0%-1#T1#:1#:1#.######Z"),
 };
 
+enum { BODY_BYTES_MAX = 1 << 28 };
 enum { PLACES_MAX = 64, NPIS = 1000, NPI_BYTES = 10, STATUSES = 3, STATUS_BYTES = 8 };
 
 struct place {
@@ -219,4 +220,21 @@ void bench_record_append(struct buffer *out, enum bench_records kind, int64_t ke
         fill(record + place->at, place, key, state >> 33);
     }
     buffer_advance(out, layouts[kind].size);
+}
+
+void bench_body_make(struct buffer *body, enum bench_records kind, bool as_array, int64_t first,
+                     int64_t stride, int64_t records)
+{
+    uint64_t random = (uint64_t)first + 1;
+    buffer_init(body, BODY_BYTES_MAX);
+    if (kind == BENCH_RX_CSV || kind == BENCH_MEMBER_CSV) {
+        buffer_append_text(body, kind == BENCH_RX_CSV ? bench_rx_header : bench_member_header);
+        buffer_append_byte(body, '\n');
+    }
+    buffer_append_text(body, as_array ? "[" : "");
+    for (int64_t i = 0; i < records; i++) {
+        bench_record_append(body, kind, first + i * stride, bench_random(&random));
+        bool last = i + 1 == records;
+        buffer_append_text(body, as_array ? (last ? "]" : ",") : "\n");
+    }
 }

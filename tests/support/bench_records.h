@@ -9,6 +9,7 @@
 
 #include "storage/base/buffer.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum {
@@ -36,6 +37,13 @@ void bench_records_init(void);
 
 /* Append the record of a key; `random` chooses everything but the key. */
 void bench_record_append(struct buffer *out, enum bench_records kind, int64_t key, uint64_t random);
+
+/*
+ * A whole body into `body`, which is initialised here: the records of keys `first` + i * `stride`,
+ * lines (behind their header as CSV) or one array of JSON.
+ */
+void bench_body_make(struct buffer *body, enum bench_records kind, bool as_array, int64_t first,
+                     int64_t stride, int64_t records);
 
 /* Which keys upserts have. */
 struct bench_keys {

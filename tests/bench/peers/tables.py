@@ -79,10 +79,6 @@ class Deltalake:
         import deltalake
         return timed(lambda: deltalake.DeltaTable(folder).file_uris())
 
-    def scan(self, folder):
-        import deltalake
-        return timed(lambda: deltalake.DeltaTable(folder).to_pyarrow_table())
-
 
 class DuckRewrite:
     def __init__(self, folder):

@@ -359,17 +359,24 @@ Test(decode_nested, rules_within_do_not_keep_a_delete_back)
     decode_errors_deinit(&errors);
 }
 
+/* One record with 10,001 elements. */
+static void many_elements(struct buffer *body)
+{
+    buffer_init(body, TEXT_BYTES_MAX);
+    buffer_append_text(body, "{\"k\":\"1\",\"l\":[null");
+    for (size_t i = 0; i < 10000; i++) {
+        buffer_append_text(body, ",null");
+    }
+    buffer_append_text(body, "]}");
+}
+
 /* Few bytes of body must not become many of memory. */
 Test(decode_nested, elements_are_bounded_by_the_memory_of_a_frame)
 {
     CLEANUP(schema_release) struct schema *schema = kit_schema(definition);
     CLEANUP(buffer_deinit) struct buffer body;
-    buffer_init(&body, TEXT_BYTES_MAX);
-    buffer_append_text(&body, "{\"k\":\"1\",\"l\":[null");
-    for (size_t i = 0; i < 10000; i++) {
-        buffer_append_text(&body, ",null");
-    }
-    buffer_append_text(&body, "]}\n{\"k\":\"2\"}\n");
+    many_elements(&body);
+    buffer_append_text(&body, "\n{\"k\":\"2\"}\n");
     struct decode_options options = {.format = DECODE_NDJSON, .frame_bytes_max = 50000};
     struct decode_errors errors = {0};
     struct frame *frame = NULL;
@@ -391,12 +398,7 @@ Test(decode_nested, elements_of_one_record_are_bounded_too)
 {
     CLEANUP(schema_release) struct schema *schema = kit_schema(definition);
     CLEANUP(buffer_deinit) struct buffer body;
-    buffer_init(&body, TEXT_BYTES_MAX);
-    buffer_append_text(&body, "{\"k\":\"1\",\"l\":[null");
-    for (size_t i = 0; i < 10000; i++) {
-        buffer_append_text(&body, ",null");
-    }
-    buffer_append_text(&body, "]}");
+    many_elements(&body);
     struct decode_options options = {.format = DECODE_NDJSON, .frame_bytes_max = 50000};
     struct decode_errors errors = {0};
     CLEANUP(frame_free) struct frame *frame = NULL;
