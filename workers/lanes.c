@@ -26,7 +26,7 @@ struct lane {
     bool running;          /* a thread is in its step */
     int64_t not_before_us; /* monotonic; pacing and back-off */
     int attempt;           /* failed steps in a row */
-    int loaded_steps;      /* steps in a row that ended with work left */
+    int loaded_steps;      /* steps in a row that left work behind */
 };
 
 struct lanes {
@@ -102,10 +102,11 @@ static void settle(const struct lanes *lanes, struct lane *lane, enum err_code c
     lane->running = false;
     if (code == ERR_OK) {
         lane->attempt = 0;
-        /* wakes that came during the step count as work left: the step may not have seen them */
+        /* who was woken meanwhile goes on, but only what the step itself saw waiting is load */
         lane->wanted = rest != LANE_NOTHING || lane->wanted;
-        lane->loaded_steps = lane->wanted ? lane->loaded_steps + 1 : 0;
-        bool paced = rest != LANE_FULL && lane->loaded_steps >= LANES_LOADED_STEPS;
+        lane->loaded_steps = rest != LANE_NOTHING ? lane->loaded_steps + 1 : 0;
+        bool loaded = lanes->options.background || lane->loaded_steps >= LANES_LOADED_STEPS;
+        bool paced = loaded && rest != LANE_FULL;
         lane->not_before_us = paced ? started_us + lanes->options.interval_us : 0;
     } else if (code == ERR_CANCELLED) {
         lane->wanted = false;

@@ -5,8 +5,8 @@
  * Pacing: a lane that was idle runs at once. One that still had work after
  * LANES_LOADED_STEPS steps in a row is under load and starts its next step no
  * sooner than `interval_us` after the last one began, so that many small batches
- * share a commit; one client that waits for each of its batches is never paced. A failed step is
- * tried again after a back-off with full jitter.
+ * share a commit; one client that waits for each of its batches is never paced. Work in the
+ * background is always paced. A failed step is tried again after a back-off with full jitter.
  */
 #pragma once
 
@@ -44,7 +44,8 @@ typedef enum err_code lane_step_fn(void *arg, const struct id *lane, int attempt
 struct lanes_options {
     const char *name; /* of the threads, and in log lines: "merge"; at most 15 bytes */
     int threads_count;
-    bool background; /* others go first where processors are scarce (LANES_BACKGROUND_NICE) */
+    /* Others go first where processors are scarce (LANES_BACKGROUND_NICE); always paced. */
+    bool background;
     int64_t interval_us;
     lane_step_fn *step;
     void *arg;

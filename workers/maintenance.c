@@ -103,6 +103,7 @@ static enum err_code maintain(const struct maintenance_services *services, struc
     TRY(follow(services, table, err));
     TRY(checkpoint(table, err));
     table_write_checksum(table);
+    table_store_index(table);
     if (table_maintenance_begin(table, 0)) { /* else an optimize task is at it */
         enum err_code code = table_index_maintain(table, more_out, err);
         if (code == ERR_OK) {

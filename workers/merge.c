@@ -429,8 +429,23 @@ static enum err_code merge_group(struct step *step, const struct id *lane, int a
     return collect_outcomes(step, err);
 }
 
+/*
+ * What is queued behind what this step took. Asked before anybody is told that the step is done,
+ * so that a client that waits for each of its batches does not look like load.
+ */
+static enum lane_rest rest_of(const struct step *step, const struct id *lane)
+{
+    struct lane_statistics statistics;
+    struct err ignored = {0};
+    if (lane_statistics(step->services->catalog, lane, &statistics, &ignored) != ERR_OK ||
+        statistics.queued_count == 0) {
+        return LANE_NOTHING;
+    }
+    return step->full ? LANE_FULL : LANE_MORE;
+}
+
 static enum err_code run_step(struct step *step, const struct id *lane, int attempt,
-                              struct err *err)
+                              enum lane_rest *rest_out, struct err *err)
 {
     TRY(load_queue(step, lane, err));
     if (step->count == 0) {
@@ -451,20 +466,9 @@ static enum err_code run_step(struct step *step, const struct id *lane, int atte
     if (step->inputs_count > 0 && step->merged.batches != NULL) {
         log_merge(step, attempt, clock_monotonic_us() - started_us);
     }
+    *rest_out = rest_of(step, lane);
     step->services->progress(step->services->progress_arg, lane);
     return ERR_OK;
-}
-
-/* What is queued behind what this step took. */
-static enum lane_rest rest_of(const struct step *step, const struct id *lane)
-{
-    struct lane_statistics statistics;
-    struct err ignored = {0};
-    if (lane_statistics(step->services->catalog, lane, &statistics, &ignored) != ERR_OK ||
-        statistics.queued_count == 0) {
-        return LANE_NOTHING;
-    }
-    return step->full ? LANE_FULL : LANE_MORE;
 }
 
 enum err_code merge_step(const struct merge_services *services, const struct id *lane, int attempt,
@@ -476,10 +480,9 @@ enum err_code merge_step(const struct merge_services *services, const struct id 
         return err->code == ERR_NOT_FOUND ? err_set(err, ERR_CANCELLED, "the table is gone")
                                           : err->code;
     }
-    enum err_code code = run_step(&step, lane, attempt, err);
+    enum err_code code = run_step(&step, lane, attempt, rest_out, err);
     if (code != ERR_OK) {
         return err_wrap(err, "merge into table '%s'", table_name(step.table));
     }
-    *rest_out = rest_of(&step, lane);
     return ERR_OK;
 }

@@ -29,6 +29,7 @@ enum {
     JOURNAL_KEEP_US = 600000000,  /* for re-applying after a foreign overwrite */
     RECOVERY_ARENA_BYTES = 16 << 20,
     MAINTENANCE_THREADS = 1,
+    MAINTENANCE_INTERVAL_US = 250000, /* of one table, which merges may want many times a second */
 };
 
 struct workers {
@@ -252,7 +253,7 @@ enum err_code workers_start(const struct workers_options *options, struct worker
         .name = "maintenance",
         .threads_count = MAINTENANCE_THREADS,
         .background = true,
-        .interval_us = 0,
+        .interval_us = MAINTENANCE_INTERVAL_US,
         .step = run_maintenance,
         .arg = workers,
     });

@@ -14,6 +14,7 @@ enum lock_rank {
     LOCK_RANK_DEFINITIONS,   /* changes of tables and of roles, one at a time: held across I/O */
     LOCK_RANK_TABLES,        /* the registry of open tables */
     LOCK_RANK_COMMIT,        /* one table's log: held across a commit's I/O */
+    LOCK_RANK_INDEX_FILES,   /* the files of one table's index: held across their writes */
     LOCK_RANK_CATALOG_READ,  /* one read-only SQLite connection: held across its queries */
     LOCK_RANK_CATALOG_QUEUE, /* the catalog writer's wake-up */
     LOCK_RANK_AUDIT,         /* the audit chain's end: held across the write of a record */

@@ -462,8 +462,7 @@ static enum err_code publish(struct compaction *compaction, const struct snapsho
     if (current->index != NULL) {
         view = index_view_copy(current->index);
         index_view_add_all(view, compaction->runs);
-        struct snapshot probe = {.files = list.items, .files_count = list.count};
-        TRY(table_fold_runs(compaction->table, &probe, view, err));
+        TRY(table_fold_runs(compaction->table, view, err));
     }
     table_publish(compaction->table, current->schema, state, &list, view);
     return ERR_OK;

@@ -137,15 +137,8 @@ static enum err_code finish_file(struct derived_writer *writer, uint64_t magic,
     return ERR_OK;
 }
 
-/* A small file: try to store it; in memory it works as well until the next start. */
 static void finish_memory(struct derived_writer *writer, struct derived *derived)
 {
-    if (writer->folder != NULL) {
-        struct err ignored = {0};
-        char *path = file_join(writer->folder, writer->name);
-        derived->stored = file_write_derived(path, buffer_span(&writer->chunk), &ignored) == ERR_OK;
-        mem_free(path);
-    }
     derived->body = span_of(writer->chunk.data, writer->body_bytes);
     derived->memory = writer->chunk.data;
     buffer_init(&writer->chunk, 0); /* the bytes have a new owner */
@@ -167,6 +160,21 @@ enum err_code derived_finish(struct derived_writer *writer, uint64_t magic,
     }
     memcpy(derived.numbers, numbers, sizeof derived.numbers);
     *derived_out = derived;
+    return ERR_OK;
+}
+
+enum err_code derived_store(struct derived *derived, const char *folder, const char *name,
+                            struct err *err)
+{
+    if (derived->stored) {
+        return ERR_OK;
+    }
+    CLEANUP(mem_cleanup) char *path = file_join(folder, name);
+    /* One of a call that failed after it was there would be in the way. */
+    TRY(file_remove(path, err));
+    struct span file = span_of(derived->memory, derived->body.size + DERIVED_TRAILER_BYTES);
+    TRY(file_write_derived(path, file, err));
+    derived->stored = true;
     return ERR_OK;
 }
 

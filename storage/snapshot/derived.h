@@ -20,16 +20,17 @@ enum {
     DERIVED_BLOCK_BYTES = 1 << 20,
     DERIVED_TRAILER_BYTES = 64,
     DERIVED_NUMBERS = 4,
-    DERIVED_STREAM_BYTES = 4 << 20, /* larger bodies go to the file piece by piece */
+    DERIVED_STREAM_BYTES = 4 << 20, /* larger bodies go to the file piece by piece, smaller ones
+                                       stay in memory until they are stored */
     DERIVED_NAME_BYTES = 64,
 };
 #define DERIVED_BODY_BYTES_MAX ((size_t)1 << 40)
 
-/* The bytes of one file: mapped, or in memory when it is small or could not be written. */
+/* The bytes of one file: mapped, or in memory when it is small. */
 struct derived {
     struct span body;
     uint64_t numbers[DERIVED_NUMBERS];
-    bool stored;         /* the file is there and whole */
+    bool stored;         /* the file is there and whole; derived_store's to change */
     struct span mapping; /* private */
     uint8_t *memory;     /* private */
 };
@@ -68,13 +69,18 @@ enum err_code derived_appended(struct derived_writer *writer, struct err *err) M
 enum err_code derived_align(struct derived_writer *writer, size_t alignment,
                             struct err *err) MUST_USE;
 
-/*
- * End the file. A small body that cannot be written stays in memory
- * (derived_out->stored false): the index works on and is rebuilt at the next start.
- */
+/* End the file. A small body is in memory then, to be stored when there is time. */
 enum err_code derived_finish(struct derived_writer *writer, uint64_t magic,
                              const uint64_t numbers[DERIVED_NUMBERS], struct derived *derived_out,
                              struct err *err) MUST_USE;
+
+/*
+ * Write the file of a body that is in memory only; the body stays where it is.
+ * Errors:  ERR_NO_SPACE, ERR_IO.
+ * Thread:  one at a time; others may read the body.
+ */
+enum err_code derived_store(struct derived *derived, const char *folder, const char *name,
+                            struct err *err) MUST_USE;
 
 /*
  * Map a file and check it.

@@ -180,8 +180,7 @@ static enum err_code build_list(struct table *table, const struct schema *schema
         return ERR_OK;
     }
     TRY(entry_lists_flush(&lists, table, view, err));
-    struct snapshot probe = {.files = list->items, .files_count = list->count};
-    return table_fold_runs(table, &probe, view, err);
+    return table_fold_runs(table, view, err);
 }
 
 /* All files of a state, matched; `vector` of each is owned until a list took it. */
@@ -256,12 +255,13 @@ enum err_code table_follow_definition(struct table *table, const struct schema *
 static enum err_code find_overwritten(const struct table *table, size_t count, size_t *found_out,
                                       struct err *err)
 {
-    size_t first = table->commits_count > count ? table->commits_count - count : 0;
-    *found_out = table->commits_count;
-    for (size_t i = first; i < table->commits_count; i++) {
+    const struct own_commits *own = &table->own;
+    size_t first = own->count > count ? own->count - count : 0;
+    *found_out = own->count;
+    for (size_t i = first; i < own->count; i++) {
         bool ours = false;
-        TRY(delta_commit_is_ours(table->store, table->commits[i].version, table->commits[i].hash,
-                                 &ours, err));
+        TRY(delta_commit_is_ours(table->store, own->items[i].version, own->items[i].hash, &ours,
+                                 err));
         if (!ours) {
             *found_out = i;
             return ERR_OK;
@@ -294,13 +294,6 @@ static enum err_code is_cleaned(const struct table *table, int64_t version, bool
     return ERR_OK;
 }
 
-static void forget_commits(struct table *table, size_t from, size_t count)
-{
-    memmove(table->commits + from, table->commits + from + count,
-            (table->commits_count - from - count) * sizeof *table->commits);
-    table->commits_count -= count;
-}
-
 static enum err_code check_overwritten(struct table *table, size_t count, bool *overwritten_out,
                                        struct err *err)
 {
@@ -308,10 +301,10 @@ static enum err_code check_overwritten(struct table *table, size_t count, bool *
     for (;;) {
         size_t found = 0;
         TRY(find_overwritten(table, count, &found, err));
-        if (found == table->commits_count) {
+        if (found == table->own.count) {
             return ERR_OK;
         }
-        struct own_commit lost = table->commits[found];
+        struct own_commit lost = table->own.items[found];
         bool cleaned = false;
         TRY(is_cleaned(table, lost.version, &cleaned, err));
         if (!cleaned) {
@@ -324,7 +317,7 @@ static enum err_code check_overwritten(struct table *table, size_t count, bool *
                 table->overwritten_position = lost.position_from;
             }
         }
-        forget_commits(table, found, 1);
+        own_commits_remove(&table->own, found);
     }
 }
 
@@ -407,7 +400,7 @@ enum err_code table_refresh(struct table *table, struct table_refresh_result *re
 {
     CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&table->commit);
     bool changed = false;
-    if (catch_up(table, NULL, MANIFEST_COMMITS_MAX, &changed, err) != ERR_OK ||
+    if (catch_up(table, NULL, OWN_COMMITS_MAX, &changed, err) != ERR_OK ||
         restore_definition(table, err) != ERR_OK) {
         return err_wrap(err, "table '%s'", table->name);
     }

@@ -128,6 +128,13 @@ enum err_code images_finish(struct images_writer *writer, struct images **images
     return ERR_OK;
 }
 
+enum err_code images_store(struct images *images, const char *folder, struct err *err)
+{
+    char name[DERIVED_NAME_BYTES];
+    images_name(images->number, name);
+    return derived_store(&images->derived, folder, name, err);
+}
+
 /* ---- opening ---- */
 
 static bool offsets_hold(const struct images *images)

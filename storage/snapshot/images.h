@@ -65,6 +65,9 @@ enum err_code images_append_record(struct images_writer *writer, struct span rec
 enum err_code images_finish(struct images_writer *writer, struct images **images_out,
                             struct err *err) MUST_USE;
 
+/* Write the images' file, when they are in memory only. Errors and threads: as derived_store. */
+enum err_code images_store(struct images *images, const char *folder, struct err *err) MUST_USE;
+
 /*
  * Open stored images.
  *   whole  check every byte (after a power cut); else the trailer and offsets only

@@ -125,7 +125,7 @@ void index_view_find(const struct index_view *view, uint32_t kind, uint64_t hash
     }
 }
 
-void index_choose(const struct index_set *set, size_t ratio, index_busy_fn *busy, void *busy_self,
+void index_choose(const struct index_set *set, index_busy_fn *busy, void *busy_self,
                   struct index_choice *choice_out)
 {
     *choice_out = (struct index_choice){0};
@@ -135,7 +135,7 @@ void index_choose(const struct index_set *set, size_t ratio, index_busy_fn *busy
         if (busy != NULL && busy(busy_self, run)) {
             continue;
         }
-        if (choice_out->count >= 2 && run->count > sum * ratio) {
+        if (choice_out->count >= 2 && run->count > sum) {
             break;
         }
         choice_out->runs[choice_out->count++] = run;
@@ -144,4 +144,10 @@ void index_choose(const struct index_set *set, size_t ratio, index_busy_fn *busy
     if (choice_out->count < 2) {
         choice_out->count = 0;
     }
+}
+
+void index_choose_all(const struct index_set *set, struct index_choice *choice_out)
+{
+    choice_out->count = set->count;
+    memcpy(choice_out->runs, set->runs, set->count * sizeof(struct index_run *));
 }

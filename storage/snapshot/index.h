@@ -17,11 +17,10 @@
 #include <stdint.h>
 
 enum {
-    INDEX_RUNS_MAX = 8,            /* of a kind, probed by a lookup */
-    INDEX_RUNS_FOREGROUND_MAX = 7, /* a merge that would make more folds the smallest ones */
-    INDEX_RUNS_CALM = 4,           /* background maintenance works above this */
-    INDEX_SET_MAX = 32,            /* room in memory: runs are many only right after a rebuild */
-    INDEX_DEAD_PERCENT = 50,       /* all runs become one when so many entries are dead */
+    INDEX_RUNS_FOREGROUND_MAX = 16, /* a merge that would make more folds the smallest ones */
+    INDEX_RUNS_CALM = 8,            /* background maintenance works above this */
+    INDEX_SET_MAX = 32,             /* room in memory: runs are many only right after a rebuild */
+    INDEX_DEAD_PERCENT = 50,        /* all runs become one when so many entries are dead */
 };
 
 /* Largest run first: a run is never larger than the one before it. */
@@ -64,17 +63,18 @@ void index_view_find(const struct index_view *view, uint32_t kind, uint64_t hash
 
 /*
  * Which runs to merge: the newest (smallest) ones, as far as each next one is
- * not much larger than those before it together, so that every entry is written
- * a logarithmic number of times.
+ * not larger than those before it together, so that every entry is written
+ * a logarithmic number of times and the largest runs seldom.
  *
- *   busy      runs that another merge works on are left alone; NULL = none
- *   ratio     how much larger the next run may be
- *   runs_out  at least two, or count 0
+ *   busy        runs that another merge works on are left alone; NULL = none
+ *   choice_out  at least two, or count 0
  */
 struct index_choice {
     struct index_run *runs[INDEX_SET_MAX]; /* borrowed from the set */
     size_t count;
 };
 typedef bool index_busy_fn(void *self, const struct index_run *run);
-void index_choose(const struct index_set *set, size_t ratio, index_busy_fn *busy, void *busy_self,
+void index_choose(const struct index_set *set, index_busy_fn *busy, void *busy_self,
                   struct index_choice *choice_out);
+/* All of them. */
+void index_choose_all(const struct index_set *set, struct index_choice *choice_out);

@@ -204,6 +204,13 @@ enum err_code index_run_build(const char *folder, uint32_t kind, uint64_t id,
     return index_run_writer_finish(&writer, run_out, err);
 }
 
+enum err_code index_run_store(struct index_run *run, const char *folder, struct err *err)
+{
+    char name[DERIVED_NAME_BYTES];
+    index_run_name(run->kind, run->id, name);
+    return derived_store(&run->derived, folder, name, err);
+}
+
 /* ---- opening ---- */
 
 /* Do the parts fill the body exactly? */

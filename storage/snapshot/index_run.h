@@ -88,6 +88,9 @@ enum err_code index_run_build(const char *folder, uint32_t kind, uint64_t id,
                               const struct index_entry *entries, size_t count,
                               struct index_run **run_out, struct err *err) MUST_USE;
 
+/* Write the run's file, when it is in memory only. Errors and threads: as derived_store. */
+enum err_code index_run_store(struct index_run *run, const char *folder, struct err *err) MUST_USE;
+
 /* Open a stored run; order, directory and checksum are checked. Errors: ERR_NOT_FOUND, ERR_CORRUPT.
  */
 enum err_code index_run_open(const char *folder, uint32_t kind, uint64_t id,

@@ -3,20 +3,17 @@
  * merges, removing what nothing refers to. See table.h.
  */
 #include "storage/base/clock.h"
-#include "storage/base/file.h"
 #include "storage/base/mem.h"
-#include "storage/base/text.h"
 #include "storage/delta/vacuum.h"
 #include "storage/object/object.h"
-#include "storage/snapshot/images.h"
 #include "storage/snapshot/table_internal.h"
 
 #include <assert.h>
 
 enum {
-    BACKGROUND_RATIO = 4,
     /* Merges and compactions make their files before they publish them; an hour is longer. */
     PRIVATE_KEEP_MS = 60 * 60 * 1000,
+    CLEAN_INTERVAL_US = 60 * 1000 * 1000, /* looking through folders is not for every step */
 };
 
 /* ---- merging runs ---- */
@@ -50,9 +47,9 @@ static void choose_work(const struct snapshot *snapshot, struct index_choice *ch
     for (size_t kind = 0; kind < snapshot->index->kinds_count && choice->count == 0; kind++) {
         const struct index_set *set = &snapshot->index->kinds[kind];
         if (is_mostly_dead(set, snapshot->state->rows_count)) {
-            index_choose(set, SIZE_MAX / INDEX_RUN_ENTRIES_MAX, NULL, NULL, choice);
+            index_choose_all(set, choice);
         } else if (set->count > INDEX_RUNS_CALM) {
-            index_choose(set, BACKGROUND_RATIO, NULL, NULL, choice);
+            index_choose(set, NULL, NULL, choice);
         }
     }
 }
@@ -141,70 +138,6 @@ enum err_code table_index_maintain(struct table *table, bool *more_out, struct e
 
 /* ---- removing ---- */
 
-/* "<prefix><number><suffix>": the number. */
-static bool parse_number(const char *name, const char *prefix, const char *suffix,
-                         int64_t *number_out)
-{
-    size_t size = strlen(name);
-    size_t prefix_size = strlen(prefix);
-    size_t suffix_size = strlen(suffix);
-    if (size <= prefix_size + suffix_size || strncmp(name, prefix, prefix_size) != 0 ||
-        strcmp(name + size - suffix_size, suffix) != 0) {
-        return false;
-    }
-    return text_parse_int64(span_of(name + prefix_size, size - prefix_size - suffix_size),
-                            number_out);
-}
-
-static bool names_run(const struct index_view *view, const char *name)
-{
-    for (size_t kind = 0; kind < view->kinds_count; kind++) {
-        for (size_t i = 0; i < view->kinds[kind].count; i++) {
-            char used[DERIVED_NAME_BYTES];
-            const struct index_run *run = view->kinds[kind].runs[i];
-            index_run_name(run->kind, run->id, used);
-            if (strcmp(used, name) == 0) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-/* Files in use by the snapshot; mapped files of older snapshots outlive their names. */
-static bool is_index_file_used(const struct snapshot *snapshot, const char *name)
-{
-    int64_t number = 0;
-    if (parse_number(name, "images-", ".img", &number)) {
-        return number > 0 && number <= UINT32_MAX &&
-               snapshot_file_by_number(snapshot, (uint32_t)number) != NULL;
-    }
-    if (strncmp(name, "run-", 4) == 0) {
-        return snapshot->index != NULL && names_run(snapshot->index, name);
-    }
-    return true; /* the manifest, and what is not ours */
-}
-
-enum err_code table_clean_index(struct table *table, const struct snapshot *snapshot,
-                                int64_t before_ms, struct err *err)
-{
-    CLEANUP(file_names_free) struct file_names names = {0};
-    TRY(file_list(table->index_folder, &names, err));
-    for (size_t i = 0; i < names.count; i++) {
-        if (is_index_file_used(snapshot, names.names[i])) {
-            continue;
-        }
-        CLEANUP(mem_cleanup) char *path = file_join(table->index_folder, names.names[i]);
-        int64_t size = 0;
-        int64_t modified_ms = 0;
-        struct err gone = {0};
-        if (file_stat(path, &size, &modified_ms, &gone) == ERR_OK && modified_ms < before_ms) {
-            TRY(file_remove(path, err));
-        }
-    }
-    return ERR_OK;
-}
-
 /* Names of tombstone files in use; one allocation. */
 static struct tombstone_file *copy_tombstone_files(struct table *table, int64_t horizon_us,
                                                    size_t *count_out)
@@ -263,6 +196,11 @@ static enum err_code clean_private(struct table *table, const struct snapshot *s
 
 enum err_code table_clean(struct table *table, int64_t now_us, struct err *err)
 {
+    int64_t cleaned_us = __atomic_load_n(&table->cleaned_us, __ATOMIC_RELAXED);
+    if (now_us >= cleaned_us && now_us - cleaned_us < CLEAN_INTERVAL_US) {
+        return ERR_OK;
+    }
+    __atomic_store_n(&table->cleaned_us, now_us, __ATOMIC_RELAXED);
     CLEANUP(snapshot_release) const struct snapshot *snapshot = table_snapshot(table);
     if (table_clean_index(table, snapshot, now_us / 1000 - PRIVATE_KEEP_MS, err) != ERR_OK ||
         clean_private(table, snapshot, now_us, err) != ERR_OK) {

@@ -8,9 +8,7 @@
 #include "storage/base/hash.h"
 #include "storage/base/mem.h"
 
-#include <assert.h>
-
-#define MANIFEST_MAGIC UINT64_C(0x31464e414d445849) /* "IXDMANF1" */
+#define MANIFEST_MAGIC UINT64_C(0x32464e414d445849) /* "IXDMANF2" */
 
 void manifest_deinit(struct manifest *manifest)
 {
@@ -30,7 +28,6 @@ static void encode_span(struct buffer *bytes, struct span span)
 
 void manifest_encode(const struct manifest *manifest, struct buffer *bytes)
 {
-    assert(manifest->commits_count <= MANIFEST_COMMITS_MAX);
     size_t start = bytes->size;
     buffer_append_u64(bytes, MANIFEST_MAGIC);
     encode_span(bytes, span_of_text(manifest->table.text));
@@ -49,12 +46,6 @@ void manifest_encode(const struct manifest *manifest, struct buffer *bytes)
     for (size_t i = 0; i < manifest->runs_count; i++) {
         buffer_append_u32(bytes, manifest->runs[i].kind);
         buffer_append_u64(bytes, manifest->runs[i].id);
-    }
-    buffer_append_varint(bytes, manifest->commits_count);
-    for (size_t i = 0; i < manifest->commits_count; i++) {
-        buffer_append_u64(bytes, (uint64_t)manifest->commits[i].version);
-        buffer_append_u64(bytes, manifest->commits[i].hash);
-        buffer_append_u64(bytes, (uint64_t)manifest->commits[i].position_from);
     }
     if (!bytes->overflowed) {
         buffer_append_u64(bytes, hash_checksum(span_of(bytes->data + start, bytes->size - start)));
@@ -103,12 +94,6 @@ static void decode_lists(struct cursor *cursor, struct manifest *manifest)
     for (size_t i = 0; i < manifest->runs_count; i++) {
         manifest->runs[i].kind = cursor_u32(cursor);
         manifest->runs[i].id = cursor_u64(cursor);
-    }
-    manifest->commits_count = decode_count(cursor, 24, MANIFEST_COMMITS_MAX);
-    for (size_t i = 0; i < manifest->commits_count; i++) {
-        manifest->commits[i].version = (int64_t)cursor_u64(cursor);
-        manifest->commits[i].hash = cursor_u64(cursor);
-        manifest->commits[i].position_from = (int64_t)cursor_u64(cursor);
     }
 }
 

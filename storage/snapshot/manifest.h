@@ -1,7 +1,8 @@
 /*
  * The manifest of a table's index: what the files beside it mean. One small
- * checksummed file, replaced after every commit, never synced: when it is torn,
- * missing or of another definition, the index is rebuilt from the table.
+ * checksummed file, replaced from time to time, never synced: when it is torn,
+ * missing or of another definition, the index is rebuilt from the table; when it
+ * is of an older version, the commits since are read from the table.
  */
 #pragma once
 
@@ -18,7 +19,6 @@ enum {
     MANIFEST_BYTES_MAX = 64 << 20,
     MANIFEST_FILES_MAX = 1 << 20,
     MANIFEST_RUNS_MAX = 1024,
-    MANIFEST_COMMITS_MAX = 32, /* own commits remembered for overwrite detection */
     MANIFEST_BOOT_BYTES = 37,
 };
 #define MANIFEST_NAME "manifest"
@@ -35,13 +35,6 @@ struct manifest_run {
     uint64_t id;
 };
 
-/* A commit of ours, to be found again as it was. */
-struct own_commit {
-    int64_t version;
-    uint64_t hash;         /* of the commit file's bytes */
-    int64_t position_from; /* smallest lane position in it, -1 = none (compaction) */
-};
-
 /* Arrays and spans are borrowed when encoding, owned by `memory` after decoding. */
 struct manifest {
     struct id table;
@@ -54,8 +47,6 @@ struct manifest {
     size_t files_count;
     struct manifest_run *runs;
     size_t runs_count;
-    struct own_commit commits[MANIFEST_COMMITS_MAX]; /* oldest first */
-    size_t commits_count;
     struct buffer memory;
 };
 void manifest_deinit(struct manifest *manifest);

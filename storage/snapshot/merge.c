@@ -137,8 +137,7 @@ static enum err_code publish(const struct merge *merge, struct merge_work *work,
     if (work->snapshot->index != NULL) {
         view = index_view_copy(work->snapshot->index);
         index_view_add_all(view, work->runs);
-        struct snapshot probe = {.files = list.items, .files_count = list.count};
-        TRY(table_fold_runs(table, &probe, view, err));
+        TRY(table_fold_runs(table, view, err));
     }
     table_publish(table, work->snapshot->schema, state, &list, view);
     return ERR_OK;

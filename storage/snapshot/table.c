@@ -41,11 +41,14 @@ static void table_free(struct table *table)
         snapshot_release(&table->historic[i]);
     }
     published_deinit(&table->current);
+    own_commits_close(&table->own);
+    stored_index_deinit(&table->stored);
     tombstones_deinit(&table->tombstones);
     parquet_writer_context_free(&table->writer);
     store_owner_release(&table->owner);
     lock_deinit(&table->commit);
     lock_deinit(&table->historic_lock);
+    lock_deinit(&table->index_files_lock);
     wake_deinit(&table->maintenance_wake);
     lock_deinit(&table->maintenance_lock);
     mem_free(table->name);

@@ -254,16 +254,26 @@ enum err_code table_vacuum(struct table *table, const struct table_vacuum_option
                            struct table_vacuum_result *result_out, struct err *err) MUST_USE;
 
 /*
- * Merge index runs and drop dead entries, so that at most INDEX_RUNS_MAX runs of
+ * Merge index runs and drop dead entries, so that at most INDEX_RUNS_CALM runs of
  * a kind are probed. Works beside merges; call until *more_out is false.
  */
 enum err_code table_index_maintain(struct table *table, bool *more_out, struct err *err) MUST_USE;
 
 /*
  * Remove what nothing refers to any more: index runs and images of files that
- * are gone, outcome and tombstone files out of use for more than an hour.
+ * are gone, outcome and tombstone files out of use for more than an hour. Does
+ * nothing when it did so less than a minute before `now_us` (wall time).
  */
 enum err_code table_clean(struct table *table, int64_t now_us, struct err *err) MUST_USE;
+
+/*
+ * Store what the published index has in memory only, and say so in the manifest: a start after a
+ * crash reads from the table what was merged since. Files that the last manifest named and this
+ * one does not are removed. What cannot be written costs a longer start, nothing else.
+ *
+ * Thread:  any, without the commit lock.
+ */
+void table_store_index(struct table *table);
 
 /* Is a checkpoint due (bytes and commits of log since the last one, or time)? */
 bool table_checkpoint_is_due(struct table *table, int64_t now_ms);

@@ -11,6 +11,7 @@
 #include "storage/snapshot/files.h"
 #include "storage/snapshot/index.h"
 #include "storage/snapshot/manifest.h"
+#include "storage/snapshot/own_commits.h"
 #include "storage/snapshot/snapshot.h"
 #include "storage/snapshot/table.h"
 #include "storage/snapshot/tombstones.h"
@@ -25,6 +26,15 @@ enum {
     TABLE_APP_ID_BYTES = 96,
     TABLE_HISTORIC_MAX = 4, /* snapshots of older versions kept at hand */
 };
+
+/* The files of the index that the last manifest named, each list in order. */
+struct stored_index {
+    uint32_t *files; /* numbers */
+    size_t files_count;
+    struct manifest_run *runs;
+    size_t runs_count;
+};
+void stored_index_deinit(struct stored_index *stored);
 
 struct table {
     /* set once at open */
@@ -44,8 +54,7 @@ struct table {
 
     struct lock commit; /* LOCK_RANK_COMMIT; guards what follows */
     struct tombstones tombstones;
-    struct own_commit commits[MANIFEST_COMMITS_MAX]; /* oldest first */
-    size_t commits_count;
+    struct own_commits own;
     bool columns_differ;      /* another engine changed the log's columns: nothing is written */
     int64_t overwritten_from; /* found, not yet reported by table_refresh; -1 = none */
     int64_t overwritten_position;
@@ -53,6 +62,12 @@ struct table {
     const struct index_run *busy[INDEX_SET_MAX]; /* being merged by table_index_maintain */
     size_t busy_count;
 
+    struct lock index_files_lock; /* LOCK_RANK_INDEX_FILES; guards what follows, held across I/O */
+    struct stored_index stored;
+    int64_t stored_publishes; /* `publishes` as they were then */
+
+    int64_t publishes;        /* atomic; times that a snapshot was published */
+    int64_t cleaned_us;       /* atomic; wall time of the last table_clean */
     uint32_t next_file;       /* atomic */
     uint64_t next_run;        /* atomic */
     int64_t duplicates;       /* atomic */
@@ -124,18 +139,11 @@ enum err_code entry_lists_flush(struct entry_lists *lists, struct table *table,
 
 /* ---- publishing; commit lock held ---- */
 
-/*
- * Fold small runs until every kind has at most INDEX_RUNS_FOREGROUND_MAX.
- * `files` and the entries' files decide what is alive: `snapshot` is the one
- * that is about to be published.
- */
-enum err_code table_fold_runs(struct table *table, const struct snapshot *snapshot,
-                              struct index_view *view, struct err *err) MUST_USE;
+/* Fold small runs until every kind has at most INDEX_RUNS_FOREGROUND_MAX. */
+enum err_code table_fold_runs(struct table *table, struct index_view *view,
+                              struct err *err) MUST_USE;
 
-/*
- * Swap the published snapshot and write the manifest. Takes `files`; `view` is
- * shared (NULL = no index).
- */
+/* Swap the published snapshot. Takes `files`; `view` is shared (NULL = no index). */
 void table_publish(struct table *table, const struct schema *schema,
                    const struct delta_state *state, struct file_list *files,
                    struct index_view *view);

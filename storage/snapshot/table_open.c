@@ -245,8 +245,6 @@ static enum err_code restore(struct table *table, const struct schema *schema,
     TRY(restore_list(table, schema, restored, (size_t)state->files_count, whole, &list, err));
     table->next_file = manifest.next_file;
     table->next_run = manifest.next_run;
-    memcpy(table->commits, manifest.commits, sizeof table->commits);
-    table->commits_count = manifest.commits_count;
     table_publish(table, schema, state, &list, view);
     return ERR_OK;
 }
@@ -255,11 +253,12 @@ static enum err_code restore(struct table *table, const struct schema *schema,
 static enum err_code rebuild(struct table *table, const struct schema *schema,
                              struct delta_state *state, struct err *err)
 {
+    own_commits_close(&table->own);
     TRY(file_remove_tree(table->index_folder, err));
     TRY(file_make_directory(table->index_folder, err));
+    own_commits_open(&table->own, table->index_folder);
     table->next_file = 1;
     table->next_run = 1;
-    table->commits_count = 0;
     return table_follow(table, schema, state, true, err);
 }
 
@@ -303,6 +302,7 @@ static struct table *table_new(const struct table_open_options *options)
     table->publish = options->publish;
     lock_init(&table->commit, LOCK_RANK_COMMIT);
     lock_init(&table->historic_lock, LOCK_RANK_CACHE);
+    lock_init(&table->index_files_lock, LOCK_RANK_INDEX_FILES);
     lock_init(&table->maintenance_lock, LOCK_RANK_CACHE);
     wake_init(&table->maintenance_wake);
     tombstones_init(&table->tombstones, table->hash_key);
@@ -347,6 +347,7 @@ static enum err_code load(struct table *table, const struct schema *known, struc
     table->store = store;
     table->owner = store_owner_new(&store);
     TRY(file_make_directory(table->index_folder, err));
+    own_commits_open(&table->own, table->index_folder);
     CLEANUP(delta_state_release) struct delta_state *state = NULL;
     TRY(delta_state_load(table->store, &state, err));
     TRY(check_identity(table, state, err));
@@ -372,6 +373,7 @@ enum err_code table_open(const struct table_open_options *options, struct table 
     if (load(table, options->schema, err) != ERR_OK) {
         return err_wrap(err, "table '%s'", options->name);
     }
+    table_store_index(table); /* what opening had to read is not read again */
     *table_out = table;
     table = NULL;
     return ERR_OK;

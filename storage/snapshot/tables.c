@@ -57,6 +57,7 @@ void tables_close(struct tables **tables)
         return;
     }
     for (size_t i = 0; i < closed->count; i++) {
+        table_store_index(closed->items[i]);
         table_release(&closed->items[i]);
     }
     lock_deinit(&closed->lock);

@@ -45,6 +45,8 @@ static void write_again(const struct images *images)
     code = images_finish(&writer, &written, &err);
     assert(code == ERR_OK);
     images_writer_deinit(&writer);
+    code = images_store(written, folder, &err);
+    assert(code == ERR_OK);
     images_release(&written);
     code = images_open(folder, 9, images->rows_count + 1, false, &written, &err);
     assert(code == ERR_CORRUPT);

@@ -62,6 +62,8 @@ static void write_again(const struct index_run *run)
     struct index_run *opened = NULL;
     enum err_code code = index_run_build(folder, 7, 1, entries, count, &written, &err);
     assert(code == ERR_OK);
+    code = index_run_store(written, folder, &err);
+    assert(code == ERR_OK);
     code = index_run_open(folder, 7, 1, &opened, &err);
     assert(code == ERR_OK && same_entries(opened, entries, count));
     check_filter(opened);

@@ -20,6 +20,7 @@ struct stage {
     int most_running_of_a_lane;
     int failures_left;
     int more_left;
+    int wakes_left; /* that come while a step goes on */
     int attempts_seen;
     bool full;
     int64_t started_us[64];
@@ -55,10 +56,15 @@ static enum err_code step(void *arg, const struct id *lane, int attempt, enum la
     *rest_out = stage->more_left > 0 ? (stage->full ? LANE_FULL : LANE_MORE) : LANE_NOTHING;
     stage->more_left -= stage->more_left > 0;
     stage->attempts_seen = attempt > stage->attempts_seen ? attempt : stage->attempts_seen;
+    bool woken = stage->wakes_left > 0;
+    stage->wakes_left -= woken;
     stage->running[number]--;
     stage->steps++;
     wake_all(&stage->wake);
     lock_drop(&stage->lock);
+    if (woken) {
+        lanes_wake(stage->lanes, lane);
+    }
     return fail ? err_set(err, ERR_IO, "planted") : ERR_OK;
 }
 
@@ -153,6 +159,19 @@ Test(lanes, does_not_pace_a_lane_that_could_not_take_all)
     open_stage(&stage, 1, 60000000); /* a paced step would outlast the test */
     stage.more_left = 9;
     stage.full = true;
+    struct id lane = lane_id(1);
+    lanes_wake(stage.lanes, &lane);
+    wait_for_steps(&stage, 10);
+    close_stage(&stage);
+    cr_assert_eq(stage.steps, 10);
+}
+
+/* A client that waits for each of its batches may post the next before the step has ended. */
+Test(lanes, does_not_pace_a_lane_that_is_woken_while_nothing_is_left)
+{
+    struct stage stage;
+    open_stage(&stage, 1, 60000000); /* a paced step would outlast the test */
+    stage.wakes_left = 9;
     struct id lane = lane_id(1);
     lanes_wake(stage.lanes, &lane);
     wait_for_steps(&stage, 10);

@@ -131,6 +131,39 @@ void fixture_reopen(struct fixture *fixture, bool torn)
     cr_assert(tables_find(fixture->tables, "t", &fixture->table, &err) == ERR_OK, "%s", err.msg);
 }
 
+/* Every file of a folder moves into another, which is made. */
+static void move_files(const char *from, const char *to)
+{
+    struct err err = {0};
+    struct file_names names = {0};
+    cr_assert(file_make_directory(to, &err) == ERR_OK, "%s", err.msg);
+    cr_assert(file_list(from, &names, &err) == ERR_OK, "%s", err.msg);
+    for (size_t i = 0; i < names.count; i++) {
+        CLEANUP(mem_cleanup) char *source = file_join(from, names.names[i]);
+        CLEANUP(mem_cleanup) char *target = file_join(to, names.names[i]);
+        cr_assert_eq(rename(source, target), 0);
+    }
+    file_names_free(&names);
+}
+
+void fixture_reopen_killed(struct fixture *fixture)
+{
+    struct err err = {0};
+    char name[64];
+    (void)snprintf(name, sizeof name, "index/%s", fixture->uuid.text); /* fits */
+    CLEANUP(mem_cleanup) char *index = temp_dir_join(&fixture->dir, name);
+    CLEANUP(mem_cleanup) char *kept = temp_dir_join(&fixture->dir, "kept");
+    move_files(index, kept); /* what closing stores goes to the folder that is left behind */
+    table_release(&fixture->table);
+    tables_close(&fixture->tables);
+    cr_assert(file_remove_tree(index, &err) == ERR_OK, "%s", err.msg);
+    move_files(kept, index);
+    open_tables(fixture);
+    cr_assert(tables_attach(fixture->tables, "t", &fixture->uuid, fixture->schema, &err) == ERR_OK,
+              "%s", err.msg);
+    cr_assert(tables_find(fixture->tables, "t", &fixture->table, &err) == ERR_OK, "%s", err.msg);
+}
+
 static void append_text(struct column *target, const char *text)
 {
     if (text == NULL) {

@@ -47,6 +47,8 @@ void fixture_remove(struct fixture *fixture);
 
 /* Close and open again; torn: the index folder is removed in between. */
 void fixture_reopen(struct fixture *fixture, bool torn);
+/* Open again with the files as a killed process would leave them. */
+void fixture_reopen_killed(struct fixture *fixture);
 
 /* One record. NULL texts are null; of a patch, "-" is an absent field and amount INT32_MIN too. */
 struct record_words {

@@ -220,6 +220,7 @@ Test(derived, refuses_damaged_runs_and_images)
     struct record_words records[] = {{FRAME_UPSERT, "a", 1, 1, "one", NULL, "m"},
                                      {FRAME_UPSERT, "b", 2, 2, "two", NULL, "m"}};
     fixture_put(&fixture, records, 2);
+    table_store_index(fixture.table);
     static const struct {
         const char *name;
         decode_fn *decode;

@@ -19,6 +19,7 @@
 #include "storage/snapshot/lookup.h"
 #include "storage/snapshot/manifest.h"
 #include "storage/snapshot/output.h"
+#include "storage/snapshot/own_commits.h"
 #include "storage/snapshot/scan.h"
 
 #include <criterion/criterion.h>
@@ -120,6 +121,28 @@ Test(table, reports_an_overwritten_version_once)
     fixture_remove(&fixture);
 }
 
+/* The commit is not in the manifest of a process that was killed, and remembered all the same. */
+Test(table, reports_a_version_that_was_overwritten_after_a_kill)
+{
+    struct fixture fixture = fixture_make(&keyed);
+    struct record_words first[] = {{FRAME_UPSERT, "a", 1, 1, "one", NULL, NULL}};
+    struct record_words second[] = {{FRAME_UPSERT, "a", 2, 1, "two", NULL, NULL}};
+    fixture_put(&fixture, first, 1);
+    table_store_index(fixture.table);
+    fixture_put(&fixture, second, 1);
+    CLEANUP(mem_cleanup)
+    char *path = temp_dir_join(&fixture.dir, "tables/t/_delta_log/00000000000000000002.json");
+    struct err err = {0};
+    const char *foreign = "{\"commitInfo\":{\"timestamp\":1,\"operation\":\"WRITE\"}}\n";
+    cr_assert(file_replace(path, span_of_text(foreign), &err) == ERR_OK, "%s", err.msg);
+    fixture_reopen_killed(&fixture);
+    struct table_refresh_result refreshed = {0};
+    cr_assert(table_refresh(fixture.table, &refreshed, &err) == ERR_OK, "%s", err.msg);
+    cr_expect_eq(refreshed.overwritten_from, 2);
+    cr_expect_eq(refreshed.overwritten_position, 2);
+    fixture_remove(&fixture);
+}
+
 /* ---- the index between opens ---- */
 
 static void put_many(struct fixture *fixture, int first, int count, int64_t updated)
@@ -146,23 +169,52 @@ Test(table, extends_an_index_that_is_behind)
 {
     struct fixture fixture = fixture_make(&keyed);
     put_many(&fixture, 0, 100, 1);
-    char name[128];
-    (void)snprintf(name, sizeof name, "index/%s/manifest", fixture.uuid.text);
-    struct buffer manifest;
-    buffer_init(&manifest, 1 << 20);
-    read_file(&fixture, name, &manifest);
+    table_store_index(fixture.table);
     put_many(&fixture, 50, 100, 2);
     put_many(&fixture, 80, 20, 3);
-    CLEANUP(mem_cleanup) char *path = temp_dir_join(&fixture.dir, name);
-    struct err err = {0};
-    cr_assert(file_replace_derived(path, buffer_span(&manifest), &err) == ERR_OK);
-    fixture_reopen(&fixture, false); /* as after a crash before the manifests of two commits */
+    fixture_reopen_killed(&fixture); /* the manifest knows of one of three commits */
     fixture_verify(&fixture, "extended");
     put_many(&fixture, 0, 150, 4);
     fixture_verify(&fixture, "merged on");
     fixture_reopen(&fixture, false);
     fixture_verify(&fixture, "opened again");
-    buffer_deinit(&manifest);
+    fixture_remove(&fixture);
+}
+
+/* Merges write nothing; what is stored goes again when it is of no use any more. */
+Test(table, stores_its_index_when_told_and_removes_what_it_stored)
+{
+    struct fixture fixture = fixture_make(&keyed);
+    put_many(&fixture, 0, 100, 1);
+    put_many(&fixture, 100, 100, 2);
+    char folder[64];
+    (void)snprintf(folder, sizeof folder, "index/%s", fixture.uuid.text); /* fits */
+    CLEANUP(mem_cleanup) char *path = temp_dir_join(&fixture.dir, folder);
+    CLEANUP(mem_cleanup) char *images = file_join(path, "images-1.img");
+    CLEANUP(mem_cleanup) char *run = file_join(path, "run-0-1.run");
+    cr_expect_not(file_exists(images));
+    cr_expect_not(file_exists(run));
+    table_store_index(fixture.table);
+    cr_expect(file_exists(images));
+    cr_expect(file_exists(run));
+    put_many(&fixture, 0, 100, 3); /* empties the first file */
+    struct err err = {0};
+    cr_expect(file_exists(images));
+    for (int i = 4; i < 30; i++) {
+        put_many(&fixture, 0, 100, i); /* and folds the run */
+    }
+    cr_expect(file_exists(run), "the manifest names it");
+    table_store_index(fixture.table);
+    cr_expect_not(file_exists(images));
+    cr_expect_not(file_exists(run));
+    fixture_reopen_killed(&fixture);
+    fixture_verify(&fixture, "killed after it was stored");
+    struct file_names names = {0};
+    cr_assert(file_list(path, &names, &err) == ERR_OK);
+    CLEANUP(snapshot_release) const struct snapshot *snapshot = table_snapshot(fixture.table);
+    cr_expect_eq(names.count, 2 + snapshot->files_count + snapshot->index->kinds[0].count,
+                 "%zu files", names.count);
+    file_names_free(&names);
     fixture_remove(&fixture);
 }
 
@@ -176,6 +228,7 @@ Test(table, heals_torn_index_files)
         for (int how = 0; how < 3; how++) {
             struct fixture fixture = fixture_make(&options);
             put_many(&fixture, 0, 100, 1);
+            table_store_index(fixture.table);
             char name[128];
             (void)snprintf(name, sizeof name, "index/%s/%s", fixture.uuid.text, names[i]);
             struct buffer bytes;
@@ -252,7 +305,7 @@ Test(table, rebuilds_the_index_that_was_extended)
     }
     struct table_statistics statistics;
     table_statistics_get(fixture.table, &statistics);
-    cr_expect(statistics.index_runs_count <= INDEX_RUNS_MAX, "%lld runs",
+    cr_expect(statistics.index_runs_count <= INDEX_RUNS_FOREGROUND_MAX, "%lld runs",
               (long long)statistics.index_runs_count);
     for (uint32_t kind = 0; kind < 2; kind++) {
         struct index_entry *extended = NULL;
@@ -658,4 +711,57 @@ Test(table, takes_snapshots_of_several_tables)
     snapshot_release(&snapshots[1]);
     tables_list_free(&list);
     fixture_remove(&fixture);
+}
+
+/* ---- our own commits ---- */
+
+Test(own_commits, remembers_the_newest_in_order_and_across_an_open)
+{
+    struct temp_dir dir = temp_dir_make();
+    struct own_commits commits;
+    own_commits_open(&commits, dir.path);
+    cr_assert_eq(commits.count, 0);
+    for (int64_t version = 0; version < OWN_COMMITS_MAX + 5; version++) {
+        const struct own_commit commit = {
+            .version = version, .hash = (uint64_t)version * 7, .position_from = version - 1};
+        own_commits_add(&commits, &commit);
+    }
+    own_commits_remove(&commits, 3);
+    own_commits_close(&commits); /* writes nothing: a killed process leaves the same */
+    own_commits_open(&commits, dir.path);
+    cr_assert_eq(commits.count, OWN_COMMITS_MAX - 1);
+    for (size_t i = 0; i < commits.count; i++) {
+        int64_t version = (int64_t)i + (i < 3 ? 5 : 6);
+        cr_assert_eq(commits.items[i].version, version);
+        cr_assert_eq(commits.items[i].hash, (uint64_t)version * 7);
+        cr_assert_eq(commits.items[i].position_from, version - 1);
+    }
+    own_commits_close(&commits);
+    temp_dir_remove(&dir);
+}
+
+Test(own_commits, forgets_what_was_torn)
+{
+    struct temp_dir dir = temp_dir_make();
+    struct own_commits commits;
+    own_commits_open(&commits, dir.path);
+    for (int64_t version = 1; version <= 3; version++) {
+        const struct own_commit commit = {.version = version, .hash = 1, .position_from = -1};
+        own_commits_add(&commits, &commit);
+    }
+    own_commits_close(&commits);
+    CLEANUP(mem_cleanup) char *path = file_join(dir.path, OWN_COMMITS_NAME);
+    struct buffer bytes;
+    buffer_init(&bytes, 1 << 16);
+    struct err err = {0};
+    cr_assert(file_read(path, &bytes, &err) == ERR_OK);
+    bytes.data[32] ^= 1; /* the second place */
+    cr_assert(file_replace_derived(path, buffer_span(&bytes), &err) == ERR_OK);
+    own_commits_open(&commits, dir.path);
+    cr_assert_eq(commits.count, 2);
+    cr_expect_eq(commits.items[0].version, 1);
+    cr_expect_eq(commits.items[1].version, 3);
+    own_commits_close(&commits);
+    buffer_deinit(&bytes);
+    temp_dir_remove(&dir);
 }
