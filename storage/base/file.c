@@ -8,6 +8,7 @@
 #include "storage/base/file.h"
 
 #include "storage/base/fault.h"
+#include "storage/base/file_sync.h"
 #include "storage/base/log.h"
 #include "storage/base/mem.h"
 #include "storage/base/secret.h"
@@ -94,17 +95,25 @@ enum err_code file_sync_data(int fd, struct err *err)
     return ERR_OK;
 }
 
+enum err_code file_sync_open_directory(int fd, struct err *err)
+{
+    if (FAULT("file.sync-directory")) {
+        return err_set_errno(err, EIO, "sync a folder");
+    }
+    if (fsync(fd) != 0) {
+        return err_set_errno(err, errno, "sync a folder");
+    }
+    return ERR_OK;
+}
+
 enum err_code file_sync_directory(const char *path, struct err *err)
 {
     CLEANUP(file_close) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) {
         return err_set_errno(err, errno, "open folder %s", path);
     }
-    if (FAULT("file.sync-directory")) {
-        return err_set_errno(err, EIO, "sync folder %s", path);
-    }
-    if (fsync(fd) != 0) {
-        return err_set_errno(err, errno, "sync folder %s", path);
+    if (file_sync_open_directory(fd, err) != ERR_OK) {
+        return err_wrap(err, "%s", path);
     }
     return ERR_OK;
 }
@@ -279,6 +288,24 @@ enum err_code file_write_new(const char *path, struct span bytes, struct err *er
     return write_new(path, bytes, DURABLE, err);
 }
 
+enum err_code file_write_begin(const char *path, struct span bytes, struct file_sync *sync,
+                               struct err *err)
+{
+    CLEANUP(file_close) int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
+    if (fd < 0) {
+        return err_set_errno(err, errno, "create %s", path);
+    }
+    if (write_all(fd, bytes, path, err) != ERR_OK) {
+        (void)unlink(path); /* the first failure is the one to report */
+        return err->code;
+    }
+    if (!FAULT_SKIP("file.publish.no-sync")) {
+        file_sync_begin(sync, fd, false);
+        fd = -1;
+    }
+    return ERR_OK;
+}
+
 enum err_code file_create_derived(const char *path, int *fd_out, struct err *err)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
@@ -326,12 +353,32 @@ enum err_code file_publish(const char *path, struct span bytes, struct err *err)
 {
     CLEANUP(mem_cleanup) char *temporary = temporary_beside(path);
     TRY(write_new(temporary, bytes, DURABLE, err));
+    return file_publish_end(path, temporary, err);
+}
+
+enum err_code file_publish_begin(const char *path, struct span bytes, struct file_sync *sync,
+                                 char **temporary_out, struct err *err)
+{
+    CLEANUP(mem_cleanup) char *temporary = temporary_beside(path);
+    TRY(file_write_begin(temporary, bytes, sync, err));
+    *temporary_out = temporary;
+    temporary = NULL;
+    return ERR_OK;
+}
+
+enum err_code file_publish_end(const char *path, const char *temporary, struct err *err)
+{
     enum err_code result = link_into_place(temporary, path, err);
-    (void)unlink(temporary); /* garbage if it stays: a second name of the same file */
+    file_publish_abandon(temporary); /* garbage if it stays: a second name of the same file */
     if (result != ERR_OK || FAULT_SKIP("file.publish.no-directory-sync")) {
         return result;
     }
     return sync_parent(path, err);
+}
+
+void file_publish_abandon(const char *temporary)
+{
+    (void)unlink(temporary); /* a hidden name that no listing shows */
 }
 
 static enum err_code replace(const char *path, struct span bytes, enum durability durability,

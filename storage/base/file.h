@@ -16,6 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct file_sync; /* storage/base/file_sync.h */
+
 /*
  * An fsync failed or a promised write did: acknowledge nothing more. Prints one
  * log line and ends the process with EX_IOERR (74), running no clean-up.
@@ -34,6 +36,9 @@ enum err_code file_make_directory_derived(const char *path, struct err *err) MUS
 
 /* fsync of a directory: names created, linked or removed in it survive. */
 enum err_code file_sync_directory(const char *path, struct err *err) MUST_USE;
+
+/* The same for an open one. */
+enum err_code file_sync_open_directory(int fd, struct err *err) MUST_USE;
 
 /*
  * Write back everything of the file system that holds `path`. Once at start: what a
@@ -65,6 +70,13 @@ enum err_code file_system_sync(int fd, struct err *err) MUST_USE;
  */
 enum err_code file_write_new(const char *path, struct span bytes, struct err *err) MUST_USE;
 
+/*
+ * The same in two steps: the file is durable as that says once `sync` has ended well
+ * (file_sync.h). After an error there is no sync to be ended.
+ */
+enum err_code file_write_begin(const char *path, struct span bytes, struct file_sync *sync,
+                               struct err *err) MUST_USE;
+
 /* As file_write_new without any sync: for derived files that are checked by checksum. */
 enum err_code file_write_derived(const char *path, struct span bytes, struct err *err) MUST_USE;
 
@@ -90,6 +102,17 @@ enum err_code file_create_nameless(const char *folder, int *fd_out, struct err *
  *          unknown if it happened at the folder's fsync.
  */
 enum err_code file_publish(const char *path, struct span bytes, struct err *err) MUST_USE;
+
+/*
+ * The same in two steps. Begin writes the temporary file and begins its sync (an error leaves
+ * neither); end, after the sync has ended well, gives it the name; abandon removes it instead.
+ *
+ *   temporary_out  its path; mem_free
+ */
+enum err_code file_publish_begin(const char *path, struct span bytes, struct file_sync *sync,
+                                 char **temporary_out, struct err *err) MUST_USE;
+enum err_code file_publish_end(const char *path, const char *temporary, struct err *err) MUST_USE;
+void file_publish_abandon(const char *temporary);
 
 /* Replace `path` atomically: temporary → fsync → rename → fsync of the folder. */
 enum err_code file_replace(const char *path, struct span bytes, struct err *err) MUST_USE;

@@ -25,6 +25,7 @@ enum lock_rank {
     LOCK_RANK_CONNECTION,    /* one connection's state in the HTTP adapter */
     LOCK_RANK_CACHE,         /* a cache's index */
     LOCK_RANK_IN_USE,        /* the list of a table's snapshots in use */
+    LOCK_RANK_SYNCS,         /* the syncs that wait for a thread */
     LOCK_RANK_METRICS,
     LOCK_RANK_LOG,
     LOCK_RANK_COUNT,

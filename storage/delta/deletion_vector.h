@@ -11,6 +11,7 @@
 #include "storage/base/span.h"
 #include "storage/delta/log.h"
 
+struct object_group;
 struct object_store;
 
 enum {
@@ -121,7 +122,7 @@ enum err_code deletion_vector_batch_add(struct deletion_vector_batch *batch,
 /*
  * Put the file, if any vector went there. Descriptors are valid from here until
  * deinit.
- * Durable: contents; the name after object_sync(store, "") before the commit.
+ * Durable: when the group is synced, before the commit.
  */
 enum err_code deletion_vector_batch_write(struct deletion_vector_batch *batch,
-                                          struct object_store *store, struct err *err) MUST_USE;
+                                          struct object_group *group, struct err *err) MUST_USE;

@@ -312,10 +312,10 @@ enum err_code deletion_vector_batch_add(struct deletion_vector_batch *batch,
 }
 
 enum err_code deletion_vector_batch_write(struct deletion_vector_batch *batch,
-                                          struct object_store *store, struct err *err)
+                                          struct object_group *group, struct err *err)
 {
     if (batch->has_file) {
-        TRY(object_put(store, batch->object_name, buffer_span(&batch->file), err));
+        TRY(object_group_put(group, batch->object_name, buffer_span(&batch->file), err));
     }
     for (size_t i = 0; i < batch->count; i++) {
         batch->descriptors[i].path_or_inline =

@@ -26,6 +26,7 @@ enum { BACKOFF_DOUBLINGS_MAX = 20 };
 struct delta_transaction {
     const struct delta_state *state; /* read state; one reference */
     struct object_store *store;      /* borrowed */
+    struct object_group *group;      /* borrowed, or NULL; synced by the first attempt */
     enum delta_reads reads;
     struct id id;                 /* commitInfo.txnId */
     int64_t now_ms;               /* one time for all actions */
@@ -71,6 +72,11 @@ void delta_transaction_free(struct delta_transaction **transaction)
 const char *delta_transaction_id(const struct delta_transaction *transaction)
 {
     return transaction->id.text;
+}
+
+void delta_transaction_set_group(struct delta_transaction *transaction, struct object_group *group)
+{
+    transaction->group = group;
 }
 
 void delta_transaction_add(struct delta_transaction *transaction, const struct delta_file *file)
@@ -482,6 +488,18 @@ static enum err_code resolve_ambiguous(struct attempt *attempt, const struct err
     return ERR_OK;
 }
 
+/* The objects that the entry refers to become durable with the first attempt. */
+static enum err_code put(struct attempt *attempt, const char *name, struct err *err)
+{
+    struct delta_transaction *transaction = attempt->transaction;
+    struct object_group *group = transaction->group;
+    transaction->group = NULL;
+    if (group != NULL) {
+        return object_group_publish(group, name, buffer_span(&attempt->bytes), err);
+    }
+    return object_put_if_absent(transaction->store, name, buffer_span(&attempt->bytes), err);
+}
+
 /* Put the bytes at the version after the newest known. *done_out: our commit is in the log. */
 static enum err_code try_once(struct attempt *attempt, bool *done_out, struct err *err)
 {
@@ -490,8 +508,7 @@ static enum err_code try_once(struct attempt *attempt, bool *done_out, struct er
     int64_t started_us = clock_monotonic_us();
     delta_log_commit_name(attempt->result->state->version + 1, name);
     attempt->result->attempts++;
-    enum err_code code = object_put_if_absent(attempt->transaction->store, name,
-                                              buffer_span(&attempt->bytes), &putting);
+    enum err_code code = put(attempt, name, &putting);
     attempt->result->commit_us = clock_monotonic_us() - started_us;
     if (code == ERR_OK) {
         *done_out = true;

@@ -13,6 +13,7 @@
 #include "storage/delta/state.h"
 
 struct delta_transaction;
+struct object_group; /* storage/object/object.h */
 
 /* What the transaction's outcome depends on besides the files it removes. */
 enum delta_reads {
@@ -92,6 +93,9 @@ void delta_transaction_set_operation(struct delta_transaction *transaction, cons
 void delta_metric_set(struct json *metrics, const char *name, int64_t value);
 
 void delta_transaction_set_extension(struct delta_transaction *transaction, struct json *extension);
+
+/* Objects that the actions refer to: the commit makes them durable before its entry. Borrowed. */
+void delta_transaction_set_group(struct delta_transaction *transaction, struct object_group *group);
 
 enum delta_conflict {
     DELTA_CONFLICT_NONE,

@@ -5,6 +5,7 @@
 #include "storage/object/object.h"
 
 #include "storage/base/file.h"
+#include "storage/base/file_sync.h"
 #include "storage/base/mem.h"
 #include "storage/object/store.h"
 
@@ -234,6 +235,51 @@ static void local_unsynced_abandon(struct object_store *store)
     atomic_store(&local_of(store)->abandoned, true);
 }
 
+/* ---- syncs beside the caller's work ---- */
+
+static enum err_code local_put_begin(struct object_store *store, const char *name,
+                                     struct span bytes, struct file_sync *sync, struct err *err)
+{
+    CLEANUP(mem_cleanup) char *path = path_of(store, name);
+    enum err_code code = file_write_begin(path, bytes, sync, err);
+    if (code == ERR_NOT_FOUND) {
+        err_clear(err);
+        TRY(make_parent(path, file_make_directory, err));
+        code = file_write_begin(path, bytes, sync, err);
+    }
+    count_syncs(store, 1);
+    return code;
+}
+
+static enum err_code local_publish_begin(struct object_store *store, const char *name,
+                                         struct span bytes, struct file_sync *sync,
+                                         char **temporary_out, struct err *err)
+{
+    CLEANUP(mem_cleanup) char *path = path_of(store, name);
+    enum err_code code = file_publish_begin(path, bytes, sync, temporary_out, err);
+    if (code == ERR_NOT_FOUND) {
+        err_clear(err);
+        TRY(make_parent(path, file_make_directory, err));
+        code = file_publish_begin(path, bytes, sync, temporary_out, err);
+    }
+    return code;
+}
+
+static enum err_code local_publish_end(struct object_store *store, const char *name,
+                                       const char *temporary, struct err *err)
+{
+    CLEANUP(mem_cleanup) char *path = path_of(store, name);
+    TRY(file_publish_end(path, temporary, err));
+    count_syncs(store, FSYNCS_OF_PUBLISH);
+    return ERR_OK;
+}
+
+static void local_publish_abandon(struct object_store *store, const char *temporary)
+{
+    (void)store;
+    file_publish_abandon(temporary);
+}
+
 /* ---- names ---- */
 
 /* A name in a folder is durable only when the folder's own is. */
@@ -254,6 +300,21 @@ static enum err_code local_sync(struct object_store *store, const char *folder, 
     CLEANUP(mem_cleanup)
     char *path = folder[0] != '\0' ? path_of(store, folder) : mem_copy_text(local_of(store)->root);
     TRY(file_sync_directory(path, err));
+    count_syncs(store, 1);
+    return ERR_OK;
+}
+
+static enum err_code local_folder_sync_begin(struct object_store *store, const char *folder,
+                                             struct file_sync *sync, struct err *err)
+{
+    TRY(sync_abandoned(local_of(store), err));
+    CLEANUP(mem_cleanup)
+    char *path = folder[0] != '\0' ? path_of(store, folder) : mem_copy_text(local_of(store)->root);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return err_set_errno(err, errno, "sync folder %s", path);
+    }
+    file_sync_begin(sync, fd, true);
     count_syncs(store, 1);
     return ERR_OK;
 }
@@ -346,6 +407,11 @@ static const struct object_store_ops local_ops = {
     .unsynced_stream_begin = local_unsynced_stream_begin,
     .unsynced_sync = local_unsynced_sync,
     .unsynced_abandon = local_unsynced_abandon,
+    .put_begin = local_put_begin,
+    .folder_sync_begin = local_folder_sync_begin,
+    .publish_begin = local_publish_begin,
+    .publish_end = local_publish_end,
+    .publish_abandon = local_publish_abandon,
     .list = local_list,
 };
 

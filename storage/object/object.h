@@ -124,7 +124,9 @@ enum err_code object_sync(struct object_store *store, const char *folder, struct
 /*
  * New objects that become durable together. For a local folder on a file system that
  * can do so, many cost one wait instead of three an object and folder. It then waits
- * for whatever else of that file system is dirty, so few are put one by one.
+ * for whatever else of that file system is dirty, so few are synced one by one.
+ *
+ * The syncs of few go on while the caller makes the next.
  *
  *   objects_count  expected; up to OBJECT_GROUP_FEW are few
  *
@@ -146,6 +148,12 @@ enum err_code object_group_stream_begin(struct object_group *group, const char *
  * Durable: contents and names of all objects, when ERR_OK.
  */
 enum err_code object_group_sync(struct object_group *group, struct err *err) MUST_USE;
+/*
+ * As object_put_if_absent, once the group is synced: the object that refers to those of the
+ * group, which need no object_group_sync of its own then. All are waited for together.
+ */
+enum err_code object_group_publish(struct object_group *group, const char *name, struct span bytes,
+                                   struct err *err) MUST_USE;
 void object_group_end(struct object_group **group);
 
 /* Absent is ERR_OK. Not synced. */

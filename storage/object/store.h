@@ -6,6 +6,8 @@
 
 #include "storage/object/object.h"
 
+struct file_sync; /* storage/base/file_sync.h */
+
 #include <stdatomic.h>
 
 struct object_store_ops {
@@ -41,6 +43,21 @@ struct object_store_ops {
     enum err_code (*unsynced_sync)(struct object_store *store, int fd, struct err *err);
     /* What began ends without a sync: visible folders may not be durable from here on. */
     void (*unsynced_abandon)(struct object_store *store);
+    /*
+     * Optional, all or none: objects and folders whose sync goes on while the caller works;
+     * they are durable once the sync has ended well. publish_* are put_if_absent in two steps:
+     * begin writes a file without the name (`temporary_out` mem_free), end gives the name and
+     * makes it durable, abandon removes the file.
+     */
+    enum err_code (*put_begin)(struct object_store *store, const char *name, struct span bytes,
+                               struct file_sync *sync, struct err *err);
+    enum err_code (*folder_sync_begin)(struct object_store *store, const char *folder,
+                                       struct file_sync *sync, struct err *err);
+    enum err_code (*publish_begin)(struct object_store *store, const char *name, struct span bytes,
+                                   struct file_sync *sync, char **temporary_out, struct err *err);
+    enum err_code (*publish_end)(struct object_store *store, const char *name,
+                                 const char *temporary, struct err *err);
+    void (*publish_abandon)(struct object_store *store, const char *temporary);
     enum err_code (*list)(struct object_store *store, const struct object_list_options *options,
                           struct object_list *list_out, struct err *err);
 };

@@ -413,10 +413,10 @@ static enum err_code write_vector(struct compaction *compaction, struct err *err
     size_t index = 0;
     TRY(deletion_vector_batch_add(&compaction->vectors, compaction->output.vector->vector, &index,
                                   err));
-    TRY(deletion_vector_batch_write(&compaction->vectors, compaction->table->store, err));
-    if (compaction->vectors.has_file) {
-        TRY(object_sync(compaction->table->store, "", err));
-    }
+    CLEANUP(object_group_end) struct object_group *group = NULL;
+    TRY(object_group_begin(compaction->table->store, 1, &group, err));
+    TRY(deletion_vector_batch_write(&compaction->vectors, group, err));
+    TRY(object_group_sync(group, err));
     return output_loosen(&compaction->output, err);
 }
 

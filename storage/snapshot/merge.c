@@ -84,6 +84,7 @@ static enum err_code commit(const struct merge *merge, struct merge_work *work,
     CLEANUP(json_free) struct json *extension = NULL;
     TRY(write_private(merge, work, delta_transaction_id(transaction), change, &extension, err));
     TRY(merge_work_stage(work, transaction, err));
+    delta_transaction_set_group(transaction, work->group);
     if (!FAULT_SKIP("merge.txn")) {
         delta_transaction_set_txn(transaction, table->app_id, highest_position(merge));
     }

@@ -15,7 +15,10 @@
 #include <assert.h>
 
 #define SORT_BYTES_MAX ((size_t)4 << 30)
-enum { SCRATCH_BYTES_MAX = 1 << 26 };
+enum {
+    SCRATCH_BYTES_MAX = 1 << 26,
+    SIDE_ROWS_MIN = 8192, /* fewer are indexed while the disk has the data: a thread costs more */
+};
 
 void merge_work_init(struct merge_work *work, struct table *table, const struct snapshot *snapshot,
                      const struct merge_input *inputs, size_t inputs_count)
@@ -264,12 +267,12 @@ static enum err_code place_rows(struct merge_work *work, struct err *err)
 }
 
 /*
- * One for each partition with new rows, and at most one for each file that is rewritten; of
- * changes about one a partition.
+ * One of the vectors, one for each partition with new rows, and at most one for each file that is
+ * rewritten; of changes about one a partition.
  */
 static size_t count_files(const struct merge_work *work)
 {
-    size_t count = work->partitions_count;
+    size_t count = work->partitions_count + 1;
     for (size_t i = 0; i < work->touched_count; i++) {
         count += work->touched[i].rewritten ? 1 : 0;
     }
@@ -334,7 +337,7 @@ static enum err_code write_vectors(struct merge_work *work, struct err *err)
                                           err));
         }
     }
-    return deletion_vector_batch_write(&work->vectors, work->table->store, err);
+    return deletion_vector_batch_write(&work->vectors, work->group, err);
 }
 
 /* ---- copy-on-write ---- */
@@ -534,7 +537,8 @@ static void start_side(struct merge_work *work)
             return;
         }
     }
-    if (!work->rewrites && index_is_needed(work->snapshot->schema)) {
+    bool many = work->plan.puts_count >= SIDE_ROWS_MIN;
+    if (many && !work->rewrites && index_is_needed(work->snapshot->schema)) {
         work->side_started = pthread_create(&work->side, NULL, run_side, work) == 0;
     }
 }
@@ -546,10 +550,7 @@ enum err_code merge_work_index(struct merge_work *work, struct err *err)
         *err = work->side_err;
         return err->code;
     }
-    if (work->runs != NULL || !index_is_needed(work->snapshot->schema)) {
-        return ERR_OK;
-    }
-    return make_index(work, err);
+    return ERR_OK;
 }
 
 /* ---- all together ---- */
@@ -560,15 +561,13 @@ enum err_code merge_work_write(struct merge_work *work, struct err *err)
     touch_files(work);
     TRY(place_rows(work, err));
     TRY(object_group_begin(work->table->store, count_files(work), &work->group, err));
+    TRY(write_vectors(work, err)); /* first: the disk has them while rows are encoded */
     start_side(work);
     TRY(write_rows(work, err));
     TRY(rewrite_files(work, err));
     TRY(merge_changes_write(work, err));
-    TRY(write_vectors(work, err));
-    TRY(object_group_sync(work->group, err));
-    bool root_synced = work->outputs_count > 0 && work->snapshot->schema->partition_count == 0;
-    if (work->vectors.has_file && !root_synced) {
-        TRY(object_sync(work->table->store, "", err));
+    if (!work->side_started && index_is_needed(work->snapshot->schema)) {
+        (void)run_side(work); /* while the disk has the data; what fails is told after the commit */
     }
     return ERR_OK;
 }

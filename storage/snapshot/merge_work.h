@@ -44,7 +44,7 @@ struct merge_work {
     size_t *partition_sizes; /* of each put: leading bytes of its sort key that are the partition */
 
     size_t partitions_count;    /* that get new rows */
-    struct object_group *group; /* of all data files */
+    struct object_group *group; /* of all data files and the vectors; the commit syncs it */
     struct output *outputs;     /* in order of number */
     size_t *output_ends;        /* puts of `order` up to which an output reaches */
     size_t outputs_count;

@@ -269,7 +269,9 @@ Test(deletion_vector, a_batch_puts_small_ones_inline_and_the_rest_in_one_file)
         cr_assert_eq(deletion_vector_batch_add(&batch, vectors[i], &index, &err), ERR_OK);
         cr_expect_eq(index, i);
     }
-    cr_assert_eq(deletion_vector_batch_write(&batch, store, &err), ERR_OK);
+    CLEANUP(object_group_end) struct object_group *group = NULL;
+    cr_assert_eq(object_group_begin(store, 1, &group, &err), ERR_OK);
+    cr_assert_eq(deletion_vector_batch_write(&batch, group, &err), ERR_OK);
     cr_expect_eq(batch.descriptors[0].storage, 'i');
     cr_expect_eq(batch.descriptors[1].storage, 'u');
     cr_expect_eq(batch.descriptors[1].offset, 1);

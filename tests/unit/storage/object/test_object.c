@@ -312,6 +312,43 @@ Test(object, makes_groups_durable_together)
     }
 }
 
+static size_t count_names(struct object_store *store)
+{
+    struct err err = {0};
+    struct object_list list = {0};
+    struct object_list_options options = {.recursive = true};
+    cr_assert_eq(object_list(store, &options, &list, &err), ERR_OK, "%s", err.msg);
+    size_t count = list.count;
+    object_list_free(&list);
+    return count;
+}
+
+/* One put_if_absent that makes its group durable; whoever loses the race leaves nothing. */
+Test(object, publishes_what_refers_to_a_group)
+{
+    static const size_t counts[] = {1, 3, OBJECT_GROUP_FEW + 1};
+    for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
+        CLEANUP(close_stores) struct stores stores = open_stores();
+        for (size_t i = 0; i < 2; i++) {
+            struct object_store *store = stores.items[i];
+            struct err err = {0};
+            CLEANUP(object_group_end) struct object_group *group = NULL;
+            cr_assert_eq(object_group_begin(store, counts[c], &group, &err), ERR_OK);
+            cr_assert_eq(put_group(group, counts[c], &err), ERR_OK, "%s", err.msg);
+            cr_assert_eq(object_group_publish(group, "log/1", contents(), &err), ERR_OK, "%s",
+                         err.msg);
+            expect_contents(store, "log/1", text);
+            cr_expect_eq(count_names(store), counts[c] + 1);
+            CLEANUP(object_group_end) struct object_group *late = NULL;
+            cr_assert_eq(object_group_begin(store, 1, &late, &err), ERR_OK);
+            cr_assert_eq(object_group_put(late, "late", contents(), &err), ERR_OK);
+            cr_expect_eq(object_group_publish(late, "log/1", contents(), &err), ERR_EXISTS);
+            cr_expect_eq(object_group_publish(late, "../1", contents(), &err), ERR_INVALID);
+            cr_expect_eq(count_names(store), counts[c] + 2, "the late one's object alone");
+        }
+    }
+}
+
 Test(object, refuses_names_of_a_group_that_lead_out)
 {
     CLEANUP(close_stores) struct stores stores = open_stores();

@@ -509,8 +509,9 @@ static void stage_removal(struct schedule *schedule, const struct delta_file *fi
         deletion_vector_batch_init(&batch);
         cr_assert_eq(deletion_vector_batch_add(&batch, vector, &index, &err), ERR_OK, "%s",
                      err.msg);
-        cr_assert_eq(deletion_vector_batch_write(&batch, store_of(schedule), &err), ERR_OK, "%s",
-                     err.msg);
+        CLEANUP(object_group_end) struct object_group *group = NULL;
+        cr_assert_eq(object_group_begin(store_of(schedule), 1, &group, &err), ERR_OK);
+        cr_assert_eq(deletion_vector_batch_write(&batch, group, &err), ERR_OK, "%s", err.msg);
         cr_assert_eq(
             delta_transaction_set_dv(foreign->transaction, file, &batch.descriptors[index], &err),
             ERR_OK, "%s", err.msg);

@@ -765,3 +765,31 @@ Test(own_commits, forgets_what_was_torn)
     buffer_deinit(&bytes);
     temp_dir_remove(&dir);
 }
+
+/* ---- what a commit waits for ---- */
+
+/* The data and its folder, the entry and the log's folder; one more for a file of vectors. */
+Test(table, commits_with_few_syncs)
+{
+    struct fixture fixture = fixture_make(&keyed);
+    struct object_store *store = table_store(fixture.table);
+    put_many(&fixture, 0, 4000, 1);
+    int64_t before = object_store_syncs_count(store);
+    put_many(&fixture, 4000, 1000, 2);
+    cr_expect_eq(object_store_syncs_count(store) - before, 4, "rows that are new");
+    before = object_store_syncs_count(store);
+    put_many(&fixture, 100, 20, 3);
+    cr_expect_eq(object_store_syncs_count(store) - before, 4, "a small vector is in the log");
+    struct record_words *records = mem_zeroed(1000, sizeof *records);
+    char(*ids)[16] = mem_zeroed(1000, sizeof *ids);
+    for (int i = 0; i < 1000; i++) {
+        (void)snprintf(ids[i], sizeof ids[i], "k%05d", i * 3);
+        records[i] = (struct record_words){FRAME_UPSERT, ids[i], 4, i, "n", "r", "m"};
+    }
+    before = object_store_syncs_count(store);
+    fixture_put(&fixture, records, 1000);
+    cr_expect_eq(object_store_syncs_count(store) - before, 5, "a large one has a file");
+    mem_free(records);
+    mem_free(ids);
+    fixture_remove(&fixture);
+}
