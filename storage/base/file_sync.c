@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 static struct {
@@ -15,15 +16,36 @@ static struct {
     struct wake wake;
     struct file_sync *first;
     struct file_sync *last;
+    pthread_t threads[FILE_SYNC_THREADS_MAX];
     int threads_count;
     int waiting_count; /* syncs that no thread took yet */
     int idle_count;
+    bool stopping;
+    pid_t owner; /* whose threads these are: not those of a child */
 } pool = {.once = PTHREAD_ONCE_INIT};
+
+/* At the end of the process; every sync has been ended by then. */
+static void stop_pool(void)
+{
+    if (pool.owner != getpid()) {
+        return;
+    }
+    lock_take(&pool.lock);
+    pool.stopping = true;
+    wake_all(&pool.wake);
+    lock_drop(&pool.lock);
+    for (int i = 0; i < pool.threads_count; i++) {
+        int result = pthread_join(pool.threads[i], NULL);
+        assert(result == 0);
+    }
+}
 
 static void init_pool(void)
 {
     lock_init(&pool.lock, LOCK_RANK_SYNCS);
     wake_init(&pool.wake);
+    pool.owner = getpid();
+    (void)atexit(stop_pool); /* without it the threads end with the process */
 }
 
 static void run(struct file_sync *sync)
@@ -40,10 +62,13 @@ static void *pool_main(void *arg)
     (void)pthread_setname_np(pthread_self(), "sync"); /* for whoever looks */
     lock_take(&pool.lock);
     for (;;) {
-        while (pool.first == NULL) {
+        while (pool.first == NULL && !pool.stopping) {
             pool.idle_count++;
             wake_wait(&pool.wake, &pool.lock);
             pool.idle_count--;
+        }
+        if (pool.first == NULL) {
+            break;
         }
         struct file_sync *sync = pool.first;
         pool.first = sync->next;
@@ -52,16 +77,15 @@ static void *pool_main(void *arg)
         run(sync);
         lock_take(&pool.lock);
     }
+    lock_drop(&pool.lock);
     return NULL;
 }
 
 /* With the lock. One more thread, where there are more syncs than idle threads. */
 static void add_thread(void)
 {
-    pthread_t thread;
     if (pool.waiting_count > pool.idle_count && pool.threads_count < FILE_SYNC_THREADS_MAX &&
-        pthread_create(&thread, NULL, pool_main, NULL) == 0) {
-        (void)pthread_detach(thread); /* a new thread can be */
+        pthread_create(&pool.threads[pool.threads_count], NULL, pool_main, NULL) == 0) {
         pool.threads_count++;
     }
 }

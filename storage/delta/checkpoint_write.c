@@ -423,7 +423,7 @@ static enum err_code announce(struct object_store *store,
                          (long long)result->version, (long long)result->actions_count,
                          (long long)result->file_bytes, (long long)result->adds_count);
     remove_side_file(store, name);
-    return object_replace_hint(store, name, buffer_span(&text), err);
+    return object_replace(store, name, buffer_span(&text), err);
 }
 
 enum err_code delta_checkpoint_write(struct object_store *store, const struct delta_state *state,

@@ -75,7 +75,7 @@ enum err_code version_checksum_write(struct object_store *store, const struct de
     append_actions(state, &text);
     buffer_append_byte(&text, '}');
     TRY(buffer_check(&text, "the version's checksum", err));
-    return object_replace_hint(store, name, buffer_span(&text), err);
+    return object_replace(store, name, buffer_span(&text), err);
 }
 
 /* ---- verifying ---- */

@@ -98,16 +98,14 @@ static enum err_code faulty_put_if_absent(struct object_store *store, const char
 }
 
 static enum err_code faulty_replace(struct object_store *store, const char *name, struct span bytes,
-                                    bool durable, struct err *err)
+                                    struct err *err)
 {
     struct faulty_store *self = faulty_of(store);
     bool hit = is_hit(self);
     if (fails_before(self, hit)) {
         return planted(err);
     }
-    enum err_code code = durable ? object_replace(self->inner, name, bytes, err)
-                                 : object_replace_hint(self->inner, name, bytes, err);
-    return finish_call(hit, code, err);
+    return finish_call(hit, object_replace(self->inner, name, bytes, err), err);
 }
 
 static enum err_code stream_append(struct object_stream *stream, struct span bytes, struct err *err)

@@ -109,14 +109,11 @@ static enum err_code local_put_if_absent(struct object_store *store, const char 
 }
 
 static enum err_code local_replace(struct object_store *store, const char *name, struct span bytes,
-                                   bool durable, struct err *err)
+                                   struct err *err)
 {
     CLEANUP(mem_cleanup) char *path = path_of(store, name);
-    TRY(write_making_parent(path, bytes, durable ? file_replace : file_replace_derived,
-                            file_make_directory, err));
-    if (durable) {
-        count_syncs(store, FSYNCS_OF_PUBLISH);
-    }
+    TRY(write_making_parent(path, bytes, file_replace, file_make_directory, err));
+    count_syncs(store, FSYNCS_OF_PUBLISH);
     return ERR_OK;
 }
 

@@ -139,10 +139,9 @@ static enum err_code memory_put(struct object_store *store, const char *name, st
 }
 
 static enum err_code memory_replace(struct object_store *store, const char *name, struct span bytes,
-                                    bool durable, struct err *err)
+                                    struct err *err)
 {
-    (void)durable; /* memory knows no difference */
-    (void)err;     /* cannot fail */
+    (void)err; /* cannot fail */
     struct memory_store *self = memory_of(store);
     CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&self->lock);
     bool found = false;

@@ -84,14 +84,7 @@ enum err_code object_replace(struct object_store *store, const char *name, struc
                              struct err *err)
 {
     TRY(object_name_check(name, err));
-    return store->ops->replace(store, name, bytes, true, err);
-}
-
-enum err_code object_replace_hint(struct object_store *store, const char *name, struct span bytes,
-                                  struct err *err)
-{
-    TRY(object_name_check(name, err));
-    return store->ops->replace(store, name, bytes, false, err);
+    return store->ops->replace(store, name, bytes, err);
 }
 
 enum err_code object_stream_begin(struct object_store *store, const char *name,

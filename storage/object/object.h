@@ -102,10 +102,6 @@ enum err_code object_put_if_absent(struct object_store *store, const char *name,
 enum err_code object_replace(struct object_store *store, const char *name, struct span bytes,
                              struct err *err) MUST_USE;
 
-/* As object_replace without durability, for hints such as _last_checkpoint. */
-enum err_code object_replace_hint(struct object_store *store, const char *name, struct span bytes,
-                                  struct err *err) MUST_USE;
-
 /*
  * Write a new object in pieces. The name is taken at begin (ERR_EXISTS), the
  * contents are durable when finish returned OK. Abort removes what was written;

@@ -145,10 +145,9 @@ static enum err_code refuse_put(struct object_store *store, const char *name, st
 }
 
 static enum err_code refuse_replace(struct object_store *store, const char *name, struct span bytes,
-                                    bool durable, struct err *err)
+                                    struct err *err)
 {
     (void)bytes;
-    (void)durable;
     return refuse(store, name, err);
 }
 

@@ -18,7 +18,7 @@ struct object_store_ops {
     enum err_code (*put_if_absent)(struct object_store *store, const char *name, struct span bytes,
                                    struct err *err);
     enum err_code (*replace)(struct object_store *store, const char *name, struct span bytes,
-                             bool durable, struct err *err);
+                             struct err *err);
     enum err_code (*stream_begin)(struct object_store *store, const char *name,
                                   struct object_stream **stream_out, struct err *err);
     enum err_code (*sync)(struct object_store *store, const char *folder, struct err *err);

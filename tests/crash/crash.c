@@ -285,12 +285,12 @@ static void crash_server(pid_t pid, uint64_t *random)
     (void)waitpid(pid, NULL, 0); /* without a disk it may end as it likes */
 }
 
-static int run_fsck(void)
+static int run_fsck(const char *name)
 {
     pid_t pid = fork();
     if (pid == 0) {
         char log[PATH_BYTES + 32];
-        (void)snprintf(log, sizeof log, "%s/fsck", folder); /* fits */
+        (void)snprintf(log, sizeof log, "%s/%s", folder, name); /* fits */
         int fd = open(log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
         (void)dup2(fd, STDOUT_FILENO);
         (void)dup2(fd, STDERR_FILENO);
@@ -667,7 +667,7 @@ static void run_cycle(uint64_t *random, int64_t cycle)
         run_rig("mend");
         atomic_store(&disk_is_gone, false);
     }
-    int code = run_fsck();
+    int code = run_fsck("fsck");
     if (code != 0) {
         problem("fsck exited with %d; see %s/fsck", code, folder);
     }
@@ -706,9 +706,9 @@ static void last_start(void)
         drain();
     }
     stop_server(pid);
-    int code = run_fsck();
+    int code = run_fsck("fsck-end");
     if (code != 0) {
-        problem("fsck exited with %d at the end; see %s/fsck", code, folder);
+        problem("fsck exited with %d at the end; see %s/fsck-end", code, folder);
     }
 }
 

@@ -109,7 +109,7 @@ Test(object, replaces_and_removes)
         struct object_store *store = stores.items[i];
         struct err err = {0};
         cr_expect_eq(object_replace(store, "log/hint", contents(), &err), ERR_OK, "%s", err.msg);
-        cr_expect_eq(object_replace_hint(store, "log/hint", span_of_text("new"), &err), ERR_OK);
+        cr_expect_eq(object_replace(store, "log/hint", span_of_text("new"), &err), ERR_OK);
         expect_contents(store, "log/hint", "new");
         cr_expect_eq(object_remove(store, "log/hint", &err), ERR_OK);
         cr_expect_eq(object_remove(store, "log/hint", &err), ERR_OK, "absent is fine");
@@ -518,7 +518,6 @@ Test(object, a_folder_below_a_root_is_not_written_to)
         object_put(store, "c", contents(), &(struct err){0}),
         object_put_if_absent(store, "c", contents(), &(struct err){0}),
         object_replace(store, "a", contents(), &(struct err){0}),
-        object_replace_hint(store, "a", contents(), &(struct err){0}),
         object_stream_begin(store, "c", &stream, &(struct err){0}),
         object_sync(store, "", &(struct err){0}),
         object_remove(store, "a", &(struct err){0}),
