@@ -51,15 +51,33 @@ enum err_code access_audit_change(struct services *services, struct exchange *ex
     return ERR_OK;
 }
 
-enum err_code access_audit_write(struct services *services, struct exchange *exchange,
-                                 const char *event, const char *resource, int64_t count)
+enum err_code access_audit_promise(struct services *services, struct exchange *exchange,
+                                   const char *event, const char *resource, int64_t count)
 {
     struct audit_event record = event_of(exchange, event, resource);
     record.count = count;
-    if (audit_record_write(services->audit, &record, &exchange->err) != ERR_OK) {
+    if (audit_write(services->audit, &record, NULL, &exchange->err) != ERR_OK) {
         return unavailable(exchange);
     }
     return ERR_OK;
+}
+
+void access_audit_broken(struct services *services, struct exchange *exchange, const char *event,
+                         const char *resource)
+{
+    struct audit_event record = event_of(exchange, event, resource);
+    struct err ignored = {0}; /* the first failure is the one to answer */
+    record.outcome = AUDIT_FAILED;
+    record.detail = err_code_name(exchange->err.code);
+    err_ignore(audit_write(services->audit, &record, NULL, &ignored));
+}
+
+/* Is it the one of the URL, whose hash access_audit_note_subject made? */
+static bool is_noted(const struct exchange *exchange, struct span subject)
+{
+    const struct route *route = exchange->route;
+    return exchange->log_subject[0] != '\0' && route->identifier != NULL &&
+           span_equal(subject, exchange->parameters[route->identifier_index]);
 }
 
 enum err_code access_audit_read(struct services *services, struct exchange *exchange,
@@ -78,8 +96,11 @@ enum err_code access_audit_read(struct services *services, struct exchange *exch
                            "the request needs more memory than its limit; ask for fewer keys");
         }
         for (size_t i = 0; i < subjects_count; i++) {
-            audit_subject(services->keys, subjects[i], hashes[i]);
-            texts[i] = hashes[i];
+            texts[i] = exchange->log_subject;
+            if (!is_noted(exchange, subjects[i])) {
+                audit_subject(services->keys, subjects[i], hashes[i]);
+                texts[i] = hashes[i];
+            }
         }
         record.subjects = texts;
         record.subjects_count = subjects_count;

@@ -41,6 +41,13 @@ enum err_code access_audit_read(struct services *services, struct exchange *exch
 void access_audit_note_subject(const struct services *services, struct exchange *exchange,
                                struct span identifier);
 
-/* Records were accepted: durable before the receipt leaves. Errors: as above. */
-enum err_code access_audit_write(struct services *services, struct exchange *exchange,
-                                 const char *event, const char *resource, int64_t count) MUST_USE;
+/*
+ * Records are about to be accepted: durable with the catalog's next promise (what is synced before
+ * one: server/instance.c), so before the receipt leaves. Errors: as above.
+ */
+enum err_code access_audit_promise(struct services *services, struct exchange *exchange,
+                                   const char *event, const char *resource, int64_t count) MUST_USE;
+
+/* What access_audit_promise said did not come about; exchange->err says why. */
+void access_audit_broken(struct services *services, struct exchange *exchange, const char *event,
+                         const char *resource);

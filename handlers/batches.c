@@ -140,5 +140,5 @@ enum handler_result handle_batch_post(struct services *services, struct exchange
     if (answered) {
         return intake.result;
     }
-    return receipt_answer(services, exchange, &intake.batch.id, &intake.wait);
+    return intake_answer(&intake);
 }

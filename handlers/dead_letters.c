@@ -445,7 +445,7 @@ static enum handler_result replay(struct intake *intake, const struct dead_lette
         return problem_err(exchange);
     }
     intake->wait.replay = true;
-    return receipt_answer(intake->services, exchange, &intake->batch.id, &intake->wait);
+    return intake_answer(intake);
 }
 
 enum handler_result handle_dead_letter_replay(struct services *services, struct exchange *exchange)

@@ -343,33 +343,67 @@ static struct intake_origin origin_of(const struct intake *intake)
     return origin;
 }
 
-/* The batch is durable: record who gave it, and tell its merger. */
-static enum err_code announce(struct intake *intake)
+/* Record who gives the batch; the record becomes durable with it. */
+static enum err_code announce(struct intake *intake, const char **resource_out)
 {
     struct exchange *exchange = intake->exchange;
-    intake->services->wake_lane(intake->services->wake_arg, table_uuid(intake->table));
     (void)snprintf(exchange->log_table, sizeof exchange->log_table, "%s",
                    table_name(intake->table)); /* names fit */
-    return access_audit_write(
-        intake->services, exchange, "batch.accept",
-        arena_format(&exchange->arena, "%s/%s", table_name(intake->table), intake->batch.id.text),
-        intake->batch.errors.accepted_count);
+    *resource_out =
+        arena_format(&exchange->arena, "%s/%s", table_name(intake->table), intake->batch.id.text);
+    return access_audit_promise(intake->services, exchange, "batch.accept", *resource_out,
+                                intake->batch.errors.accepted_count);
+}
+
+/* The batch is durable: tell its merger. Or it is not: the trail has said too much. */
+static enum err_code settle(struct intake *intake, const char *resource, enum err_code code)
+{
+    if (code == ERR_OK) {
+        intake->services->wake_lane(intake->services->wake_arg, table_uuid(intake->table));
+    } else {
+        access_audit_broken(intake->services, intake->exchange, "batch.accept", resource);
+    }
+    return code;
 }
 
 enum err_code intake_accept(struct intake *intake)
 {
     struct exchange *exchange = intake->exchange;
     const struct intake_origin origin = origin_of(intake);
+    const char *resource = NULL;
     int64_t position = 0;
-    TRY(intake_batch_accept(&intake->batch, &origin, &exchange->arena, &position, &exchange->err));
-    return announce(intake);
+    TRY(announce(intake, &resource));
+    return settle(
+        intake, resource,
+        intake_batch_accept(&intake->batch, &origin, &exchange->arena, &position, &exchange->err));
 }
 
 enum err_code intake_accept_replay(struct intake *intake, const struct id *letter, bool forced)
 {
     const struct intake_origin origin = origin_of(intake);
+    const char *resource = NULL;
     int64_t position = 0;
-    TRY(intake_batch_replay(&intake->batch, &origin, letter, forced, &position,
-                            &intake->exchange->err));
-    return announce(intake);
+    TRY(announce(intake, &resource));
+    return settle(intake, resource,
+                  intake_batch_replay(&intake->batch, &origin, letter, forced, &position,
+                                      &intake->exchange->err));
+}
+
+enum handler_result intake_answer(struct intake *intake)
+{
+    const struct intake_batch *accepted = &intake->batch;
+    bool nothing_to_merge = accepted->errors.accepted_count == 0;
+    struct batch batch = {
+        .id = accepted->id,
+        .table = *table_uuid(intake->table),
+        .principal = intake->exchange->principal->id,
+        .state = nothing_to_merge ? BATCH_INDEXED : BATCH_DURABLE,
+        .received = accepted->errors.received_count,
+        .accepted = accepted->errors.accepted_count,
+        .rejected = accepted->errors.rejected_count,
+        .version = -1,
+        .received_at_us = accepted->received_at_us,
+    };
+    memcpy(batch.body_sha256, intake->body_sha256, sizeof batch.body_sha256);
+    return receipt_answer_fresh(intake->services, intake->exchange, &batch, &intake->wait);
 }

@@ -82,3 +82,6 @@ enum err_code intake_accept(struct intake *intake) MUST_USE;
  */
 enum err_code intake_accept_replay(struct intake *intake, const struct id *letter,
                                    bool forced) MUST_USE;
+
+/* Answer with the receipt of the batch that was accepted, at once or when it was waited for. */
+enum handler_result intake_answer(struct intake *intake);

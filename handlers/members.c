@@ -251,7 +251,9 @@ static enum err_code write_part(struct services *services, struct exchange *exch
     };
     CLEANUP(lookup_result_deinit) struct lookup_result result = {0};
     TRY(find_rows(exchange, part, identifier, &options, &result));
-    buffer_append_format(answer, ",\"%s\":[", part->as);
+    buffer_append_text(answer, ",\"");
+    buffer_append_text(answer, part->as);
+    buffer_append_text(answer, "\":[");
     for (size_t i = 0; i < result.count; i++) {
         if (i > 0) {
             buffer_append_byte(answer, ',');
@@ -279,8 +281,10 @@ static void write_versions(struct exchange *exchange, const struct view *view)
         if (!part->included || part->absent) {
             continue;
         }
-        buffer_append_format(answer, "%s\"%s\":%" PRId64, first ? "" : ",", table_name(part->table),
-                             part->snapshot->version);
+        buffer_append_text(answer, first ? "\"" : ",\"");
+        buffer_append_text(answer, table_name(part->table));
+        buffer_append_text(answer, "\":");
+        text_append_int64(part->snapshot->version, answer);
         first = false;
     }
     buffer_append_byte(answer, '}');

@@ -7,7 +7,6 @@
 #include "handlers/times.h"
 #include "handlers/waiting_room.h"
 #include "storage/base/clock.h"
-#include "storage/base/fault.h"
 #include "storage/base/text.h"
 #include "storage/catalog/tables.h"
 #include "storage/snapshot/table.h"
@@ -208,31 +207,32 @@ static bool look(struct services *services, struct exchange *exchange, bool time
     return true;
 }
 
+enum handler_result receipt_answer_fresh(struct services *services, struct exchange *exchange,
+                                         const struct batch *batch, const struct receipt_wait *wait)
+{
+    if (wait->seconds == 0 || receipt_reached(batch, wait->rung)) {
+        return answer_now(services, exchange, batch, wait);
+    }
+    struct parked *parked = arena_alloc(&exchange->arena, sizeof *parked);
+    if (parked == NULL) {
+        return answer_now(services, exchange, batch, wait);
+    }
+    *parked = (struct parked){.batch = batch->id, .wait = *wait};
+    exchange->parked = parked;
+    int64_t deadline_us = clock_monotonic_us() + wait->seconds * 1000000;
+    if (!waiting_room_park(services->waiting_room, exchange, &batch->table, deadline_us, look)) {
+        return answer_now(services, exchange, batch, wait);
+    }
+    return HANDLER_WAIT;
+}
+
 enum handler_result receipt_answer(struct services *services, struct exchange *exchange,
                                    const struct id *id, const struct receipt_wait *wait)
 {
     struct batch batch;
     enum err_code code = batch_get(services->catalog, id, &exchange->arena, &batch, &exchange->err);
-    if (code == ERR_NOT_FOUND && FAULT_SKIP("accept.ack-before-sync")) {
-        err_clear(&exchange->err); /* a planted bug: a promise of what is not stored yet */
-        batch = (struct batch){.id = *id, .state = BATCH_DURABLE, .version = -1};
-        code = ERR_OK;
-    }
     if (code != ERR_OK) {
         return problem_err(exchange);
     }
-    if (wait->seconds == 0 || receipt_reached(&batch, wait->rung)) {
-        return answer_now(services, exchange, &batch, wait);
-    }
-    struct parked *parked = arena_alloc(&exchange->arena, sizeof *parked);
-    if (parked == NULL) {
-        return answer_now(services, exchange, &batch, wait);
-    }
-    *parked = (struct parked){.batch = *id, .wait = *wait};
-    exchange->parked = parked;
-    int64_t deadline_us = clock_monotonic_us() + wait->seconds * 1000000;
-    if (!waiting_room_park(services->waiting_room, exchange, &batch.table, deadline_us, look)) {
-        return answer_now(services, exchange, &batch, wait);
-    }
-    return HANDLER_WAIT;
+    return receipt_answer_fresh(services, exchange, &batch, wait);
 }

@@ -37,6 +37,11 @@ enum err_code receipt_parse_wait(struct services *services, struct exchange *exc
 enum handler_result receipt_answer(struct services *services, struct exchange *exchange,
                                    const struct id *id, const struct receipt_wait *wait);
 
+/* The same with a batch that the caller has at hand, as it is stored. */
+enum handler_result receipt_answer_fresh(struct services *services, struct exchange *exchange,
+                                         const struct batch *batch,
+                                         const struct receipt_wait *wait);
+
 /* The receipt as JSON. Errors: in exchange->err. */
 enum err_code receipt_to_json(struct services *services, struct exchange *exchange,
                               const struct batch *batch, struct json **json_out) MUST_USE;

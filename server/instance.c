@@ -183,10 +183,11 @@ static enum err_code open_journal(struct instance *instance, const char *name,
     return ERR_OK;
 }
 
-/* What a group of accepted batches refers to, on disk before the group is. */
-static void sync_journals(void *arg)
+/* What a group of accepted batches refers to, and who gave it, on disk before the group is. */
+static void sync_before_promise(void *arg)
 {
     const struct instance *instance = arg;
+    audit_sync_all(instance->audit);
     journal_sync_all(instance->journal);
     journal_sync_all(instance->dead_letters);
 }
@@ -198,7 +199,7 @@ static enum err_code open_stores(struct instance *instance, struct err *err)
     const struct catalog_options catalog_options = {
         .retention_us = instance->options.retention_seconds * 1000000,
         .dead_letter_bytes_max = instance->options.dead_letter_bytes_max,
-        .before_promise = sync_journals,
+        .before_promise = sync_before_promise,
         .before_promise_arg = instance,
     };
     const struct audit_options audit_options = {

@@ -338,7 +338,12 @@ int cli_serve(int argc, char **argv)
     harden();
     block_signals(&stop_signals);
     log_set_level(level_of(config.log_level));
-    if (serve(&config, &stop_signals, &err) != ERR_OK) {
+    enum err_code code = log_gather_start(&err);
+    if (code == ERR_OK) {
+        code = serve(&config, &stop_signals, &err);
+    }
+    log_gather_stop();
+    if (code != ERR_OK) {
         (void)fprintf(stderr, "sluice serve: %s\n", err.msg);
         return exit_code_of(err.code);
     }

@@ -63,8 +63,7 @@ void audit_subject(const struct secret_keys *keys, struct span identifier,
 {
     uint8_t hash[SECRET_HASH_BYTES];
     secret_hash(keys, SECRET_IDENTIFIERS, identifier, hash);
-    /* every member lookup does this twice, so it writes into place and never reaches for the heap
-     */
+    /* every member lookup does this, so it writes into place and never reaches for the heap */
     struct buffer text = {.data = (uint8_t *)subject_out,
                           .capacity = AUDIT_SUBJECT_BYTES,
                           .size_max = AUDIT_SUBJECT_BYTES};
@@ -90,10 +89,23 @@ static void append_text(struct buffer *line, const char *text)
     json_write_string(line, span_of(cut, size + 3));
 }
 
+static void append_name(struct buffer *line, const char *name)
+{
+    buffer_append_text(line, ",\"");
+    buffer_append_text(line, name);
+    buffer_append_text(line, "\":");
+}
+
+static void append_number(struct buffer *line, const char *name, int64_t number)
+{
+    append_name(line, name);
+    text_append_int64(number, line);
+}
+
 static void append_member(struct buffer *line, const char *name, const char *text)
 {
     if (text != NULL) {
-        buffer_append_format(line, ",\"%s\":", name);
+        append_name(line, name);
         append_text(line, text);
     }
 }
@@ -122,11 +134,11 @@ static void append_body(struct buffer *line, const struct audit_event *event)
     append_member(line, "resource", event->resource);
     append_member(line, "outcome", outcome_names[event->outcome]);
     if (event->status != 0) {
-        buffer_append_format(line, ",\"status\":%d", event->status);
+        append_number(line, "status", event->status);
     }
     append_subjects(line, event);
     if (event->count >= 0) {
-        buffer_append_format(line, ",\"count\":%" PRId64, event->count);
+        append_number(line, "count", event->count);
     }
     append_member(line, "remote", event->remote);
     append_member(line, "detail", event->detail);
@@ -138,8 +150,12 @@ static void build_line(struct audit *audit, struct span body)
     char time[TEXT_TIMESTAMP_BYTES];
     size_t time_size = text_format_timestamp(clock_wall_us(), time);
     buffer_reset(line);
-    buffer_append_format(line, "{\"seq\":%" PRId64 ",\"time\":\"%.*s\",\"mono_us\":%" PRId64,
-                         audit->end.sequence + 1, (int)time_size, time, clock_monotonic_us());
+    buffer_append_text(line, "{\"seq\":");
+    text_append_int64(audit->end.sequence + 1, line);
+    buffer_append_text(line, ",\"time\":\"");
+    buffer_append(line, time, time_size);
+    buffer_append_text(line, "\",\"mono_us\":");
+    text_append_int64(clock_monotonic_us(), line);
     buffer_append_span(line, body);
     buffer_append_text(line, ",\"prev\":\"");
     text_hex_encode(span_of(audit->end.hash, sizeof audit->end.hash), line);
@@ -205,21 +221,26 @@ static void note_synced(struct audit *audit, int64_t sequence)
     }
 }
 
-void audit_sync(struct audit *audit, int64_t sequence)
+void audit_sync_all(struct audit *audit)
 {
-    if (atomic_load(&audit->synced_sequence) >= sequence) {
-        return;
-    }
     struct location upto;
     int64_t upto_sequence;
     {
         CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&audit->lock);
-        assert(sequence <= audit->end.sequence);
         upto = audit->end_location;
         upto_sequence = audit->end.sequence;
     }
-    segments_sync(audit->log, &upto);
-    note_synced(audit, upto_sequence);
+    if (atomic_load(&audit->synced_sequence) < upto_sequence) {
+        segments_sync(audit->log, &upto);
+        note_synced(audit, upto_sequence);
+    }
+}
+
+void audit_sync(struct audit *audit, int64_t sequence)
+{
+    if (atomic_load(&audit->synced_sequence) < sequence) {
+        audit_sync_all(audit);
+    }
 }
 
 enum err_code audit_record_read(struct audit *audit, const struct audit_event *event,

@@ -101,6 +101,9 @@ enum err_code audit_write(struct audit *audit, const struct audit_event *event,
 /* Return once the record `sequence` and all before it are durable. Group sync. */
 void audit_sync(struct audit *audit, int64_t sequence);
 
+/* All that is written is durable when this returns. */
+void audit_sync_all(struct audit *audit);
+
 /* A read's record: audit_write, and with reads_durable audit_sync. */
 enum err_code audit_record_read(struct audit *audit, const struct audit_event *event,
                                 struct err *err) MUST_USE;

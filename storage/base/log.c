@@ -9,10 +9,12 @@
 #include "storage/base/buffer.h"
 #include "storage/base/clock.h"
 #include "storage/base/json.h"
+#include "storage/base/lock.h"
 #include "storage/base/text.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
@@ -58,6 +60,19 @@ static const char ending[] = "}\n";
 static const char ending_cut[] = ",\"cut\":true}\n";
 
 static _Atomic int level_min = LOG_INFO;
+
+/* Lines that go out together. */
+static _Atomic bool gathering;
+static struct {
+    struct lock lock; /* guards what follows */
+    struct wake wake;
+    char text[LOG_GATHER_BYTES];
+    size_t size;
+    int64_t written_us; /* when something went out last */
+    int64_t due_us;     /* when these go out */
+    bool stopping;
+    pthread_t thread;
+} lines;
 
 void log_set_level(enum log_level level)
 {
@@ -125,10 +140,9 @@ void log_text(struct log_line *line, enum log_key key, const char *value)
 
 void log_integer(struct log_line *line, enum log_key key, int64_t value)
 {
-    char digits[TEXT_DOUBLE_BYTES];
     struct buffer rest = rest_of(line);
     append_key(&rest, key);
-    buffer_append(&rest, digits, text_format_int64(value, digits));
+    text_append_int64(value, &rest);
     keep(line, &rest);
 }
 
@@ -138,6 +152,102 @@ void log_err(struct log_line *line, const struct err *err)
         log_text(line, LOG_CODE, err_code_name(err->code));
         log_text(line, LOG_ERROR_TEXT, err->msg);
     }
+}
+
+/* ---- writing ---- */
+
+/* One write keeps lines whole between threads; a short one on a pipe is finished. */
+static void write_out(const char *text, size_t size)
+{
+    size_t done = 0;
+    while (done < size) {
+        ssize_t written = write(STDERR_FILENO, text + done, size - done);
+        if (written < 0 && errno != EINTR) {
+            return; /* nobody reads the log: no reason to stop serving */
+        }
+        done += written > 0 ? (size_t)written : 0;
+    }
+}
+
+/* With the lock. */
+static void write_gathered(void)
+{
+    write_out(lines.text, lines.size);
+    lines.size = 0;
+    lines.written_us = clock_monotonic_us();
+}
+
+void log_flush(void)
+{
+    if (atomic_load(&gathering)) {
+        CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&lines.lock);
+        write_gathered();
+    }
+}
+
+/* False: nothing was written for a while, or there is no room: the line goes out by itself. */
+static bool gather(const struct log_line *line)
+{
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&lines.lock);
+    int64_t now_us = clock_monotonic_us();
+    if (lines.size + line->size > sizeof lines.text) {
+        return false;
+    }
+    if (lines.size == 0) {
+        if (now_us - lines.written_us >= LOG_GATHER_US) {
+            lines.written_us = now_us;
+            return false;
+        }
+        lines.due_us = lines.written_us + LOG_GATHER_US;
+        wake_one(&lines.wake);
+    }
+    memcpy(lines.text + lines.size, line->text, line->size);
+    lines.size += line->size;
+    return true;
+}
+
+static void *gather_main(void *arg)
+{
+    (void)arg;
+    lock_take(&lines.lock);
+    while (!lines.stopping) {
+        if (lines.size == 0) {
+            wake_wait(&lines.wake, &lines.lock);
+        } else if (wake_wait_until(&lines.wake, &lines.lock, lines.due_us) != 0) {
+            write_gathered();
+        }
+    }
+    lock_drop(&lines.lock);
+    return NULL;
+}
+
+enum err_code log_gather_start(struct err *err)
+{
+    assert(!atomic_load(&gathering));
+    lock_init(&lines.lock, LOCK_RANK_LOG);
+    wake_init(&lines.wake);
+    lines.stopping = false;
+    int failed = pthread_create(&lines.thread, NULL, gather_main, NULL);
+    if (failed != 0) {
+        return err_set_sys(err, ERR_NOMEM, failed, "start the log's thread");
+    }
+    atomic_store(&gathering, true);
+    return ERR_OK;
+}
+
+void log_gather_stop(void)
+{
+    if (!atomic_load(&gathering)) {
+        return;
+    }
+    lock_take(&lines.lock);
+    lines.stopping = true;
+    wake_all(&lines.wake);
+    lock_drop(&lines.lock);
+    int result = pthread_join(lines.thread, NULL);
+    assert(result == 0);
+    log_flush();
+    atomic_store(&gathering, false);
 }
 
 void log_end(struct log_line *line)
@@ -150,13 +260,9 @@ void log_end(struct log_line *line)
     memcpy(line->text + line->size, end, end_size);
     line->size += end_size;
 
-    /* one write keeps lines whole between threads; a short one on a pipe is finished */
-    size_t done = 0;
-    while (done < line->size) {
-        ssize_t written = write(STDERR_FILENO, line->text + done, line->size - done);
-        if (written < 0 && errno != EINTR) {
-            return; /* nobody reads the log: no reason to stop serving */
-        }
-        done += written > 0 ? (size_t)written : 0;
+    bool together = line->level < LOG_WARN && atomic_load(&gathering);
+    if (!together || !gather(line)) {
+        log_flush(); /* what came before stays before */
+        write_out(line->text, line->size);
     }
 }

@@ -57,5 +57,17 @@ void log_begin(struct log_line *line, enum log_level level, const char *message)
 void log_text(struct log_line *line, enum log_key key, const char *value); /* NULL: left out */
 void log_integer(struct log_line *line, enum log_key key, int64_t value);
 void log_err(struct log_line *line, const struct err *err);
-/* Write the line with one write(2). Thread: any; lines never mix. */
+/* Write the line with one write(2), or gather it. Thread: any; lines never mix. */
 void log_end(struct log_line *line);
+
+/*
+ * From here on lines that come within LOG_GATHER_US of each other go out together, those of a
+ * warning or an error at once with all before them. A killed process loses as much; who wants
+ * to know for certain reads the audit trail.
+ */
+enum { LOG_GATHER_US = 5000, LOG_GATHER_BYTES = 256 << 10 };
+enum err_code log_gather_start(struct err *err) MUST_USE;
+/* Write what was gathered; lines go out one by one again. Accepts what was not started. */
+void log_gather_stop(void);
+/* Write what was gathered now: before the process ends in another way. */
+void log_flush(void);

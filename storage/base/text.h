@@ -32,6 +32,8 @@ enum { TEXT_DOUBLE_BYTES = 32, TEXT_DECIMAL_BYTES = 44, TEXT_TIMESTAMP_BYTES = 3
 /* Shortest text that reads back as the same double, JSON grammar; returns its length. */
 size_t text_format_double(double value, char text_out[TEXT_DOUBLE_BYTES]);
 size_t text_format_int64(int64_t value, char text_out[TEXT_DOUBLE_BYTES]);
+/* The same, appended: what formats would do, without their cost. */
+void text_append_int64(int64_t value, struct buffer *out);
 
 /*
  * Decimals are unscaled 128-bit integers with the column's scale.

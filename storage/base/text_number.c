@@ -233,6 +233,12 @@ size_t text_format_int64(int64_t value, char text_out[TEXT_DOUBLE_BYTES])
     return put_text(text_out, start, end);
 }
 
+void text_append_int64(int64_t value, struct buffer *out)
+{
+    char digits[TEXT_DOUBLE_BYTES];
+    buffer_append(out, digits, text_format_int64(value, digits));
+}
+
 /* `digits` with a point before the last `scale` ones, zeros filled in where none are left. */
 static char *point_before(char *end, uint64_t digits, int scale)
 {

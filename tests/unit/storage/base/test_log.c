@@ -10,25 +10,56 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+/* Stderr goes into a pipe. */
+struct capture {
+    int ends[2];
+    int saved;
+};
+
+static struct capture capture_begin(void)
+{
+    struct capture capture;
+    cr_assert_eq(pipe(capture.ends), 0);
+    capture.saved = dup(STDERR_FILENO);
+    cr_assert_geq(dup2(capture.ends[1], STDERR_FILENO), 0);
+    return capture;
+}
+
+/* What was written since the last call; one read, so one write of at most a pipe's. */
+static size_t capture_read(struct capture *capture, char *text, size_t size)
+{
+    ssize_t got = read(capture->ends[0], text, size - 1);
+    cr_assert_geq(got, 0);
+    text[got] = '\0';
+    return (size_t)got;
+}
+
+static void capture_stop(struct capture *capture)
+{
+    cr_assert_geq(dup2(capture->saved, STDERR_FILENO), 0);
+    (void)close(capture->saved);   /* a copy */
+    (void)close(capture->ends[1]); /* nothing more to write */
+}
+
+static void capture_end(struct capture *capture)
+{
+    capture_stop(capture);
+    (void)close(capture->ends[0]); /* nothing more to read */
+}
 
 /* End the line with stderr going into a pipe; returns what was written. */
 static size_t written(struct log_line *line, char *text, size_t size)
 {
-    int ends[2];
-    cr_assert_eq(pipe(ends), 0);
-    int saved = dup(STDERR_FILENO);
-    cr_assert_geq(dup2(ends[1], STDERR_FILENO), 0);
+    struct capture capture = capture_begin();
     log_end(line);
-    cr_assert_geq(dup2(saved, STDERR_FILENO), 0);
-    (void)close(saved);   /* a copy */
-    (void)close(ends[1]); /* so that the read below ends */
-    ssize_t got = read(ends[0], text, size - 1);
-    (void)close(ends[0]); /* nothing more to read */
-    cr_assert_geq(got, 0);
-    text[got] = '\0';
-    return (size_t)got;
+    capture_stop(&capture); /* so that a read of nothing ends */
+    size_t got = capture_read(&capture, text, size);
+    (void)close(capture.ends[0]); /* nothing more to read */
+    return got;
 }
 
 /* One line feed, at the end, behind a JSON object. */
@@ -163,4 +194,109 @@ Test(log, a_closed_stderr_is_no_reason_to_stop)
     log_begin(&line, LOG_ERROR, "nobody reads this");
     log_end(&line);
     cr_expect_geq(dup2(saved, STDERR_FILENO), 0);
+}
+
+/* ---- lines that go out together ---- */
+
+static void log_number(enum log_level level, int64_t number)
+{
+    struct log_line line;
+    log_begin(&line, level, "line");
+    log_integer(&line, LOG_COUNT_OF, number);
+    log_end(&line);
+}
+
+static size_t count_lines(const char *text)
+{
+    size_t count = 0;
+    for (const char *at = text; (at = strchr(at, '\n')) != NULL; at++) {
+        count++;
+    }
+    return count;
+}
+
+/* The first after a silence goes out at once, those on its heels together, and nobody waits. */
+Test(log, lines_in_quick_succession_go_out_together)
+{
+    static char text[1 << 16];
+    struct err err = {0};
+    struct capture capture = capture_begin();
+    cr_assert_eq(log_gather_start(&err), ERR_OK);
+    log_number(LOG_INFO, 1);
+    cr_expect_gt(capture_read(&capture, text, sizeof text), 0);
+    cr_expect_eq(count_lines(text), 1);
+    for (int64_t i = 2; i <= 100; i++) {
+        log_number(LOG_INFO, i);
+    }
+    size_t seen = 0;
+    int reads = 0;
+    int64_t last = 0;
+    while (seen < 99) { /* a slow machine may have needed more than one turn */
+        cr_expect_gt(capture_read(&capture, text, sizeof text), 0);
+        seen += count_lines(text);
+        reads++;
+        const char *number = strstr(text, "\"count\":");
+        cr_assert_not_null(number);
+        cr_expect_gt(strtol(number + 8, NULL, 10), last, "in order");
+        last = strtol(number + 8, NULL, 10);
+    }
+    cr_expect_lt(reads, 99);
+    log_gather_stop();
+    capture_end(&capture);
+}
+
+Test(log, an_error_goes_out_at_once_behind_what_was_gathered)
+{
+    static char text[1 << 16];
+    struct err err = {0};
+    struct capture capture = capture_begin();
+    cr_assert_eq(log_gather_start(&err), ERR_OK);
+    for (int64_t i = 1; i <= 3; i++) {
+        log_number(LOG_INFO, i);
+    }
+    log_number(LOG_ERROR, 4);
+    log_number(LOG_INFO, 5);
+    log_gather_stop();
+    size_t size = 0;
+    while (count_lines(text) < 5) {
+        size += capture_read(&capture, text + size, sizeof text - size);
+    }
+    int64_t number = 1;
+    for (const char *at = text; (at = strstr(at, "\"count\":")) != NULL; at++) {
+        cr_expect_eq(strtol(at + 8, NULL, 10), number, "%s", text);
+        number++;
+    }
+    cr_expect_eq(number, 6);
+    capture_end(&capture);
+}
+
+/* More than fits goes out all the same, and lines stay whole and in order. */
+Test(log, loses_nothing_when_there_is_no_room)
+{
+    char path[] = "/tmp/sluice-log-XXXXXX";
+    struct err err = {0};
+    int file = mkstemp(path);
+    int saved = dup(STDERR_FILENO);
+    cr_assert_geq(dup2(file, STDERR_FILENO), 0);
+    cr_assert_eq(log_gather_start(&err), ERR_OK);
+    const int64_t count = LOG_GATHER_BYTES / 32;
+    for (int64_t i = 0; i < count; i++) {
+        log_number(LOG_INFO, i);
+    }
+    log_gather_stop();
+    cr_assert_geq(dup2(saved, STDERR_FILENO), 0);
+    (void)close(saved); /* a copy */
+    FILE *read = fopen(path, "r");
+    char text[256];
+    int64_t next = 0;
+    while (fgets(text, sizeof text, read) != NULL) {
+        const char *at = strstr(text, "\"count\":");
+        cr_assert_not_null(at);
+        cr_assert_eq(strtol(at + 8, NULL, 10), next, "%s", text);
+        next++;
+    }
+    cr_expect_eq(next, count);
+    (void)fclose(read);
+    (void)close(file);
+    (void)unlink(path); /* a temporary file */
 }
