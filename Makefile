@@ -308,6 +308,13 @@ bench-quick: packages-bench
 	@$(MAKE) --no-print-directory -j2 all bench-programs
 	@SLUICE=$(BUILD)/sluice tests/bench/run.sh $(OUT) --quick --json $(BUILD)/bench-quick.json
 
+#: make soak           SOAK_SECONDS (7200) at half load: nothing grows, slows down or fails
+SOAK_SECONDS ?= 7200
+.PHONY: soak
+soak: packages-proof
+	@$(MAKE) --no-print-directory -j2 all $(OUT)/bench/bench_http
+	@SLUICE=$(BUILD)/sluice python3 tests/bench/soak.py --programs $(OUT)/bench --seconds $(SOAK_SECONDS)
+
 #: make instructions   instructions a record of each stage, against tests/bench/instructions.txt
 .PHONY: instructions
 instructions: packages-count

@@ -22,6 +22,9 @@
 
 enum {
     CHECKPOINT_COMMITS = 100, /* since the last one */
+    /* Whoever reads a table that rests should not have to read so many commits one by one. */
+    CHECKPOINT_COMMITS_RESTING = 10,
+    CHECKPOINT_RESTING_MS = 1000, /* since the last commit */
     CHECKPOINT_LOG_BYTES = 16 << 20,
     CHECKPOINT_AGE_MS = 10 * 60 * 1000, /* when there was any commit since */
 };
@@ -276,7 +279,9 @@ bool table_checkpoint_is_due(struct table *table, int64_t now_ms)
     CLEANUP(snapshot_release) const struct snapshot *snapshot = table_snapshot(table);
     int64_t commits = snapshot->version - snapshot->state->checkpoint_version;
     int64_t at_ms = __atomic_load_n(&table->checkpoint_at_ms, __ATOMIC_RELAXED);
-    return commits >= CHECKPOINT_COMMITS || snapshot->state->log_bytes >= CHECKPOINT_LOG_BYTES ||
+    bool rests = now_ms - snapshot->timestamp_ms >= CHECKPOINT_RESTING_MS;
+    return commits >= CHECKPOINT_COMMITS || (rests && commits >= CHECKPOINT_COMMITS_RESTING) ||
+           snapshot->state->log_bytes >= CHECKPOINT_LOG_BYTES ||
            (commits > 1 && now_ms - at_ms >= CHECKPOINT_AGE_MS);
 }
 

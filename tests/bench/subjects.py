@@ -156,6 +156,11 @@ class Sluice:
         with urllib.request.urlopen(request) as answer:
             return json.loads(answer.read() or b"null")
 
+    def text(self, path):
+        request = urllib.request.Request(self.url + path, headers={"Authorization": f"Bearer {self.token}"})
+        with urllib.request.urlopen(request) as answer:
+            return answer.read().decode()
+
     def define(self, table, definition):
         self.call("PUT", f"/v1/tables/{table}", definition)
 

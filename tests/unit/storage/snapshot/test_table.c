@@ -630,6 +630,26 @@ Test(table, compacts_small_files_and_dense_vectors)
     fixture_remove(&fixture);
 }
 
+Test(table, wants_a_checkpoint_after_many_commits_or_when_it_rests)
+{
+    struct fixture fixture = fixture_make(&keyed);
+    for (int i = 0; i < 8; i++) {
+        put_many(&fixture, 0, 10, i);
+    }
+    int64_t now_ms = clock_wall_us() / 1000;
+    cr_expect_not(table_checkpoint_is_due(fixture.table, now_ms + 5000),
+                  "nine with the one that made the table are few");
+    put_many(&fixture, 0, 10, 9);
+    now_ms = clock_wall_us() / 1000;
+    cr_expect_not(table_checkpoint_is_due(fixture.table, now_ms), "more may come at once");
+    cr_expect(table_checkpoint_is_due(fixture.table, now_ms + 5000), "it rests");
+    for (int i = 10; i < 100; i++) {
+        put_many(&fixture, 0, 10, i);
+    }
+    cr_expect(table_checkpoint_is_due(fixture.table, clock_wall_us() / 1000), "many");
+    fixture_remove(&fixture);
+}
+
 /* ---- the registry ---- */
 
 Test(table, makes_drops_and_makes_again)
