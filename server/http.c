@@ -10,6 +10,7 @@
 #include "storage/base/log.h"
 #include "storage/base/mem.h"
 #include "storage/base/metrics.h"
+#include "storage/base/sched.h"
 #include "storage/base/text.h"
 
 #include <assert.h>
@@ -73,10 +74,21 @@ static void open_peer(struct http *http, struct MHD_Connection *connection, void
     metric_set(http->connections, atomic_fetch_add(&http->connections_count, 1) + 1);
 }
 
+/* The library makes its threads itself. */
+static void be_prompt_once(void)
+{
+    static _Thread_local bool prompt;
+    if (!prompt) {
+        prompt = true;
+        sched_be_prompt();
+    }
+}
+
 static void notify_connection(void *arg, struct MHD_Connection *connection, void **context,
                               enum MHD_ConnectionNotificationCode code)
 {
     struct http *http = arg;
+    be_prompt_once();
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         open_peer(http, connection, context);
         return;

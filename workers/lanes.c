@@ -10,13 +10,12 @@
 #include "storage/base/lock.h"
 #include "storage/base/log.h"
 #include "storage/base/mem.h"
+#include "storage/base/sched.h"
 #include "storage/base/secret.h"
 
 #include <assert.h>
 #include <pthread.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 /* One lane; kept once known, because tables are few. */
 struct lane {
@@ -97,17 +96,19 @@ static void log_failure(const struct lanes *lanes, const struct lane *lane, cons
 
 /* After a step: what the lane does next. Caller holds the lock. */
 static void settle(const struct lanes *lanes, struct lane *lane, enum err_code code,
-                   enum lane_rest rest, int64_t started_us)
+                   const struct lane_left *left, int64_t started_us)
 {
     lane->running = false;
     if (code == ERR_OK) {
         lane->attempt = 0;
         /* who was woken meanwhile goes on, but only what the step itself saw waiting is load */
-        lane->wanted = rest != LANE_NOTHING || lane->wanted;
-        lane->loaded_steps = rest != LANE_NOTHING ? lane->loaded_steps + 1 : 0;
+        lane->wanted = left->rest != LANE_NOTHING || lane->wanted;
+        lane->loaded_steps = left->rest != LANE_NOTHING ? lane->loaded_steps + 1 : 0;
         bool loaded = lanes->options.background || lane->loaded_steps >= LANES_LOADED_STEPS;
-        bool paced = loaded && rest != LANE_FULL;
+        bool paced = loaded && left->rest != LANE_FULL;
         lane->not_before_us = paced ? started_us + lanes->options.interval_us : 0;
+        int64_t paused_us = left->pause_us > 0 ? clock_monotonic_us() + left->pause_us : 0;
+        lane->not_before_us = paused_us > lane->not_before_us ? paused_us : lane->not_before_us;
     } else if (code == ERR_CANCELLED) {
         lane->wanted = false;
         lane->attempt = 0;
@@ -126,14 +127,14 @@ static void run_step(struct lanes *lanes, struct lane *lane)
     lock_drop(&lanes->lock);
 
     struct err err = {0};
-    enum lane_rest rest = LANE_NOTHING;
-    enum err_code code = lanes->options.step(lanes->options.arg, &lane->id, attempt, &rest, &err);
+    struct lane_left left = {.rest = LANE_NOTHING};
+    enum err_code code = lanes->options.step(lanes->options.arg, &lane->id, attempt, &left, &err);
     if (code != ERR_OK && code != ERR_CANCELLED) {
         log_failure(lanes, lane, &err);
     }
 
     lock_take(&lanes->lock);
-    settle(lanes, lane, code, rest, started_us);
+    settle(lanes, lane, code, &left, started_us);
 }
 
 static void *lanes_main(void *arg)
@@ -141,8 +142,7 @@ static void *lanes_main(void *arg)
     struct lanes *lanes = arg;
     (void)pthread_setname_np(pthread_self(), lanes->options.name); /* for whoever looks */
     if (lanes->options.background) {
-        /* Linux: of this thread alone; who may not be nicer stays as eager as the others */
-        (void)setpriority(PRIO_PROCESS, (id_t)gettid(), LANES_BACKGROUND_NICE);
+        sched_be_nice(SCHED_NICE_BACKGROUND);
     }
     lock_take(&lanes->lock);
     while (!lanes->closing) {

@@ -19,7 +19,6 @@
 enum {
     LANES_THREADS_MAX = 16,
     LANES_LOADED_STEPS = 3,
-    LANES_BACKGROUND_NICE = 10, /* about a tenth of a processor that others want all of */
     LANES_BACKOFF_MIN_US = 100000,
     LANES_BACKOFF_MAX_US = 30000000,
 };
@@ -33,18 +32,23 @@ enum lane_rest {
     LANE_FULL,    /* the step could not take all that was there: the next one follows unpaced */
 };
 
+struct lane_left {
+    enum lane_rest rest;
+    int64_t pause_us; /* the next step begins no sooner than this after the end of this one */
+};
+
 /*
  * One step of a lane's work. Returns ERR_OK when it made progress or there was
- * nothing to do; `rest_out` (LANE_NOTHING before the call) says what is left.
+ * nothing to do; `left_out` (zeroed before the call) says what is left.
  * ERR_CANCELLED drops the lane.
  */
 typedef enum err_code lane_step_fn(void *arg, const struct id *lane, int attempt,
-                                   enum lane_rest *rest_out, struct err *err);
+                                   struct lane_left *left_out, struct err *err);
 
 struct lanes_options {
     const char *name; /* of the threads, and in log lines: "merge"; at most 15 bytes */
     int threads_count;
-    /* Others go first where processors are scarce (LANES_BACKGROUND_NICE); always paced. */
+    /* Others go first where processors are scarce (SCHED_NICE_BACKGROUND); always paced. */
     bool background;
     int64_t interval_us;
     lane_step_fn *step;

@@ -445,7 +445,7 @@ static enum lane_rest rest_of(const struct step *step, const struct id *lane)
 }
 
 static enum err_code run_step(struct step *step, const struct id *lane, int attempt,
-                              enum lane_rest *rest_out, struct err *err)
+                              struct lane_left *left_out, struct err *err)
 {
     TRY(load_queue(step, lane, err));
     if (step->count == 0) {
@@ -466,13 +466,14 @@ static enum err_code run_step(struct step *step, const struct id *lane, int atte
     if (step->inputs_count > 0 && step->merged.batches != NULL) {
         log_merge(step, attempt, clock_monotonic_us() - started_us);
     }
-    *rest_out = rest_of(step, lane);
+    left_out->rest = rest_of(step, lane);
+    left_out->pause_us = table_pause_us(step->table);
     step->services->progress(step->services->progress_arg, lane);
     return ERR_OK;
 }
 
 enum err_code merge_step(const struct merge_services *services, const struct id *lane, int attempt,
-                         enum lane_rest *rest_out, struct err *err)
+                         struct lane_left *left_out, struct err *err)
 {
     CLEANUP(step_deinit) struct step step = {.services = services};
     arena_init(&step.arena, STEP_ARENA_BYTES);
@@ -480,7 +481,7 @@ enum err_code merge_step(const struct merge_services *services, const struct id 
         return err->code == ERR_NOT_FOUND ? err_set(err, ERR_CANCELLED, "the table is gone")
                                           : err->code;
     }
-    enum err_code code = run_step(&step, lane, attempt, rest_out, err);
+    enum err_code code = run_step(&step, lane, attempt, left_out, err);
     if (code != ERR_OK) {
         return err_wrap(err, "merge into table '%s'", table_name(step.table));
     }

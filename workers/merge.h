@@ -41,7 +41,7 @@ enum {
  * that the next crash names it.
  *
  *   attempt   of this step, from 1; failures in a row
- *   rest_out  what is left in the lane
+ *   left_out  what is left in the lane, and how long compaction should be given
  *
  * Errors:  ERR_CANCELLED the table is gone; ERR_NO_SPACE, ERR_BUSY, ERR_CONFLICT,
  *          ERR_IO while reading: try again later. An unknown outcome of a commit
@@ -49,4 +49,4 @@ enum {
  * Durable: outcomes, when ERR_OK.
  */
 enum err_code merge_step(const struct merge_services *services, const struct id *table, int attempt,
-                         enum lane_rest *rest_out, struct err *err) MUST_USE;
+                         struct lane_left *left_out, struct err *err) MUST_USE;

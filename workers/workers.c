@@ -50,22 +50,22 @@ struct workers {
 };
 
 static enum err_code run_merge(void *arg, const struct id *lane, int attempt,
-                               enum lane_rest *rest_out, struct err *err)
+                               struct lane_left *left_out, struct err *err)
 {
     struct workers *workers = arg;
-    TRY(merge_step(&workers->merge, lane, attempt, rest_out, err));
+    TRY(merge_step(&workers->merge, lane, attempt, left_out, err));
     lanes_wake(workers->maintenance_lanes, lane);
     return ERR_OK;
 }
 
 static enum err_code run_maintenance(void *arg, const struct id *lane, int attempt,
-                                     enum lane_rest *rest_out, struct err *err)
+                                     struct lane_left *left_out, struct err *err)
 {
     (void)attempt; /* nothing here is given up */
     struct workers *workers = arg;
     bool more = false;
     TRY(maintenance_step(&workers->maintenance, lane, &more, err));
-    *rest_out = more ? LANE_FULL : LANE_NOTHING;
+    left_out->rest = more ? LANE_FULL : LANE_NOTHING;
     return ERR_OK;
 }
 

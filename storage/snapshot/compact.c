@@ -214,14 +214,34 @@ static void plan_purge(struct compact_plan *plan, const struct candidate *list, 
     }
 }
 
+/* Merges make small files without end, and dead rows with them. */
+static bool is_dead_weight_urgent(const struct candidate *list, size_t count)
+{
+    int64_t rows = 0;
+    int64_t dead = 0;
+    for (size_t i = 0; i < count; i++) {
+        rows += list[i].file->rows_count;
+        dead += list[i].dead_rows;
+    }
+    return dead * 100 > rows * COMPACT_URGENT_PERCENT;
+}
+
 void compact_plan(struct table *table, struct compact_plan *plan_out)
 {
     struct compact_plan plan = {.snapshot = table_snapshot(table)};
     size_t count = 0;
     struct candidate *list = list_candidates(plan.snapshot, &count);
-    plan_tier(&plan, list, count);
+    if (is_dead_weight_urgent(list, count)) {
+        plan_purge(&plan, list, count, COMPACT_DEAD_PERCENT);
+    }
+    if (plan.count == 0) {
+        plan_tier(&plan, list, count);
+    }
     if (plan.count == 0) {
         plan_purge(&plan, list, count, COMPACT_DEAD_PERCENT);
+    }
+    if (plan.count == 0) {
+        table_forget_backlog(table);
     }
     mem_free(list);
     *plan_out = plan;
@@ -483,6 +503,7 @@ static enum err_code commit(struct compaction *compaction, const struct snapshot
     compaction->result->files_removed = (int64_t)compaction->plan->count;
     compaction->result->file_bytes = compaction->output.file_bytes;
     table_remember(table, result.version, result.hash, -1);
+    table_note_backlog(table, -(int64_t)compaction->plan->count);
     if (result.version == current->version + 1 &&
         publish(compaction, current, result.state, err) == ERR_OK) {
         return ERR_OK;

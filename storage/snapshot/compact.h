@@ -24,6 +24,7 @@ enum {
     COMPACT_BASE_FILES_MAX = 16,      /* per partition, about */
     COMPACT_INPUTS_MAX = 32,          /* files of one run */
     COMPACT_DEAD_PERCENT = 25,        /* a file with a larger share of dead rows is purged */
+    COMPACT_URGENT_PERCENT = 30,      /* of all rows dead: a purge goes before small files */
     COMPACT_THOROUGH_PERCENT = 5,     /* the same, when it was asked for */
     COMPACT_ROWS_MAX = 4 << 20,       /* live rows of one output */
     COMPACT_FILE_BYTES_MAX = 1 << 30, /* sum of the inputs of one run, unless one file alone */

@@ -209,6 +209,36 @@ enum err_code table_clean(struct table *table, int64_t now_us, struct err *err)
     return ERR_OK;
 }
 
+/* ---- keeping up ---- */
+
+void table_note_backlog(struct table *table, int64_t files)
+{
+    if (files > 0) {
+        __atomic_store_n(&table->merge_files, files, __ATOMIC_RELAXED);
+    }
+    if (__atomic_add_fetch(&table->backlog_files, files, __ATOMIC_RELAXED) < 0) {
+        table_forget_backlog(table);
+    }
+}
+
+void table_forget_backlog(struct table *table)
+{
+    __atomic_store_n(&table->backlog_files, 0, __ATOMIC_RELAXED);
+}
+
+/* In merges, because one into many partitions makes many files that no run takes together. */
+int64_t table_pause_us(struct table *table)
+{
+    int64_t files = __atomic_load_n(&table->backlog_files, __ATOMIC_RELAXED);
+    int64_t files_a_merge = __atomic_load_n(&table->merge_files, __ATOMIC_RELAXED);
+    int64_t merges = files_a_merge > 0 ? files / files_a_merge : 0;
+    int64_t pause_us = (merges - TABLE_PAUSE_FROM_MERGES) * TABLE_PAUSE_US_A_MERGE;
+    if (pause_us > TABLE_PAUSE_US_MAX) {
+        return TABLE_PAUSE_US_MAX;
+    }
+    return pause_us > 0 ? pause_us : 0;
+}
+
 /* ---- one at a time ---- */
 
 bool table_maintenance_begin(struct table *table, int64_t until_us)

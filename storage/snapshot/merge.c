@@ -159,6 +159,7 @@ static enum err_code after_commit(const struct merge *merge, struct merge_work *
     table_remember(table, result->version, result->hash, merge->inputs[0].position);
     (void)__atomic_fetch_add(&table->duplicates, work->plan.duplicates_count,
                              __ATOMIC_RELAXED); /* a counter */
+    table_note_backlog(table, (int64_t)work->outputs_count);
     bool ours_alone = result->version == work->snapshot->version + 1;
     if (ours_alone && merge_work_index(work, err) == ERR_OK &&
         publish(merge, work, result->state, err) == ERR_OK) {

@@ -62,9 +62,12 @@ enum err_code table_snapshot_at_time(struct table *table, int64_t timestamp_ms,
 /* ---- merging ---- */
 
 enum {
-    MERGE_BATCHES_MAX = 1024,              /* in one commit */
-    MERGE_ROWS_MAX = 4 << 20,              /* of all batches of one commit */
-    MERGE_PARTITIONS_MAX = 2000,           /* the sum of those of the batches of one commit */
+    MERGE_BATCHES_MAX = 1024,     /* in one commit */
+    MERGE_ROWS_MAX = 4 << 20,     /* of all batches of one commit */
+    MERGE_PARTITIONS_MAX = 2000,  /* the sum of those of the batches of one commit */
+    TABLE_PAUSE_FROM_MERGES = 64, /* see table_pause_us */
+    TABLE_PAUSE_US_A_MERGE = 250,
+    TABLE_PAUSE_US_MAX = 50000,
     MERGE_ATTEMPTS_MAX = 20,               /* re-plans after foreign commits before ERR_BUSY */
     MERGE_OUTCOME_INLINE_BYTES = 16 << 10, /* larger outcomes get a file of their own */
 };
@@ -258,6 +261,13 @@ enum err_code table_vacuum(struct table *table, const struct table_vacuum_option
  * a kind are probed. Works beside merges; call until *more_out is false.
  */
 enum err_code table_index_maintain(struct table *table, bool *more_out, struct err *err) MUST_USE;
+
+/*
+ * How long the next merge should wait for compaction, which falls behind where merges want all of
+ * a processor: 0 while few of them have left files that nobody dealt with, then rising with
+ * their number to TABLE_PAUSE_US_MAX.
+ */
+int64_t table_pause_us(struct table *table);
 
 /*
  * Remove what nothing refers to any more: index runs and images of files that

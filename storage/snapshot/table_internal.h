@@ -66,6 +66,8 @@ struct table {
     struct stored_index stored;
     int64_t stored_publishes; /* `publishes` as they were then */
 
+    int64_t backlog_files;    /* atomic; of merges, that compaction has not dealt with */
+    int64_t merge_files;      /* atomic; that the last merge made */
     int64_t publishes;        /* atomic; times that a snapshot was published */
     int64_t cleaned_us;       /* atomic; wall time of the last table_clean */
     uint32_t next_file;       /* atomic */
@@ -170,6 +172,12 @@ void table_remember(struct table *table, int64_t version, uint64_t hash, int64_t
  */
 enum err_code table_clean_index(struct table *table, const struct snapshot *snapshot,
                                 int64_t before_ms, struct err *err) MUST_USE;
+
+/* ---- what compaction has before it ---- */
+
+/* A merge made `files`; compaction dealt with so many (negative), or found nothing to do. */
+void table_note_backlog(struct table *table, int64_t files);
+void table_forget_backlog(struct table *table);
 
 /* ---- following the log; commit lock held ---- */
 

@@ -15,7 +15,7 @@ static _Atomic int running[LANES];
 static _Atomic int64_t steps;
 static struct lanes *lanes;
 
-static enum err_code step(void *arg, const struct id *lane, int attempt, enum lane_rest *rest_out,
+static enum err_code step(void *arg, const struct id *lane, int attempt, struct lane_left *left_out,
                           struct err *err)
 {
     (void)arg;
@@ -25,9 +25,9 @@ static enum err_code step(void *arg, const struct id *lane, int attempt, enum la
         (void)fprintf(stderr, "lane %d runs twice\n", number); /* told */
         abort();
     }
-    *rest_out = atomic_fetch_add(&steps, 1) % 7 == 0 ? LANE_MORE : LANE_NOTHING;
+    left_out->rest = atomic_fetch_add(&steps, 1) % 7 == 0 ? LANE_MORE : LANE_NOTHING;
     atomic_fetch_sub(&running[number], 1);
-    return *rest_out == LANE_MORE ? ERR_OK : err_set(err, ERR_CANCELLED, "enough");
+    return left_out->rest == LANE_MORE ? ERR_OK : err_set(err, ERR_CANCELLED, "enough");
 }
 
 static void *wake(void *arg)

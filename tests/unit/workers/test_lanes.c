@@ -20,6 +20,7 @@ struct stage {
     int most_running_of_a_lane;
     int failures_left;
     int more_left;
+    int64_t pause_us;
     int wakes_left; /* that come while a step goes on */
     int attempts_seen;
     bool full;
@@ -38,7 +39,7 @@ static struct id lane_id(int number)
     return id;
 }
 
-static enum err_code step(void *arg, const struct id *lane, int attempt, enum lane_rest *rest_out,
+static enum err_code step(void *arg, const struct id *lane, int attempt, struct lane_left *left_out,
                           struct err *err)
 {
     struct stage *stage = arg;
@@ -53,7 +54,8 @@ static enum err_code step(void *arg, const struct id *lane, int attempt, enum la
     }
     bool fail = stage->failures_left > 0;
     stage->failures_left -= fail;
-    *rest_out = stage->more_left > 0 ? (stage->full ? LANE_FULL : LANE_MORE) : LANE_NOTHING;
+    left_out->rest = stage->more_left > 0 ? (stage->full ? LANE_FULL : LANE_MORE) : LANE_NOTHING;
+    left_out->pause_us = stage->pause_us;
     stage->more_left -= stage->more_left > 0;
     stage->attempts_seen = attempt > stage->attempts_seen ? attempt : stage->attempts_seen;
     bool woken = stage->wakes_left > 0;
@@ -177,6 +179,23 @@ Test(lanes, does_not_pace_a_lane_that_is_woken_while_nothing_is_left)
     wait_for_steps(&stage, 10);
     close_stage(&stage);
     cr_assert_eq(stage.steps, 10);
+}
+
+Test(lanes, pauses_as_long_as_a_step_asks_for)
+{
+    struct stage stage;
+    open_stage(&stage, 1, 0);
+    stage.more_left = 2;
+    stage.full = true;
+    stage.pause_us = 30000;
+    struct id lane = lane_id(1);
+    lanes_wake(stage.lanes, &lane);
+    wait_for_steps(&stage, 3);
+    close_stage(&stage);
+    for (int i = 1; i < 3; i++) {
+        cr_expect_geq(stage.started_us[i] - stage.started_us[i - 1], stage.pause_us,
+                      "step %d came too early", i);
+    }
 }
 
 Test(lanes, tries_a_failed_step_again_and_counts_attempts)

@@ -21,6 +21,7 @@
 #include "storage/snapshot/output.h"
 #include "storage/snapshot/own_commits.h"
 #include "storage/snapshot/scan.h"
+#include "storage/snapshot/table_internal.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -627,6 +628,38 @@ Test(table, compacts_small_files_and_dense_vectors)
     fixture_verify(&fixture, "compacted");
     fixture_reopen(&fixture, false);
     fixture_verify(&fixture, "opened from a checkpoint");
+    fixture_remove(&fixture);
+}
+
+Test(table, asks_merges_to_wait_for_compaction_that_is_behind)
+{
+    struct fixture fixture = fixture_make(&keyed);
+    for (int i = 0; i < TABLE_PAUSE_FROM_MERGES; i++) {
+        put_many(&fixture, i, 5, i);
+    }
+    cr_expect_eq(table_pause_us(fixture.table), 0);
+    for (int i = 0; i < 10; i++) {
+        put_many(&fixture, i, 5, 1000 + i);
+    }
+    cr_expect_eq(table_pause_us(fixture.table), 10 * TABLE_PAUSE_US_A_MERGE);
+    struct err err = {0};
+    for (bool more = true; more;) {
+        CLEANUP(compact_plan_deinit) struct compact_plan plan = {0};
+        struct compact_result result = {0};
+        compact_plan(fixture.table, &plan);
+        more = plan.count > 0;
+        if (more) {
+            cr_assert(compact_run(fixture.table, &plan, NULL, &result, &err) == ERR_OK, "%s",
+                      err.msg);
+            cr_expect_eq(table_pause_us(fixture.table), 0, "%zu files together", plan.count);
+        }
+    }
+    put_many(&fixture, 0, 5, 2000);
+    cr_expect_eq(table_pause_us(fixture.table), 0);
+    for (int i = 0; i < 1000; i++) {
+        table_note_backlog(fixture.table, 1);
+    }
+    cr_expect_eq(table_pause_us(fixture.table), TABLE_PAUSE_US_MAX, "no longer than this");
     fixture_remove(&fixture);
 }
 
