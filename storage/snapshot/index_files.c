@@ -217,7 +217,7 @@ static bool names_run(const struct stored_index *stored, const char *name)
 static bool names_images(const struct stored_index *stored, int64_t number)
 {
     uint32_t wanted = (uint32_t)number;
-    return number > 0 && number <= UINT32_MAX &&
+    return number > 0 && number <= UINT32_MAX && stored->files_count > 0 &&
            bsearch(&wanted, stored->files, stored->files_count, sizeof wanted, compare_numbers) !=
                NULL;
 }
