@@ -334,7 +334,8 @@ fresh: packages-proof
 
 #: make check          everything .ci/run calls
 .PHONY: check
-check: test lint asan tsan fuzz-smoke crash interop
+check: test lint asan tsan fuzz-smoke fuzz-coverage instructions crash interop
+	@$(MAKE) --no-print-directory soak SOAK_SECONDS=300
 
 # ---- tool programs: tests/crash/*.c, tests/bench/*.c, tests/tools/*.c (of end-to-end tests); may use every room below server ---
 tool_libs := $(call lib,base) $(foreach r,$(filter-out base server,$(ROOMS)),$(call lib,$(r)))

@@ -96,11 +96,11 @@ enum err_code access_audit_read(struct services *services, struct exchange *exch
                            "the request needs more memory than its limit; ask for fewer keys");
         }
         for (size_t i = 0; i < subjects_count; i++) {
-            texts[i] = exchange->log_subject;
-            if (!is_noted(exchange, subjects[i])) {
+            bool noted = is_noted(exchange, subjects[i]);
+            if (!noted) {
                 audit_subject(services->keys, subjects[i], hashes[i]);
-                texts[i] = hashes[i];
             }
+            texts[i] = noted ? exchange->log_subject : hashes[i];
         }
         record.subjects = texts;
         record.subjects_count = subjects_count;

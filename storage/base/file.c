@@ -257,28 +257,32 @@ enum err_code file_write_at(int fd, int64_t offset, struct span bytes, struct er
     return ERR_OK;
 }
 
-static enum err_code fill_file(int fd, struct span bytes, enum durability durability,
-                               const char *path, struct err *err)
-{
-    TRY(write_all(fd, bytes, path, err));
-    if (durability == DURABLE && !FAULT_SKIP("file.publish.no-sync") &&
-        file_sync_data(fd, err) != ERR_OK) {
-        return err_wrap(err, "%s", path);
-    }
-    return ERR_OK;
-}
-
-/* A new file with `bytes`; nothing is left of a failed one. */
-static enum err_code write_new(const char *path, struct span bytes, enum durability durability,
-                               struct err *err)
+/* A new file with `bytes`, not synced yet; nothing is left of a failed one. */
+static enum err_code write_unsynced(const char *path, struct span bytes, int *fd_out,
+                                    struct err *err)
 {
     CLEANUP(file_close) int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
     if (fd < 0) {
         return err_set_errno(err, errno, "create %s", path);
     }
-    if (fill_file(fd, bytes, durability, path, err) != ERR_OK) {
+    if (write_all(fd, bytes, path, err) != ERR_OK) {
         (void)unlink(path); /* the first failure is the one to report */
         return err->code;
+    }
+    *fd_out = fd;
+    fd = -1;
+    return ERR_OK;
+}
+
+static enum err_code write_new(const char *path, struct span bytes, enum durability durability,
+                               struct err *err)
+{
+    CLEANUP(file_close) int fd = -1;
+    TRY(write_unsynced(path, bytes, &fd, err));
+    if (durability == DURABLE && !FAULT_SKIP("file.publish.no-sync") &&
+        file_sync_data(fd, err) != ERR_OK) {
+        (void)unlink(path); /* as above */
+        return err_wrap(err, "%s", path);
     }
     return ERR_OK;
 }
@@ -291,14 +295,8 @@ enum err_code file_write_new(const char *path, struct span bytes, struct err *er
 enum err_code file_write_begin(const char *path, struct span bytes, struct file_sync *sync,
                                struct err *err)
 {
-    CLEANUP(file_close) int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
-    if (fd < 0) {
-        return err_set_errno(err, errno, "create %s", path);
-    }
-    if (write_all(fd, bytes, path, err) != ERR_OK) {
-        (void)unlink(path); /* the first failure is the one to report */
-        return err->code;
-    }
+    CLEANUP(file_close) int fd = -1;
+    TRY(write_unsynced(path, bytes, &fd, err));
     if (!FAULT_SKIP("file.publish.no-sync")) {
         file_sync_begin(sync, fd, false);
         fd = -1;
@@ -587,6 +585,24 @@ enum err_code file_map_open(int fd, struct span *mapping_out, struct err *err)
         return err_set_errno(err, errno, "size of an open file");
     }
     return map_descriptor(fd, status.st_size, mapping_out, err);
+}
+
+enum err_code file_map_shared(const char *path, size_t size, void **mapping_out, struct err *err)
+{
+    CLEANUP(file_close) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, FILE_MODE);
+    if (fd < 0) {
+        return err_set_errno(err, errno, "open %s", path);
+    }
+    int number = posix_fallocate(fd, 0, (off_t)size);
+    if (number != 0) {
+        return err_set_errno(err, number, "reserve %s", path);
+    }
+    void *mapping = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (mapping == MAP_FAILED) {
+        return err_set_errno(err, errno, "map %s", path);
+    }
+    *mapping_out = mapping;
+    return ERR_OK;
 }
 
 void file_unmap(struct span *mapping)

@@ -179,6 +179,16 @@ enum err_code file_map_open(int fd, struct span *mapping_out, struct err *err) M
 void file_unmap(struct span *mapping);
 
 /*
+ * Map `size` bytes of a file for reading and writing, made when absent: what is stored there is in
+ * the file after a killed process, without a system call. Its blocks are taken first, because a
+ * page without one would end the process when the disk is full.
+ * Errors:  ERR_NO_SPACE; ERR_IO.
+ * Memory:  munmap.
+ */
+enum err_code file_map_shared(const char *path, size_t size, void **mapping_out,
+                              struct err *err) MUST_USE;
+
+/*
  * Take the exclusive lock of a data directory (`<path>`, created 0600).
  * Errors:  ERR_BUSY another process holds it (its pid is in the message).
  * Memory:  the lock lives until file_close(fd_out) or the end of the process.

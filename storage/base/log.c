@@ -177,7 +177,7 @@ static void write_gathered(void)
     lines.written_us = clock_monotonic_us();
 }
 
-void log_flush(void)
+static void flush(void)
 {
     if (atomic_load(&gathering)) {
         CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&lines.lock);
@@ -195,7 +195,6 @@ static bool gather(const struct log_line *line)
     }
     if (lines.size == 0) {
         if (now_us - lines.written_us >= LOG_GATHER_US) {
-            lines.written_us = now_us;
             return false;
         }
         lines.due_us = lines.written_us + LOG_GATHER_US;
@@ -246,7 +245,7 @@ void log_gather_stop(void)
     lock_drop(&lines.lock);
     int result = pthread_join(lines.thread, NULL);
     assert(result == 0);
-    log_flush();
+    flush();
     atomic_store(&gathering, false);
 }
 
@@ -262,7 +261,7 @@ void log_end(struct log_line *line)
 
     bool together = line->level < LOG_WARN && atomic_load(&gathering);
     if (!together || !gather(line)) {
-        log_flush(); /* what came before stays before */
+        flush(); /* what came before stays before */
         write_out(line->text, line->size);
     }
 }

@@ -69,5 +69,3 @@ enum { LOG_GATHER_US = 5000, LOG_GATHER_BYTES = 256 << 10 };
 enum err_code log_gather_start(struct err *err) MUST_USE;
 /* Write what was gathered; lines go out one by one again. Accepts what was not started. */
 void log_gather_stop(void);
-/* Write what was gathered now: before the process ends in another way. */
-void log_flush(void);

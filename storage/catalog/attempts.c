@@ -10,11 +10,8 @@
 #include "storage/catalog/runs.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 /*
  * The page: one place for the lane of a merge that crashed, one for such an attempt of a
@@ -108,14 +105,8 @@ bool attempts_crashed(const struct catalog *catalog, int64_t run_id,
 enum err_code attempts_open(struct catalog *catalog, struct err *err)
 {
     CLEANUP(mem_cleanup) char *path = file_join(catalog->folder, "crash-mark");
-    CLEANUP(file_close) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0 || ftruncate(fd, MARK_BYTES) != 0) {
-        return err_set_errno(err, errno, "open %s", path);
-    }
-    void *mark = mmap(NULL, MARK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (mark == MAP_FAILED) {
-        return err_set_errno(err, errno, "map %s", path);
-    }
+    void *mark = NULL;
+    TRY(file_map_shared(path, MARK_BYTES, &mark, err));
     catalog->crash_mark = mark;
     return ERR_OK;
 }

@@ -234,18 +234,34 @@ static void local_unsynced_abandon(struct object_store *store)
 
 /* ---- syncs beside the caller's work ---- */
 
+/* With a temporary file, or at the name at once (`temporary_out` NULL). */
+static enum err_code begin(const char *path, struct span bytes, struct file_sync *sync,
+                           char **temporary_out, struct err *err)
+{
+    return temporary_out == NULL ? file_write_begin(path, bytes, sync, err)
+                                 : file_publish_begin(path, bytes, sync, temporary_out, err);
+}
+
+static enum err_code begin_making_parent(const char *path, struct span bytes,
+                                         struct file_sync *sync, char **temporary_out,
+                                         struct err *err)
+{
+    enum err_code code = begin(path, bytes, sync, temporary_out, err);
+    if (code != ERR_NOT_FOUND) {
+        return code;
+    }
+    err_clear(err);
+    TRY(make_parent(path, file_make_directory, err));
+    return begin(path, bytes, sync, temporary_out, err);
+}
+
 static enum err_code local_put_begin(struct object_store *store, const char *name,
                                      struct span bytes, struct file_sync *sync, struct err *err)
 {
     CLEANUP(mem_cleanup) char *path = path_of(store, name);
-    enum err_code code = file_write_begin(path, bytes, sync, err);
-    if (code == ERR_NOT_FOUND) {
-        err_clear(err);
-        TRY(make_parent(path, file_make_directory, err));
-        code = file_write_begin(path, bytes, sync, err);
-    }
+    TRY(begin_making_parent(path, bytes, sync, NULL, err));
     count_syncs(store, 1);
-    return code;
+    return ERR_OK;
 }
 
 static enum err_code local_publish_begin(struct object_store *store, const char *name,
@@ -253,13 +269,7 @@ static enum err_code local_publish_begin(struct object_store *store, const char 
                                          char **temporary_out, struct err *err)
 {
     CLEANUP(mem_cleanup) char *path = path_of(store, name);
-    enum err_code code = file_publish_begin(path, bytes, sync, temporary_out, err);
-    if (code == ERR_NOT_FOUND) {
-        err_clear(err);
-        TRY(make_parent(path, file_make_directory, err));
-        code = file_publish_begin(path, bytes, sync, temporary_out, err);
-    }
-    return code;
+    return begin_making_parent(path, bytes, sync, temporary_out, err);
 }
 
 static enum err_code local_publish_end(struct object_store *store, const char *name,

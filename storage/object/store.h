@@ -6,9 +6,9 @@
 
 #include "storage/object/object.h"
 
-struct file_sync; /* storage/base/file_sync.h */
-
 #include <stdatomic.h>
+
+struct file_sync; /* storage/base/file_sync.h */
 
 struct object_store_ops {
     void (*close)(struct object_store *store);

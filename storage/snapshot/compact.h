@@ -40,7 +40,7 @@ struct compact_plan {
 };
 void compact_plan_deinit(struct compact_plan *plan);
 
-/* The most useful run on the newest snapshot. Any thread. */
+/* The most useful run on the newest snapshot; none ends the wait of table_pause_us. Any thread. */
 void compact_plan(struct table *table, struct compact_plan *plan_out);
 
 /*

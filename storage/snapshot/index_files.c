@@ -31,8 +31,9 @@ static enum err_code store_images(struct table *table, const struct snapshot *sn
                                   struct err *err)
 {
     for (size_t i = 0; i < snapshot->files_count; i++) {
+        /* only where they are kept changes */
         struct images *images = (struct images *)(uintptr_t)snapshot->files[i].images;
-        if (images != NULL) { /* only where it is kept changes */
+        if (images != NULL) {
             TRY(images_store(images, table->index_folder, err));
         }
     }

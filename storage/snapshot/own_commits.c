@@ -8,10 +8,7 @@
 #include "storage/base/mem.h"
 
 #include <assert.h>
-#include <fcntl.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 /* One place of the file; a checksum of anything else says that it is free. */
 struct own_commit_slot {
@@ -28,18 +25,6 @@ static uint64_t checksum_of(const struct own_commit *commit)
 
 /* ---- the file ---- */
 
-static void *map_file(const char *folder)
-{
-    CLEANUP(mem_cleanup) char *path = file_join(folder, OWN_COMMITS_NAME);
-    CLEANUP(file_close) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    /* Blocks first: a page without one would end the process when the disk is full. */
-    if (fd < 0 || posix_fallocate(fd, 0, FILE_BYTES) != 0) {
-        return NULL;
-    }
-    void *file = mmap(NULL, FILE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    return file == MAP_FAILED ? NULL : file;
-}
-
 static void insert(struct own_commits *commits, const struct own_commit *commit, size_t slot)
 {
     size_t at = commits->count++;
@@ -53,7 +38,13 @@ static void insert(struct own_commits *commits, const struct own_commit *commit,
 
 void own_commits_open(struct own_commits *commits, const char *folder)
 {
-    *commits = (struct own_commits){.file = map_file(folder)};
+    CLEANUP(mem_cleanup) char *path = file_join(folder, OWN_COMMITS_NAME);
+    struct err unkept = {0};
+    void *file = NULL;
+    if (file_map_shared(path, FILE_BYTES, &file, &unkept) != ERR_OK) {
+        err_clear(&unkept); /* in memory only */
+    }
+    *commits = (struct own_commits){.file = file};
     for (size_t i = 0; commits->file != NULL && i < OWN_COMMITS_MAX; i++) {
         const struct own_commit_slot slot = commits->file[i];
         if (slot.checksum == checksum_of(&slot.commit)) {

@@ -102,14 +102,20 @@ static void wait_for_steps(struct stage *stage, int steps)
     lock_drop(&stage->lock);
 }
 
+/* Wake one lane, wait until it made so many steps, and end. */
+static void run_steps(struct stage *stage, int steps)
+{
+    struct id lane = lane_id(1);
+    lanes_wake(stage->lanes, &lane);
+    wait_for_steps(stage, steps);
+    close_stage(stage);
+}
+
 Test(lanes, runs_a_woken_lane_once)
 {
     struct stage stage;
     open_stage(&stage, 2, 0);
-    struct id lane = lane_id(1);
-    lanes_wake(stage.lanes, &lane);
-    wait_for_steps(&stage, 1);
-    close_stage(&stage);
+    run_steps(&stage, 1);
     cr_assert_eq(stage.steps, 1);
 }
 
@@ -131,10 +137,7 @@ Test(lanes, goes_on_while_work_is_left)
     struct stage stage;
     open_stage(&stage, 1, 0);
     stage.more_left = 5;
-    struct id lane = lane_id(1);
-    lanes_wake(stage.lanes, &lane);
-    wait_for_steps(&stage, 6);
-    close_stage(&stage);
+    run_steps(&stage, 6);
     cr_assert_eq(stage.steps, 6);
 }
 
@@ -144,10 +147,7 @@ Test(lanes, paces_a_lane_under_load_but_not_its_first_steps)
     const int64_t interval_us = 50000;
     open_stage(&stage, 1, interval_us);
     stage.more_left = 5;
-    struct id lane = lane_id(1);
-    lanes_wake(stage.lanes, &lane);
-    wait_for_steps(&stage, 6);
-    close_stage(&stage);
+    run_steps(&stage, 6);
     /* steps 1 to 3 end with work left; from then on the interval holds */
     for (int i = LANES_LOADED_STEPS; i < 6; i++) {
         cr_expect_geq(stage.started_us[i] - stage.started_us[i - 1], interval_us - 1000,
@@ -161,10 +161,7 @@ Test(lanes, does_not_pace_a_lane_that_could_not_take_all)
     open_stage(&stage, 1, 60000000); /* a paced step would outlast the test */
     stage.more_left = 9;
     stage.full = true;
-    struct id lane = lane_id(1);
-    lanes_wake(stage.lanes, &lane);
-    wait_for_steps(&stage, 10);
-    close_stage(&stage);
+    run_steps(&stage, 10);
     cr_assert_eq(stage.steps, 10);
 }
 
@@ -174,10 +171,7 @@ Test(lanes, does_not_pace_a_lane_that_is_woken_while_nothing_is_left)
     struct stage stage;
     open_stage(&stage, 1, 60000000); /* a paced step would outlast the test */
     stage.wakes_left = 9;
-    struct id lane = lane_id(1);
-    lanes_wake(stage.lanes, &lane);
-    wait_for_steps(&stage, 10);
-    close_stage(&stage);
+    run_steps(&stage, 10);
     cr_assert_eq(stage.steps, 10);
 }
 
@@ -188,10 +182,7 @@ Test(lanes, pauses_as_long_as_a_step_asks_for)
     stage.more_left = 2;
     stage.full = true;
     stage.pause_us = 30000;
-    struct id lane = lane_id(1);
-    lanes_wake(stage.lanes, &lane);
-    wait_for_steps(&stage, 3);
-    close_stage(&stage);
+    run_steps(&stage, 3);
     for (int i = 1; i < 3; i++) {
         cr_expect_geq(stage.started_us[i] - stage.started_us[i - 1], stage.pause_us,
                       "step %d came too early", i);
@@ -203,10 +194,7 @@ Test(lanes, tries_a_failed_step_again_and_counts_attempts)
     struct stage stage;
     open_stage(&stage, 1, 0);
     stage.failures_left = 2;
-    struct id lane = lane_id(1);
-    lanes_wake(stage.lanes, &lane);
-    wait_for_steps(&stage, 3);
-    close_stage(&stage);
+    run_steps(&stage, 3);
     cr_assert_eq(stage.steps, 3);
     cr_assert_eq(stage.attempts_seen, 3);
 }
@@ -216,9 +204,6 @@ Test(lanes, is_idle_when_nothing_is_left)
     struct stage stage;
     open_stage(&stage, 1, 0);
     cr_assert(lanes_are_idle(stage.lanes));
-    struct id lane = lane_id(1);
-    lanes_wake(stage.lanes, &lane);
-    wait_for_steps(&stage, 1);
-    close_stage(&stage);
+    run_steps(&stage, 1);
     cr_assert_null(stage.lanes);
 }

@@ -5,6 +5,8 @@
 
 #include "storage/base/clock.h"
 #include "storage/base/json.h"
+#include "storage/base/mem.h"
+#include "tests/support/temp_dir.h"
 
 #include <criterion/criterion.h>
 
@@ -245,6 +247,18 @@ Test(log, lines_in_quick_succession_go_out_together)
     capture_end(&capture);
 }
 
+/* All that is in the pipe now, behind the `size` bytes of `text` that were read before. */
+static size_t read_now(struct capture *capture, char *text, size_t size, size_t room)
+{
+    (void)fcntl(capture->ends[0], F_SETFL, O_NONBLOCK); /* a pipe can */
+    ssize_t got = 0;
+    while ((got = read(capture->ends[0], text + size, room - size - 1)) > 0) {
+        size += (size_t)got;
+    }
+    text[size] = '\0';
+    return size;
+}
+
 Test(log, an_error_goes_out_at_once_behind_what_was_gathered)
 {
     static char text[1 << 16];
@@ -255,12 +269,11 @@ Test(log, an_error_goes_out_at_once_behind_what_was_gathered)
         log_number(LOG_INFO, i);
     }
     log_number(LOG_ERROR, 4);
+    size_t size = read_now(&capture, text, 0, sizeof text);
+    cr_expect_eq(count_lines(text), 4, "at once: %s", text);
     log_number(LOG_INFO, 5);
     log_gather_stop();
-    size_t size = 0;
-    while (count_lines(text) < 5) {
-        size += capture_read(&capture, text + size, sizeof text - size);
-    }
+    (void)read_now(&capture, text, size, sizeof text); /* the text is looked at */
     int64_t number = 1;
     for (const char *at = text; (at = strstr(at, "\"count\":")) != NULL; at++) {
         cr_expect_eq(strtol(at + 8, NULL, 10), number, "%s", text);
@@ -273,9 +286,10 @@ Test(log, an_error_goes_out_at_once_behind_what_was_gathered)
 /* More than fits goes out all the same, and lines stay whole and in order. */
 Test(log, loses_nothing_when_there_is_no_room)
 {
-    char path[] = "/tmp/sluice-log-XXXXXX";
+    struct temp_dir dir = temp_dir_make();
+    CLEANUP(mem_cleanup) char *path = temp_dir_join(&dir, "log");
     struct err err = {0};
-    int file = mkstemp(path);
+    int file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     int saved = dup(STDERR_FILENO);
     cr_assert_geq(dup2(file, STDERR_FILENO), 0);
     cr_assert_eq(log_gather_start(&err), ERR_OK);
@@ -298,5 +312,5 @@ Test(log, loses_nothing_when_there_is_no_room)
     cr_expect_eq(next, count);
     (void)fclose(read);
     (void)close(file);
-    (void)unlink(path); /* a temporary file */
+    temp_dir_remove(&dir);
 }

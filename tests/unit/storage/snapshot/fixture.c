@@ -116,6 +116,15 @@ void fixture_remove(struct fixture *fixture)
     temp_dir_remove(&fixture->dir);
 }
 
+static void open_again(struct fixture *fixture)
+{
+    struct err err = {0};
+    open_tables(fixture);
+    cr_assert(tables_attach(fixture->tables, "t", &fixture->uuid, fixture->schema, &err) == ERR_OK,
+              "%s", err.msg);
+    cr_assert(tables_find(fixture->tables, "t", &fixture->table, &err) == ERR_OK, "%s", err.msg);
+}
+
 void fixture_reopen(struct fixture *fixture, bool torn)
 {
     struct err err = {0};
@@ -125,10 +134,7 @@ void fixture_reopen(struct fixture *fixture, bool torn)
         CLEANUP(mem_cleanup) char *index_root = temp_dir_join(&fixture->dir, "index");
         cr_assert(file_remove_tree(index_root, &err) == ERR_OK, "%s", err.msg);
     }
-    open_tables(fixture);
-    cr_assert(tables_attach(fixture->tables, "t", &fixture->uuid, fixture->schema, &err) == ERR_OK,
-              "%s", err.msg);
-    cr_assert(tables_find(fixture->tables, "t", &fixture->table, &err) == ERR_OK, "%s", err.msg);
+    open_again(fixture);
 }
 
 /* Every file of a folder moves into another, which is made. */
@@ -158,10 +164,7 @@ void fixture_reopen_killed(struct fixture *fixture)
     tables_close(&fixture->tables);
     cr_assert(file_remove_tree(index, &err) == ERR_OK, "%s", err.msg);
     move_files(kept, index);
-    open_tables(fixture);
-    cr_assert(tables_attach(fixture->tables, "t", &fixture->uuid, fixture->schema, &err) == ERR_OK,
-              "%s", err.msg);
-    cr_assert(tables_find(fixture->tables, "t", &fixture->table, &err) == ERR_OK, "%s", err.msg);
+    open_again(fixture);
 }
 
 static void append_text(struct column *target, const char *text)

@@ -19,7 +19,6 @@
 #include "storage/snapshot/lookup.h"
 #include "storage/snapshot/manifest.h"
 #include "storage/snapshot/output.h"
-#include "storage/snapshot/own_commits.h"
 #include "storage/snapshot/scan.h"
 #include "storage/snapshot/table_internal.h"
 
@@ -764,59 +763,6 @@ Test(table, takes_snapshots_of_several_tables)
     snapshot_release(&snapshots[1]);
     tables_list_free(&list);
     fixture_remove(&fixture);
-}
-
-/* ---- our own commits ---- */
-
-Test(own_commits, remembers_the_newest_in_order_and_across_an_open)
-{
-    struct temp_dir dir = temp_dir_make();
-    struct own_commits commits;
-    own_commits_open(&commits, dir.path);
-    cr_assert_eq(commits.count, 0);
-    for (int64_t version = 0; version < OWN_COMMITS_MAX + 5; version++) {
-        const struct own_commit commit = {
-            .version = version, .hash = (uint64_t)version * 7, .position_from = version - 1};
-        own_commits_add(&commits, &commit);
-    }
-    own_commits_remove(&commits, 3);
-    own_commits_close(&commits); /* writes nothing: a killed process leaves the same */
-    own_commits_open(&commits, dir.path);
-    cr_assert_eq(commits.count, OWN_COMMITS_MAX - 1);
-    for (size_t i = 0; i < commits.count; i++) {
-        int64_t version = (int64_t)i + (i < 3 ? 5 : 6);
-        cr_assert_eq(commits.items[i].version, version);
-        cr_assert_eq(commits.items[i].hash, (uint64_t)version * 7);
-        cr_assert_eq(commits.items[i].position_from, version - 1);
-    }
-    own_commits_close(&commits);
-    temp_dir_remove(&dir);
-}
-
-Test(own_commits, forgets_what_was_torn)
-{
-    struct temp_dir dir = temp_dir_make();
-    struct own_commits commits;
-    own_commits_open(&commits, dir.path);
-    for (int64_t version = 1; version <= 3; version++) {
-        const struct own_commit commit = {.version = version, .hash = 1, .position_from = -1};
-        own_commits_add(&commits, &commit);
-    }
-    own_commits_close(&commits);
-    CLEANUP(mem_cleanup) char *path = file_join(dir.path, OWN_COMMITS_NAME);
-    struct buffer bytes;
-    buffer_init(&bytes, 1 << 16);
-    struct err err = {0};
-    cr_assert(file_read(path, &bytes, &err) == ERR_OK);
-    bytes.data[32] ^= 1; /* the second place */
-    cr_assert(file_replace_derived(path, buffer_span(&bytes), &err) == ERR_OK);
-    own_commits_open(&commits, dir.path);
-    cr_assert_eq(commits.count, 2);
-    cr_expect_eq(commits.items[0].version, 1);
-    cr_expect_eq(commits.items[1].version, 3);
-    own_commits_close(&commits);
-    buffer_deinit(&bytes);
-    temp_dir_remove(&dir);
 }
 
 /* ---- what a commit waits for ---- */
