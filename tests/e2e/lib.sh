@@ -8,6 +8,7 @@
 #   expect_status N            of the last api call
 #   expect JQ VALUE            jq filter over the last body prints VALUE
 #   expect_header NAME REGEX   of the last api call
+#   logged FIELD               of the log line of the last api call
 #   post TABLE FILE [curl…]    post a batch and wait until it is indexed
 #   fail MESSAGE               ends the test
 #   is_sanitized               the program holds ASan: its memory tells nothing
@@ -89,6 +90,16 @@ api()
     shift 2
     STATUS=$(curl -sS -o "$BODY" -D "$HEADERS" -w '%{http_code}' -X "$method" \
         -H "Authorization: Bearer $TOKEN" "$@" "$URL$path") || fail "curl $method $path: exit $?"
+}
+
+# logged FIELD: of the log line of the request answered last; lines of requests are
+# gathered, so this one may come a little later than the answer.
+logged()
+{
+    local id
+    id=$(grep -i '^X-Request-Id:' "$HEADERS" | tr -d '\r' | sed 's/^[^:]*: *//')
+    wait_for grep -q "\"msg\":\"request\",\"request_id\":\"$id\"" "$LOG" || fail "no log line of request '$id'"
+    grep "\"msg\":\"request\",\"request_id\":\"$id\"" "$LOG" | jq -r ".$1"
 }
 
 expect_status()
