@@ -112,9 +112,11 @@ run()
     truncate -s "$disk_bytes" "$folder/disk"
     mkfs.ext4 -q -F "$folder/disk" && attach "$folder" || { echo "cannot make the disk of $1" >&2; return 70; }
     chmod 700 "$folder/data"
-    "$crash" "$program" "$folder" "$3" "$4" "$rig" >"$scratch/$1.out" 2>&1 || code=$?
+    local doubt=()
+    [ "$2" != shutdown ] || doubt=(CRASH_DOUBT=1) # see crash.c
+    env "${doubt[@]}" "$crash" "$program" "$folder" "$3" "$4" "$rig" >"$scratch/$1.out" 2>&1 || code=$?
     detach "$folder"
-    rm -f "$folder/disk"
+    [ "$code" -ne 0 ] || rm -f "$folder/disk" # of a red run it is the evidence
     return $code
 }
 
@@ -154,6 +156,7 @@ if [ "$spread_cuts" -gt 0 ]; then
         plant no-group-sync device 'file.system.no-sync=skip@1' 'instead of|fsck|status' 10
     unset CRASH_SPREAD
 fi
+plant ack-before-sync shutdown 'accept.ack-before-sync=skip@1' 'rows .* instead of|holds .* instead of' 10
 plant synchronous-normal device 'catalog.synchronous-normal=skip@1' 'rows .* instead of|holds .* instead of' 10
 CRASH_LOAD_MS=${PLANT_LOAD_MS:-6000} \
     plant no-directory-sync device 'file.publish.no-directory-sync=skip@1' 'instead of|fsck|status' 10
