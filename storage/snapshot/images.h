@@ -70,8 +70,8 @@ enum err_code images_store(struct images *images, const char *folder, struct err
 
 /*
  * Open stored images.
- *   whole  check every byte (after a power cut); else the trailer and offsets only
- * Errors:  ERR_NOT_FOUND; ERR_CORRUPT.
+ *   whole  check every byte (after a power cut, under another mount); else the trailer and offsets
+ * only Errors:  ERR_NOT_FOUND; ERR_CORRUPT.
  */
 enum err_code images_open(const char *folder, uint32_t number, int64_t rows_count, bool whole,
                           struct images **images_out, struct err *err) MUST_USE;

@@ -86,7 +86,7 @@ static enum err_code write_manifest(struct table *table, const struct snapshot *
         .next_file = __atomic_load_n(&table->next_file, __ATOMIC_RELAXED),
         .next_run = __atomic_load_n(&table->next_run, __ATOMIC_RELAXED),
     };
-    memcpy(manifest.boot, table->boot, sizeof manifest.boot);
+    memcpy(manifest.mount, table->mount, sizeof manifest.mount);
     list_runs(snapshot->index, &manifest);
     list_files(snapshot, &manifest, &texts);
     enum err_code code = manifest_write(table->index_folder, &manifest, err);

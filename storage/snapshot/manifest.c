@@ -8,6 +8,17 @@
 #include "storage/base/hash.h"
 #include "storage/base/mem.h"
 
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#ifndef STATX_MNT_ID_UNIQUE
+#define STATX_MNT_ID_UNIQUE 0x4000U /* statx(2), since Linux 6.8; older headers lack it */
+#endif
+
+enum { BOOT_ID_CHARACTERS = 36 };
+
 #define MANIFEST_MAGIC UINT64_C(0x32464e414d445849) /* "IXDMANF2" */
 
 void manifest_deinit(struct manifest *manifest)
@@ -35,7 +46,7 @@ void manifest_encode(const struct manifest *manifest, struct buffer *bytes)
     buffer_append_u64(bytes, (uint64_t)manifest->version);
     buffer_append_u32(bytes, manifest->next_file);
     buffer_append_u64(bytes, manifest->next_run);
-    encode_span(bytes, span_of_text(manifest->boot));
+    encode_span(bytes, span_of_text(manifest->mount));
     buffer_append_varint(bytes, manifest->files_count);
     for (size_t i = 0; i < manifest->files_count; i++) {
         buffer_append_u32(bytes, manifest->files[i].number);
@@ -117,7 +128,7 @@ enum err_code manifest_decode(struct span bytes, struct manifest *manifest_out, 
     manifest.version = (int64_t)cursor_u64(&cursor);
     manifest.next_file = cursor_u32(&cursor);
     manifest.next_run = cursor_u64(&cursor);
-    decode_text(&cursor, manifest.boot, sizeof manifest.boot);
+    decode_text(&cursor, manifest.mount, sizeof manifest.mount);
     decode_lists(&cursor, &manifest);
     TRY(cursor_check(&cursor, "index manifest", err));
     if (cursor_left(&cursor) != 0 || manifest.version < 0) {
@@ -147,16 +158,27 @@ enum err_code manifest_read(const char *folder, struct manifest *manifest_out, s
     return manifest_decode(buffer_span(&bytes), manifest_out, err);
 }
 
-void manifest_boot(char boot_out[MANIFEST_BOOT_BYTES])
+/* The mount's number, never used again until the next boot; 0 = the kernel does not tell. */
+static uint64_t mount_number(const char *folder)
+{
+    struct statx status = {0};
+    if (statx(AT_FDCWD, folder, 0, STATX_MNT_ID_UNIQUE, &status) != 0 ||
+        (status.stx_mask & STATX_MNT_ID_UNIQUE) == 0) {
+        return 0;
+    }
+    return status.stx_mnt_id;
+}
+
+void manifest_mount(const char *folder, char mount_out[MANIFEST_MOUNT_BYTES])
 {
     struct err ignored = {0};
     struct buffer text;
     buffer_init(&text, 4096);
-    boot_out[0] = '\0';
+    mount_out[0] = '\0';
     if (file_read("/proc/sys/kernel/random/boot_id", &text, &ignored) == ERR_OK &&
-        text.size >= MANIFEST_BOOT_BYTES - 1) {
-        memcpy(boot_out, text.data, MANIFEST_BOOT_BYTES - 1);
-        boot_out[MANIFEST_BOOT_BYTES - 1] = '\0';
+        text.size >= BOOT_ID_CHARACTERS) {
+        (void)snprintf(mount_out, MANIFEST_MOUNT_BYTES, "%.*s/%" PRIu64, BOOT_ID_CHARACTERS,
+                       (const char *)text.data, mount_number(folder)); /* fits */
     }
     buffer_deinit(&text);
 }

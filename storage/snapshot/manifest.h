@@ -19,7 +19,7 @@ enum {
     MANIFEST_BYTES_MAX = 64 << 20,
     MANIFEST_FILES_MAX = 1 << 20,
     MANIFEST_RUNS_MAX = 1024,
-    MANIFEST_BOOT_BYTES = 37,
+    MANIFEST_MOUNT_BYTES = 64,
 };
 #define MANIFEST_NAME "manifest"
 
@@ -42,7 +42,7 @@ struct manifest {
     int64_t version;     /* of the table, that the index covers */
     uint32_t next_file;  /* next file number */
     uint64_t next_run;
-    char boot[MANIFEST_BOOT_BYTES]; /* of the kernel that wrote it, "" = unknown */
+    char mount[MANIFEST_MOUNT_BYTES]; /* manifest_mount of when it was written, "" = unknown */
     struct manifest_file *files;
     size_t files_count;
     struct manifest_run *runs;
@@ -62,5 +62,9 @@ enum err_code manifest_write(const char *folder, const struct manifest *manifest
 enum err_code manifest_read(const char *folder, struct manifest *manifest_out,
                             struct err *err) MUST_USE;
 
-/* Identity of the running kernel; files of another boot may have lost unsynced bytes. */
-void manifest_boot(char boot_out[MANIFEST_BOOT_BYTES]);
+/*
+ * Identity of the running kernel and, where it tells (Linux 6.8), of the mount that the folder
+ * is on; "" when unknown. Files written under another one may have lost unsynced bytes: by a
+ * power cut, or by a disk that failed and was mounted again.
+ */
+void manifest_mount(const char *folder, char mount_out[MANIFEST_MOUNT_BYTES]);

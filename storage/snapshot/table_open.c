@@ -240,7 +240,7 @@ static enum err_code restore(struct table *table, const struct schema *schema,
     CLEANUP(index_view_release)
     struct index_view *view = index_view_new(1 + schema->lookup_count, table->hash_key);
     TRY(restore_runs(table, &manifest, schema, view, err));
-    bool whole = manifest.boot[0] == '\0' || strcmp(manifest.boot, table->boot) != 0;
+    bool whole = manifest.mount[0] == '\0' || strcmp(manifest.mount, table->mount) != 0;
     CLEANUP(file_list_deinit) struct file_list list = {0};
     TRY(restore_list(table, schema, restored, (size_t)state->files_count, whole, &list, err));
     table->next_file = manifest.next_file;
@@ -298,7 +298,6 @@ static struct table *table_new(const struct table_open_options *options)
     (void)snprintf(table->app_id, sizeof table->app_id, "sluice/%s/%s", options->instance->text,
                    options->uuid->text); /* two uuids fit */
     memcpy(table->hash_key, options->hash_key, sizeof table->hash_key);
-    manifest_boot(table->boot);
     table->publish = options->publish;
     lock_init(&table->commit, LOCK_RANK_COMMIT);
     lock_init(&table->historic_lock, LOCK_RANK_CACHE);
@@ -347,6 +346,7 @@ static enum err_code load(struct table *table, const struct schema *known, struc
     table->store = store;
     table->owner = store_owner_new(&store);
     TRY(file_make_directory(table->index_folder, err));
+    manifest_mount(table->index_folder, table->mount);
     own_commits_open(&table->own, table->index_folder);
     CLEANUP(delta_state_release) struct delta_state *state = NULL;
     TRY(delta_state_load(table->store, &state, err));

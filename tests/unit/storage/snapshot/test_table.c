@@ -181,6 +181,46 @@ Test(table, extends_an_index_that_is_behind)
     fixture_remove(&fixture);
 }
 
+/* Unsynced row images may have lost their bytes where the file system was mounted anew. */
+Test(table, believes_no_row_images_of_another_mount)
+{
+    struct fixture fixture = fixture_make(&keyed);
+    put_many(&fixture, 0, 100, 1);
+    table_store_index(fixture.table);
+    char folder[64];
+    (void)snprintf(folder, sizeof folder, "index/%s", fixture.uuid.text); /* fits */
+    CLEANUP(mem_cleanup) char *path = temp_dir_join(&fixture.dir, folder);
+    CLEANUP(mem_cleanup) char *images = file_join(path, "images-1.img");
+    struct manifest manifest = {0};
+    struct err err = {0};
+    cr_assert(manifest_read(path, &manifest, &err) == ERR_OK, "%s", err.msg);
+    (void)snprintf(manifest.mount, sizeof manifest.mount, "another"); /* fits */
+    cr_assert(manifest_write(path, &manifest, &err) == ERR_OK, "%s", err.msg);
+    manifest_deinit(&manifest);
+    int fd = open(images, O_WRONLY | O_CLOEXEC);
+    cr_assert_geq(fd, 0);
+    static const uint8_t zeros[64];
+    cr_assert_eq(pwrite(fd, zeros, sizeof zeros, 0), (ssize_t)sizeof zeros);
+    cr_assert_eq(close(fd), 0);
+    fixture_reopen_killed(&fixture);
+    fixture_verify(&fixture, "images made again");
+    fixture_remove(&fixture);
+}
+
+/* The same place has the same identity, in the same process and in the next one. */
+Test(table, knows_its_mount)
+{
+    char mounts[2][MANIFEST_MOUNT_BYTES];
+    manifest_mount("/proc/self", mounts[0]);
+    manifest_mount("/proc", mounts[1]);
+    cr_expect_str_eq(mounts[0], mounts[1]);
+    cr_expect_neq(mounts[0][0], '\0');
+    manifest_mount("/sys", mounts[1]);
+    if (strstr(mounts[0], "/0") == NULL) { /* the kernel tells */
+        cr_expect_str_neq(mounts[0], mounts[1]);
+    }
+}
+
 /* Merges write nothing; what is stored goes again when it is of no use any more. */
 Test(table, stores_its_index_when_told_and_removes_what_it_stored)
 {
