@@ -131,14 +131,8 @@ enum handler_result handle_batch_post(struct services *services, struct exchange
     if (code == ERR_OK && !answered) {
         code = intake_judge(&intake, &answered);
     }
-    if (code == ERR_OK && !answered) {
-        code = intake_accept(&intake);
-    }
     if (code != ERR_OK) {
         return problem_err(exchange);
     }
-    if (answered) {
-        return intake.result;
-    }
-    return intake_answer(&intake);
+    return answered ? intake.result : intake_accept(&intake);
 }

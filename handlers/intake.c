@@ -344,52 +344,30 @@ static struct intake_origin origin_of(const struct intake *intake)
 }
 
 /* Record who gives the batch; the record becomes durable with it. */
-static enum err_code announce(struct intake *intake, const char **resource_out)
+static enum err_code announce(struct intake *intake)
 {
     struct exchange *exchange = intake->exchange;
     (void)snprintf(exchange->log_table, sizeof exchange->log_table, "%s",
                    table_name(intake->table)); /* names fit */
-    *resource_out =
+    intake->resource =
         arena_format(&exchange->arena, "%s/%s", table_name(intake->table), intake->batch.id.text);
-    return access_audit_promise(intake->services, exchange, "batch.accept", *resource_out,
+    return access_audit_promise(intake->services, exchange, "batch.accept", intake->resource,
                                 intake->batch.errors.accepted_count);
 }
 
 /* The batch is durable: tell its merger. Or it is not: the trail has said too much. */
-static enum err_code settle(struct intake *intake, const char *resource, enum err_code code)
+static enum err_code settle(struct intake *intake, enum err_code code)
 {
     if (code == ERR_OK) {
         intake->services->wake_lane(intake->services->wake_arg, table_uuid(intake->table));
     } else {
-        access_audit_broken(intake->services, intake->exchange, "batch.accept", resource);
+        access_audit_broken(intake->services, intake->exchange, "batch.accept", intake->resource);
     }
     return code;
 }
 
-enum err_code intake_accept(struct intake *intake)
-{
-    struct exchange *exchange = intake->exchange;
-    const struct intake_origin origin = origin_of(intake);
-    const char *resource = NULL;
-    int64_t position = 0;
-    TRY(announce(intake, &resource));
-    return settle(
-        intake, resource,
-        intake_batch_accept(&intake->batch, &origin, &exchange->arena, &position, &exchange->err));
-}
-
-enum err_code intake_accept_replay(struct intake *intake, const struct id *letter, bool forced)
-{
-    const struct intake_origin origin = origin_of(intake);
-    const char *resource = NULL;
-    int64_t position = 0;
-    TRY(announce(intake, &resource));
-    return settle(intake, resource,
-                  intake_batch_replay(&intake->batch, &origin, letter, forced, &position,
-                                      &intake->exchange->err));
-}
-
-enum handler_result intake_answer(struct intake *intake)
+/* The batch as the catalog has it now. */
+static struct batch batch_of(const struct intake *intake)
 {
     const struct intake_batch *accepted = &intake->batch;
     bool nothing_to_merge = accepted->errors.accepted_count == 0;
@@ -405,5 +383,63 @@ enum handler_result intake_answer(struct intake *intake)
         .received_at_us = accepted->received_at_us,
     };
     memcpy(batch.body_sha256, intake->body_sha256, sizeof batch.body_sha256);
+    return batch;
+}
+
+/* On the catalog's answering thread. */
+static void answer_accepted(void *arg, enum err_code code)
+{
+    struct intake *intake = arg;
+    struct services *services = intake->services;
+    struct exchange *exchange = intake->exchange;
+    const struct receipt_wait wait = intake->wait;
+    const struct batch batch = batch_of(intake);
+    code = settle(intake, code);
+    intake_deinit(intake); /* it lies in the exchange, which may be gone behind the answer */
+    enum handler_result result = code == ERR_OK
+                                     ? receipt_answer_fresh(services, exchange, &batch, &wait)
+                                     : problem_err(exchange);
+    if (result == HANDLER_DONE) {
+        exchange_finish(exchange);
+    }
+}
+
+enum handler_result intake_accept(struct intake *intake)
+{
+    struct exchange *exchange = intake->exchange;
+    struct intake *kept = arena_alloc(&exchange->arena, sizeof *kept);
+    if (kept == NULL) {
+        (void)err_set(&exchange->err, ERR_TOO_LARGE, /* told below */
+                      "the request needs more memory than its limit; post fewer records");
+        return problem_err(exchange);
+    }
+    if (announce(intake) != ERR_OK) {
+        return problem_err(exchange);
+    }
+    *kept = *intake;
+    *intake = (struct intake){0};
+    const struct intake_origin origin = origin_of(kept);
+    enum err_code code = intake_batch_accept_later(&kept->batch, &origin, &exchange->arena,
+                                                   answer_accepted, kept, &exchange->err);
+    if (code == ERR_OK) {
+        return HANDLER_WAIT; /* and the exchange is not ours any more */
+    }
+    (void)settle(kept, code); /* which the problem tells */
+    intake_deinit(kept);
+    return problem_err(exchange);
+}
+
+enum err_code intake_accept_replay(struct intake *intake, const struct id *letter, bool forced)
+{
+    const struct intake_origin origin = origin_of(intake);
+    int64_t position = 0;
+    TRY(announce(intake));
+    return settle(intake, intake_batch_replay(&intake->batch, &origin, letter, forced, &position,
+                                              &intake->exchange->err));
+}
+
+enum handler_result intake_answer(struct intake *intake)
+{
+    const struct batch batch = batch_of(intake);
     return receipt_answer_fresh(intake->services, intake->exchange, &batch, &intake->wait);
 }

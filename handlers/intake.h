@@ -17,7 +17,8 @@
 
 struct table;
 
-/* One body on its way in. Lives on the handler's stack; intake_deinit. */
+/* One body on its way in. Lives on the handler's stack, then in the exchange's arena;
+ * intake_deinit. */
 struct intake {
     struct services *services;
     struct exchange *exchange;
@@ -36,6 +37,7 @@ struct intake {
     bool key_claimed;
     struct idempotency_key key;
 
+    const char *resource;       /* in the trail, of what is being accepted */
     enum handler_result result; /* of an answer a step gave by itself */
 };
 
@@ -69,19 +71,21 @@ enum err_code intake_decode(struct intake *intake, bool *answered_out) MUST_USE;
 enum err_code intake_judge(struct intake *intake, bool *answered_out) MUST_USE;
 
 /*
- * Make it durable: frame and refused records in their journals, batch in the
- * catalog, audit record; then the lane is woken.
- * Errors:  ERR_NO_SPACE, ERR_BUSY, ERR_NOT_FOUND (dropped meanwhile).
- * Durable: the batch, when ERR_OK.
+ * Make it durable and answer: frame and refused records in their journals, audit record, batch
+ * in the catalog; then the lane is woken and the receipt given, at once or when it was waited
+ * for. No thread waits meanwhile: many acceptances share the syncs of one commit. `intake` is
+ * empty afterwards.
  */
-enum err_code intake_accept(struct intake *intake) MUST_USE;
+enum handler_result intake_accept(struct intake *intake);
 
 /*
- * As intake_accept for the replay of a dead letter: the batch takes a position
- * but orders at the letter's own. The letter is marked in the same transaction.
+ * Make the replay of a dead letter durable: the batch takes a position but orders at the
+ * letter's own. The letter is marked in the same transaction.
+ * Errors:  ERR_NO_SPACE, ERR_BUSY, ERR_NOT_FOUND (dropped meanwhile).
+ * Durable: the batch, when ERR_OK.
  */
 enum err_code intake_accept_replay(struct intake *intake, const struct id *letter,
                                    bool forced) MUST_USE;
 
-/* Answer with the receipt of the batch that was accepted, at once or when it was waited for. */
+/* Answer with the receipt of the replay that was accepted, at once or when it was waited for. */
 enum handler_result intake_answer(struct intake *intake);

@@ -14,11 +14,25 @@ struct doors {
     size_t ring_size;
     size_t first;
     size_t count;
+    size_t idle_count; /* threads that wait for work */
+    bool waking;       /* one of them was woken and has not looked yet */
     bool closing;
     doors_run_fn *run;
     pthread_t *threads;
     size_t threads_count;
 };
+
+/*
+ * One thread at a time: whoever finds more work than its own wakes the next one. So a burst of
+ * short work is done by few threads, and work that blocks leaves the rest to others.
+ */
+static void wake_another(struct doors *doors)
+{
+    if (doors->count > 0 && doors->idle_count > 0 && !doors->waking) {
+        doors->waking = true;
+        wake_one(&doors->wake);
+    }
+}
 
 /* NULL when closing and nothing is left. */
 static void *next_work(struct doors *doors)
@@ -28,11 +42,15 @@ static void *next_work(struct doors *doors)
         if (doors->closing) {
             return NULL;
         }
+        doors->idle_count++;
         wake_wait(&doors->wake, &doors->lock);
+        doors->idle_count--;
+        doors->waking = false;
     }
     void *work = doors->ring[doors->first];
     doors->first = (doors->first + 1) % doors->ring_size;
     doors->count--;
+    wake_another(doors);
     return work;
 }
 
@@ -103,7 +121,7 @@ bool doors_submit(struct doors *doors, void *work)
     }
     doors->ring[(doors->first + doors->count) % doors->ring_size] = work;
     doors->count++;
-    wake_one(&doors->wake);
+    wake_another(doors);
     return true;
 }
 

@@ -4,6 +4,7 @@
 #include "storage/catalog/batches.h"
 
 #include "storage/base/fault.h"
+#include "storage/base/mem.h"
 #include "storage/catalog/batch_rows.h"
 #include "storage/catalog/private.h"
 #include "storage/catalog/source_rows.h"
@@ -160,6 +161,16 @@ static enum err_code write_rest_elsewhere(struct transaction *transaction, void 
                               &accept->id, (struct span){0}, err);
 }
 
+static enum err_code write_what_was_left_out(struct catalog *catalog, struct accept_write *write,
+                                             struct err *err)
+{
+    if (!write->place.leave_out_key && !write->place.leave_out_step) {
+        return ERR_OK;
+    }
+    (void)usleep(PLANTED_DELAY_US);
+    return catalog_write(catalog, write_rest_elsewhere, write, err);
+}
+
 enum err_code batch_accept(struct catalog *catalog, const struct batch_accept *accept,
                            int64_t *position_out, struct err *err)
 {
@@ -169,12 +180,54 @@ enum err_code batch_accept(struct catalog *catalog, const struct batch_accept *a
     write.place.leave_out_key = accept->key != NULL && FAULT_SKIP("accept.idempotency-elsewhere");
     write.place.leave_out_step = accept->step != NULL && FAULT_SKIP("accept.step-elsewhere");
     TRY(catalog_promise(catalog, write_accept, &write, err));
-    if (write.place.leave_out_key || write.place.leave_out_step) {
-        (void)usleep(PLANTED_DELAY_US);
-        TRY(catalog_write(catalog, write_rest_elsewhere, &write, err));
-    }
+    TRY(write_what_was_left_out(catalog, &write, err));
     *position_out = write.position;
     return ERR_OK;
+}
+
+/* An acceptance that nobody waits for; allocated until it is done. */
+struct accept_later {
+    struct catalog *catalog;
+    struct batch_accept accept;
+    struct accept_write write;
+    struct err *err;
+    batch_accepted_fn *done;
+    void *arg;
+};
+
+static enum err_code write_later(struct transaction *transaction, void *arg, struct err *err)
+{
+    struct accept_later *later = arg;
+    return write_accept(transaction, &later->write, err);
+}
+
+static void finish_later(void *arg, enum err_code code)
+{
+    struct accept_later *later = arg;
+    if (code == ERR_OK) {
+        code = write_what_was_left_out(later->catalog, &later->write, later->err);
+    }
+    const struct accept_later told = *later;
+    mem_free(later);
+    told.done(told.arg, code);
+}
+
+enum err_code batch_accept_later(struct catalog *catalog, const struct batch_accept *accept,
+                                 batch_accepted_fn *done, void *arg, struct err *err)
+{
+    assert(accept->accepted == 0 || location_is_set(&accept->frame));
+    assert(accept->errors_count <= BATCH_RECORD_ERRORS_MAX);
+    struct accept_later *later = mem_zeroed(1, sizeof *later);
+    *later = (struct accept_later){
+        .catalog = catalog, .accept = *accept, .err = err, .done = done, .arg = arg};
+    later->write.accept = &later->accept;
+    later->write.place.leave_out_key =
+        accept->key != NULL && FAULT_SKIP("accept.idempotency-elsewhere");
+    enum err_code code = catalog_promise_later(catalog, write_later, later, finish_later, err);
+    if (code != ERR_OK) {
+        mem_free(later);
+    }
+    return code;
 }
 
 /* ---- reading one ---- */

@@ -155,6 +155,22 @@ struct batch_accept {
 enum err_code batch_accept(struct catalog *catalog, const struct batch_accept *accept,
                            int64_t *position_out, struct err *err) MUST_USE;
 
+/* How an acceptance went that nobody waited for. On the catalog's answering thread: must not wait.
+ */
+typedef void batch_accepted_fn(void *arg, enum err_code code);
+
+/*
+ * As batch_accept, and returns as soon as the acceptance is queued: `done` is called when it is
+ * durable or failed, perhaps before this returns.
+ *
+ *   accept  copied; what it points to, and err, belong to the catalog until `done` is called
+ *
+ * Errors:  ERR_BUSY, ERR_CORRUPT: it was not queued, `done` is not called. Those of batch_accept
+ *          come with `done`, in err.
+ */
+enum err_code batch_accept_later(struct catalog *catalog, const struct batch_accept *accept,
+                                 batch_accepted_fn *done, void *arg, struct err *err) MUST_USE;
+
 /* ---- reading ---- */
 
 /* Strings in the arena. Errors: ERR_NOT_FOUND. */

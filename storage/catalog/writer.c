@@ -12,6 +12,7 @@
 #include "storage/base/fault.h"
 #include "storage/base/file.h"
 #include "storage/base/mem.h"
+#include "storage/base/sched.h"
 #include "storage/catalog/private.h"
 
 #include <assert.h>
@@ -32,7 +33,10 @@ static const char sql_store_lane[] = "INSERT INTO lanes(table_uuid, position_las
                                      " ON CONFLICT(table_uuid) DO UPDATE SET position_last = "
                                      "max(position_last, excluded.position_last)";
 
-/* One call of catalog_write; lies on the caller's stack until it is answered. */
+/*
+ * One write. Of a caller that waits: on its stack, until it is answered. Of one that does not:
+ * allocated, and freed before `done` is called.
+ */
 struct write_request {
     catalog_write_fn *write;
     void *arg;
@@ -41,6 +45,7 @@ struct write_request {
     bool alone;
     bool promises;         /* makes use of catalog_options.before_promise */
     struct latch answered; /* the caller goes on, the request is gone */
+    catalog_done_fn *done; /* NULL = the caller waits */
     struct write_request *next;
     uint64_t touched; /* bits of the databases it changed */
 };
@@ -74,39 +79,48 @@ void writer_init(struct writer *writer)
     *writer = (struct writer){0};
     lock_init(&writer->lock, LOCK_RANK_CATALOG_QUEUE);
     wake_init(&writer->work);
+    lock_init(&writer->answers.lock, LOCK_RANK_CATALOG_QUEUE);
+    wake_init(&writer->answers.work);
 }
 
 void writer_deinit(struct writer *writer)
 {
+    wake_deinit(&writer->answers.work);
+    lock_deinit(&writer->answers.lock);
     wake_deinit(&writer->work);
     lock_deinit(&writer->lock);
 }
 
-static enum err_code submit(struct catalog *catalog, struct write_request *request)
+/* Errors: it is not queued; in err, which may be gone behind the queue. */
+static enum err_code enqueue(struct catalog *catalog, struct write_request *request,
+                             struct err *err)
 {
     struct writer *writer = &catalog->writer;
     if (atomic_load(&catalog->corrupt)) {
-        return err_set(request->err, ERR_CORRUPT,
+        return err_set(err, ERR_CORRUPT,
                        "the catalog was found damaged: keep the files, restore a backup");
     }
     if (!writer->started) {
-        return err_set(request->err, ERR_UNSUPPORTED, "the catalog is open for reading only");
+        return err_set(err, ERR_UNSUPPORTED, "the catalog is open for reading only");
     }
-    {
-        CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&writer->lock);
-        if (writer->count >= CATALOG_QUEUE_MAX) {
-            return err_set(request->err, ERR_BUSY, "%d writes are waiting already",
-                           CATALOG_QUEUE_MAX);
-        }
-        if (writer->last == NULL) {
-            writer->first = request;
-            wake_one(&writer->work);
-        } else {
-            writer->last->next = request;
-        }
-        writer->last = request;
-        writer->count++;
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&writer->lock);
+    if (writer->count >= CATALOG_QUEUE_MAX) {
+        return err_set(err, ERR_BUSY, "%d writes are waiting already", CATALOG_QUEUE_MAX);
     }
+    if (writer->last == NULL) {
+        writer->first = request;
+        wake_one(&writer->work);
+    } else {
+        writer->last->next = request;
+    }
+    writer->last = request;
+    writer->count++;
+    return ERR_OK;
+}
+
+static enum err_code submit(struct catalog *catalog, struct write_request *request)
+{
+    TRY(enqueue(catalog, request, request->err));
     (void)latch_wait(&request->answered); /* opened with one value only */
     return request->code;
 }
@@ -123,6 +137,19 @@ enum err_code catalog_promise(struct catalog *catalog, catalog_write_fn *write, 
 {
     struct write_request request = {.write = write, .arg = arg, .err = err, .promises = true};
     return submit(catalog, &request);
+}
+
+enum err_code catalog_promise_later(struct catalog *catalog, catalog_write_fn *write, void *arg,
+                                    catalog_done_fn *done, struct err *err)
+{
+    struct write_request *request = mem_zeroed(1, sizeof *request);
+    *request = (struct write_request){
+        .write = write, .arg = arg, .err = err, .promises = true, .done = done};
+    enum err_code code = enqueue(catalog, request, err);
+    if (code != ERR_OK) {
+        mem_free(request);
+    }
+    return code;
 }
 
 enum err_code catalog_work_alone(struct catalog *catalog, catalog_write_fn *work, void *arg,
@@ -156,13 +183,74 @@ static bool take_group(struct writer *writer, struct transaction *transaction)
     return transaction->requests_count > 0;
 }
 
+/* ---- answers ---- */
+
+static void add_answers(struct answers *answers, struct write_request *first,
+                        struct write_request *last)
+{
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&answers->lock);
+    if (answers->last == NULL) {
+        answers->first = first;
+        wake_one(&answers->work);
+    } else {
+        answers->last->next = first;
+    }
+    answers->last = last;
+}
+
 /* Let the callers go; their requests are gone from here on. */
 static void answer_group(struct transaction *transaction)
 {
+    struct write_request *first = NULL;
+    struct write_request *last = NULL;
     for (size_t i = 0; i < transaction->requests_count; i++) {
-        latch_open(&transaction->requests[i]->answered, 1);
+        struct write_request *request = transaction->requests[i];
+        if (request->done == NULL) {
+            latch_open(&request->answered, 1);
+            continue;
+        }
+        request->next = NULL;
+        if (last == NULL) {
+            first = request;
+        } else {
+            last->next = request;
+        }
+        last = request;
     }
     transaction->requests_count = 0;
+    if (first != NULL) {
+        add_answers(&transaction->catalog->writer.answers, first, last);
+    }
+}
+
+/* All that wait to be told; NULL when the thread is to end. */
+static struct write_request *take_answers(struct answers *answers)
+{
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&answers->lock);
+    while (answers->first == NULL && !answers->stopping) {
+        wake_wait(&answers->work, &answers->lock);
+    }
+    struct write_request *first = answers->first;
+    answers->first = NULL;
+    answers->last = NULL;
+    return first;
+}
+
+static void *run_answers(void *arg)
+{
+    struct answers *answers = arg;
+    (void)pthread_setname_np(pthread_self(), "answers"); /* for whoever looks */
+    sched_be_prompt();
+    struct write_request *request = NULL;
+    while ((request = take_answers(answers)) != NULL) {
+        while (request != NULL) {
+            struct write_request told = *request;
+            mem_free(request);
+            told.done(told.arg, told.code);
+            request = told.next;
+        }
+    }
+    return NULL;
 }
 
 /* ---- inside a closure ---- */
@@ -556,6 +644,7 @@ static void *run_writer(void *arg)
     struct catalog *catalog = arg;
     struct transaction *transaction = mem_zeroed(1, sizeof *transaction);
     transaction->catalog = catalog;
+    (void)pthread_setname_np(pthread_self(), "catalog"); /* for whoever looks */
     while (take_group(&catalog->writer, transaction)) {
         if (transaction->requests[0]->alone) {
             run_alone(transaction);
@@ -568,13 +657,30 @@ static void *run_writer(void *arg)
     return NULL;
 }
 
+static void stop_answers(struct answers *answers)
+{
+    {
+        CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&answers->lock);
+        answers->stopping = true;
+        wake_all(&answers->work);
+    }
+    int failed = pthread_join(answers->thread, NULL);
+    assert(failed == 0);
+}
+
 enum err_code writer_start(struct catalog *catalog, struct err *err)
 {
-    int failed = pthread_create(&catalog->writer.thread, NULL, run_writer, catalog);
+    struct writer *writer = &catalog->writer;
+    int failed = pthread_create(&writer->answers.thread, NULL, run_answers, &writer->answers);
     if (failed != 0) {
+        return err_set_errno(err, failed, "start the catalog's answering thread");
+    }
+    failed = pthread_create(&writer->thread, NULL, run_writer, catalog);
+    if (failed != 0) {
+        stop_answers(&writer->answers);
         return err_set_errno(err, failed, "start the catalog's writer thread");
     }
-    catalog->writer.started = true;
+    writer->started = true;
     return ERR_OK;
 }
 
@@ -591,5 +697,6 @@ void writer_stop(struct catalog *catalog)
     }
     int failed = pthread_join(writer->thread, NULL);
     assert(failed == 0);
+    stop_answers(&writer->answers);
     writer->started = false;
 }

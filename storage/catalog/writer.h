@@ -37,6 +37,21 @@ enum err_code catalog_write(struct catalog *catalog, catalog_write_fn *write, vo
 enum err_code catalog_promise(struct catalog *catalog, catalog_write_fn *write, void *arg,
                               struct err *err) MUST_USE;
 
+/* Told that a write is durable, or why it is not. On the answering thread, one after the other:
+ * must not wait for the catalog. */
+typedef void catalog_done_fn(void *arg, enum err_code code);
+
+/*
+ * As catalog_promise, and returns as soon as the write is queued; `done` is called, with `arg`,
+ * when it is durable or failed, perhaps before this returns.
+ *
+ *   arg, err  belong to the catalog until `done` is called
+ *
+ * Errors:  ERR_BUSY, ERR_CORRUPT, ERR_UNSUPPORTED: it was not queued, `done` is not called.
+ */
+enum err_code catalog_promise_later(struct catalog *catalog, catalog_write_fn *write, void *arg,
+                                    catalog_done_fn *done, struct err *err) MUST_USE;
+
 /* As catalog_write, but `work` runs alone, outside any transaction (pieces, checkpoints). */
 enum err_code catalog_work_alone(struct catalog *catalog, catalog_write_fn *work, void *arg,
                                  struct err *err) MUST_USE;
@@ -68,6 +83,15 @@ void transaction_access_changed(struct transaction *transaction);
 
 struct write_request;
 
+/* Those whose callers did not wait, in the order of their commits, and who tells them. */
+struct answers {
+    struct lock lock; /* rank CATALOG_QUEUE; guards the list */
+    struct wake work;
+    struct write_request *first, *last;
+    bool stopping;
+    pthread_t thread;
+};
+
 /* Embedded in the catalog. */
 struct writer {
     struct lock lock; /* rank CATALOG_QUEUE; guards the queue */
@@ -77,10 +101,11 @@ struct writer {
     bool stopping;
     bool started;
     pthread_t thread;
+    struct answers answers;
 };
 
 void writer_init(struct writer *writer);
 enum err_code writer_start(struct catalog *catalog, struct err *err) MUST_USE;
-/* Finish what is queued, then stop. */
+/* Finish and answer what is queued, then stop. */
 void writer_stop(struct catalog *catalog);
 void writer_deinit(struct writer *writer);

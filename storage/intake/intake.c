@@ -223,21 +223,13 @@ enum intake_verdict intake_batch_judge(const struct intake_batch *batch, bool st
 
 /* ---- accepting ---- */
 
-/* What a batch leaves refused, and where the journals hold what an acceptance refers to. */
-struct written {
-    struct record_error *errors;
-    size_t errors_count;
-    struct location frame;
-    struct location payloads;
-};
-
 /*
  * Refused records as errors and, back to back in `payloads`, as dead letters: one
  * a record, under its first error, with the operation that the record asked for. A CSV record is
  * kept behind its header line, so that it can be replayed.
  */
 static enum err_code collect_rejected(const struct intake_batch *batch, struct arena *arena,
-                                      struct buffer *payloads, struct written *written,
+                                      struct buffer *payloads, struct intake_written *written,
                                       struct err *err)
 {
     const struct decode_errors *decoded = &batch->errors;
@@ -275,7 +267,7 @@ static enum err_code collect_rejected(const struct intake_batch *batch, struct a
 }
 
 static enum err_code write_rejected(const struct intake_batch *batch, struct arena *arena,
-                                    struct written *written, struct err *err)
+                                    struct intake_written *written, struct err *err)
 {
     if (batch->errors.items_count == 0) {
         return ERR_OK;
@@ -290,7 +282,7 @@ static enum err_code write_rejected(const struct intake_batch *batch, struct are
                           err);
 }
 
-static enum err_code write_frame(const struct intake_batch *batch, struct written *written,
+static enum err_code write_frame(const struct intake_batch *batch, struct intake_written *written,
                                  struct err *err)
 {
     if (batch->frame->rows_count == 0) {
@@ -304,7 +296,7 @@ static enum err_code write_frame(const struct intake_batch *batch, struct writte
 }
 
 /* The catalog refers to the records now, or nobody ever will. */
-static void settle_written(const struct intake_batch *batch, const struct written *written)
+static void settle_written(const struct intake_batch *batch, const struct intake_written *written)
 {
     if (location_is_set(&written->frame)) {
         journal_settle(batch->stores->journal, &written->frame);
@@ -316,7 +308,7 @@ static void settle_written(const struct intake_batch *batch, const struct writte
 
 static struct batch_accept acceptance_of(const struct intake_batch *batch,
                                          const struct intake_origin *origin,
-                                         const struct written *written)
+                                         const struct intake_written *written)
 {
     struct batch_accept accept = {
         .id = batch->id,
@@ -342,14 +334,18 @@ static struct batch_accept acceptance_of(const struct intake_batch *batch,
     return accept;
 }
 
+static enum err_code write_records(const struct intake_batch *batch, struct arena *arena,
+                                   struct intake_written *written, struct err *err)
+{
+    TRY(write_rejected(batch, arena, written, err));
+    return write_frame(batch, written, err);
+}
+
 enum err_code intake_batch_accept(struct intake_batch *batch, const struct intake_origin *origin,
                                   struct arena *arena, int64_t *position_out, struct err *err)
 {
-    struct written written = {0};
-    enum err_code code = write_rejected(batch, arena, &written, err);
-    if (code == ERR_OK) {
-        code = write_frame(batch, &written, err);
-    }
+    struct intake_written written = {0};
+    enum err_code code = write_records(batch, arena, &written, err);
     if (code == ERR_OK) {
         /* The catalog syncs both logs before the commit that refers to them. */
         struct batch_accept accept = acceptance_of(batch, origin, &written);
@@ -359,12 +355,45 @@ enum err_code intake_batch_accept(struct intake_batch *batch, const struct intak
     return code;
 }
 
+static void accepted(void *arg, enum err_code code)
+{
+    struct intake_batch *batch = arg;
+    settle_written(batch, &batch->written);
+    batch->accepted(batch->accepted_arg, code);
+}
+
+/* What is in the journals is not needed any more. */
+static void release_records(struct intake_batch *batch)
+{
+    frame_free(&batch->frame);
+    buffer_deinit(&batch->plain);
+    release_memory(batch);
+}
+
+enum err_code intake_batch_accept_later(struct intake_batch *batch,
+                                        const struct intake_origin *origin, struct arena *arena,
+                                        intake_accepted_fn *done, void *arg, struct err *err)
+{
+    batch->accepted = done;
+    batch->accepted_arg = arg;
+    enum err_code code = write_records(batch, arena, &batch->written, err);
+    if (code == ERR_OK) {
+        struct batch_accept accept = acceptance_of(batch, origin, &batch->written);
+        release_records(batch);
+        code = batch_accept_later(batch->stores->catalog, &accept, accepted, batch, err);
+    }
+    if (code != ERR_OK) {
+        settle_written(batch, &batch->written);
+    }
+    return code;
+}
+
 enum err_code intake_batch_replay(struct intake_batch *batch, const struct intake_origin *origin,
                                   const struct id *letter, bool forced, int64_t *position_out,
                                   struct err *err)
 {
     assert(batch->errors.rejected_count == 0); /* a replay is judged strictly */
-    struct written written = {0};
+    struct intake_written written = {0};
     enum err_code code = write_frame(batch, &written, err);
     if (code == ERR_OK) {
         struct batch_accept accept = acceptance_of(batch, origin, &written);

@@ -68,6 +68,17 @@ struct intake_stores {
 enum err_code intake_check_lane(const struct intake_stores *stores, const struct id *table,
                                 int64_t *retry_seconds_out, struct err *err) MUST_USE;
 
+/* What a batch leaves refused, and where the journals hold what its acceptance refers to. */
+struct intake_written {
+    struct record_error *errors;
+    size_t errors_count;
+    struct location frame;
+    struct location payloads;
+};
+
+/* How an acceptance went that nobody waited for; not on the thread that began it. */
+typedef void intake_accepted_fn(void *arg, enum err_code code);
+
 /* One batch on its way in; embedded by its owner. Fields are read freely, `decode` and
  * `received_at_us` may be set before decoding. */
 struct intake_batch {
@@ -80,6 +91,9 @@ struct intake_batch {
     struct buffer plain;     /* inflated body; unused for identity */
     struct frame *frame;     /* the records that are taken; NULL before decoding */
     struct decode_errors errors;
+    struct intake_written written; /* by the acceptance that goes on */
+    intake_accepted_fn *accepted;
+    void *accepted_arg;
 };
 
 /* Mints the id. */
@@ -168,7 +182,20 @@ enum err_code intake_batch_accept(struct intake_batch *batch, const struct intak
                                   struct err *err) MUST_USE;
 
 /*
- * As above for the replay of a dead letter: the batch takes a position but orders at
+ * As above, and returns as soon as the acceptance is queued: `done` is called when it is durable
+ * or failed, perhaps before this returns. The frame is gone and the memory given back at once.
+ *
+ *   batch, arena, err, what origin points to  untouched by the caller until `done` is called
+ *
+ * Errors:  as above, and `done` is not called; what the catalog says comes with `done`, in err.
+ */
+enum err_code intake_batch_accept_later(struct intake_batch *batch,
+                                        const struct intake_origin *origin, struct arena *arena,
+                                        intake_accepted_fn *done, void *arg,
+                                        struct err *err) MUST_USE;
+
+/*
+ * As intake_batch_accept for the replay of a dead letter: the batch takes a position but orders at
  * the letter's own, and the letter is marked in the same transaction. The records were
  * judged strictly. Errors: those of dead_letter_replay.
  */

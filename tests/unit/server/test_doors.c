@@ -5,6 +5,7 @@
 
 #include <criterion/criterion.h>
 #include <stdatomic.h>
+#include <string.h>
 
 static _Atomic int ran;
 static struct lock gate;
@@ -37,4 +38,42 @@ Test(doors, bound_the_queue_and_run_everything)
     cr_expect_eq(atomic_load(&ran), accepted);
     cr_expect_null(doors);
     lock_deinit(&gate);
+}
+
+/* ---- work that blocks ---- */
+
+enum { CHAIN = 4, ROUNDS = 2000 };
+
+static struct latch begun[CHAIN + 1];
+static struct latch all_ended;
+static _Atomic int ended;
+
+/* Work i ends when work i + 1 has begun: each needs a thread of its own. */
+static void wait_for_next(void *work)
+{
+    struct latch *own = work;
+    latch_open(own, 1);
+    (void)latch_wait(own + 1); /* opened with one value only */
+    if (atomic_fetch_add(&ended, 1) == CHAIN - 1) {
+        latch_open(&all_ended, 1);
+    }
+}
+
+/* A burst wakes few threads, and still nobody stays behind work that waits. */
+Test(doors, give_what_waits_behind_blocked_work_to_others, .timeout = 20)
+{
+    struct doors *doors = NULL;
+    struct err err = {0};
+    cr_assert_eq(doors_open(CHAIN, CHAIN, wait_for_next, &doors, &err), ERR_OK, "%s", err.msg);
+    for (int round = 0; round < ROUNDS; round++) {
+        memset(begun, 0, sizeof begun);
+        memset(&all_ended, 0, sizeof all_ended);
+        atomic_store(&ended, 0);
+        latch_open(&begun[CHAIN], 1);
+        for (int i = 0; i < CHAIN; i++) {
+            cr_assert(doors_submit(doors, &begun[i]));
+        }
+        (void)latch_wait(&all_ended); /* closing would wake everybody */
+    }
+    doors_close(&doors);
 }

@@ -1,6 +1,7 @@
 #include "storage/catalog/batches.h"
 
 #include "storage/base/clock.h"
+#include "storage/base/lock.h"
 #include "storage/base/mem.h"
 #include "storage/catalog/dead_letters.h"
 #include "storage/catalog/tables.h"
@@ -494,4 +495,89 @@ Test(batches, rows_may_order_below_their_position_and_letters_do_not)
     cr_expect_eq(queued[0].order_position, first);
     cr_expect_eq(queued[1].order_position, first + 1);
     cr_expect_eq(queued[1].position, first + 2);
+}
+
+/* ---- acceptances that nobody waits for ---- */
+
+enum { LATER = 50 };
+
+/* What the answering thread told, in the order it told it. */
+static struct told {
+    enum err_code code;
+    int64_t queued; /* batches in the lane by then */
+} told[LATER + 1];
+static int told_count;
+static struct latch all_told;
+
+static void tell(void *arg, enum err_code code)
+{
+    (void)arg;
+    struct lane_statistics lane = {0};
+    struct err err = {0};
+    cr_assert_eq(lane_statistics(fixture.catalog, &fixture.table, &lane, &err), ERR_OK);
+    told[told_count] = (struct told){.code = code, .queued = lane.queued_count};
+    told_count++;
+    if (told_count == LATER + 1) {
+        latch_open(&all_told, 1);
+    }
+}
+
+Test(batches, tells_those_that_do_not_wait)
+{
+    struct err errs[LATER + 1] = {0};
+    for (int i = 0; i <= LATER; i++) {
+        struct batch_accept accept = fixture_batch(1, 1 + i);
+        if (i == LATER / 2) {
+            accept.table = id_new_random(); /* one that is refused among the others */
+        }
+        cr_assert_eq(batch_accept_later(fixture.catalog, &accept, tell, NULL, &errs[i]), ERR_OK);
+    }
+    (void)latch_wait(&all_told);
+    for (int i = 0; i <= LATER; i++) {
+        int64_t accepted = i < LATER / 2 ? i + 1 : i;
+        cr_expect_eq(told[i].code, i == LATER / 2 ? ERR_NOT_FOUND : ERR_OK, "%d", i);
+        cr_expect_eq(errs[i].code, told[i].code);
+        cr_expect_geq(told[i].queued, accepted, "told only when it is there");
+    }
+    size_t count = 0;
+    (void)fixture_queued(&count);
+    cr_expect_eq(count, (size_t)LATER);
+    fixture_reopen();
+    (void)fixture_queued(&count);
+    cr_expect_eq(count, (size_t)LATER);
+}
+
+static _Atomic int closed_count;
+
+static void count_closed(void *arg, enum err_code code)
+{
+    (void)arg;
+    cr_assert_eq(code, ERR_OK);
+    atomic_fetch_add(&closed_count, 1);
+}
+
+Test(batches, tells_everybody_before_it_closes)
+{
+    struct err errs[LATER] = {0};
+    for (int i = 0; i < LATER; i++) {
+        const struct batch_accept accept = fixture_batch(1, 1 + i);
+        cr_assert_eq(batch_accept_later(fixture.catalog, &accept, count_closed, NULL, &errs[i]),
+                     ERR_OK);
+    }
+    fixture_close();
+    cr_expect_eq(atomic_load(&closed_count), LATER);
+    fixture_open();
+}
+
+Test(batches, tells_nobody_what_is_not_queued)
+{
+    fixture_close();
+    struct err err = {0};
+    struct catalog *reader = NULL;
+    cr_assert_eq(catalog_open_read_only(fixture.folder, &reader, &err), ERR_OK, "%s", err.msg);
+    const struct batch_accept accept = fixture_batch(1, 1);
+    cr_expect_eq(batch_accept_later(reader, &accept, count_closed, NULL, &err), ERR_UNSUPPORTED);
+    cr_expect_eq(atomic_load(&closed_count), 0);
+    catalog_close(&reader);
+    fixture_open();
 }
