@@ -31,6 +31,8 @@
 
 enum {
     STEP_ARENA_BYTES = 64 << 20,
+    SMALL_ROWS_MAX = 256,         /* of a batch whose rows go into the frame that many share */
+    SMALL_FRAME_BYTES = 64 << 10, /* encoded */
     PAYLOADS_BYTES_MAX = JOURNAL_RECORD_BYTES_MAX, /* dead letters of one batch found at merge */
     ROW_BYTES_MAX = 64 << 20,                      /* one row as JSON */
 };
@@ -45,8 +47,13 @@ struct step {
     struct arena arena;
     struct batch *batches; /* in the arena */
     size_t count;
-    bool full;                  /* more was queued than this step takes */
-    struct frame **frames;      /* `count`; NULL = not readable, see failures */
+    bool full;                     /* more was queued than this step takes */
+    struct schema *schema;         /* of all batches, or newer: taken behind them */
+    struct segment_reader journal; /* of their frames */
+    struct frame *small;           /* the rows of many small batches */
+    struct frame *scratch;         /* of one batch, before its rows go there */
+    struct frame **frames;         /* `frames_count` others, of one batch each */
+    size_t frames_count;
     struct merge_input *inputs; /* of the readable ones */
     size_t *input_batch;        /* inputs → batches */
     size_t inputs_count;
@@ -56,11 +63,13 @@ struct step {
 
 static void step_deinit(struct step *step)
 {
-    if (step->frames != NULL) {
-        for (size_t i = 0; i < step->count; i++) {
-            frame_free(&step->frames[i]);
-        }
+    for (size_t i = 0; i < step->frames_count; i++) {
+        frame_free(&step->frames[i]);
     }
+    frame_free(&step->small);
+    frame_free(&step->scratch);
+    segment_reader_deinit(&step->journal);
+    schema_release(&step->schema);
     merge_outcome_deinit(&step->merged);
     table_release(&step->table);
     arena_deinit(&step->arena);
@@ -96,6 +105,7 @@ static enum err_code load_queue(struct step *step, const struct id *lane, struct
                        services->commit_bytes_max, &step->arena, &step->batches, &count, err));
     step->count = group_size(step->batches, count);
     step->full = step->count < count || count == (size_t)services->commit_batches_max;
+    step->schema = table_schema(step->table);
     step->frames = arena_alloc(&step->arena, (step->count + 1) * sizeof(struct frame *));
     step->inputs = arena_alloc(&step->arena, (step->count + 1) * sizeof *step->inputs);
     step->input_batch = arena_alloc(&step->arena, (step->count + 1) * sizeof *step->input_batch);
@@ -157,19 +167,50 @@ static bool is_deterministic(enum err_code code)
            code == ERR_TOO_LARGE;
 }
 
+/* The rows of the batch in step->scratch. */
 static enum err_code read_frame(struct step *step, size_t index, struct err *err)
 {
-    struct schema *schema = table_schema(step->table);
-    struct buffer bytes;
-    buffer_init(&bytes, JOURNAL_RECORD_BYTES_MAX);
-    enum err_code code =
-        journal_read(step->services->journal, &step->batches[index].frame, &bytes, err);
-    if (code == ERR_OK) {
-        code = frame_decode(buffer_span(&bytes), schema, &step->frames[index], err);
+    struct span bytes = {0};
+    TRY(segment_reader_read(&step->journal, &step->batches[index].frame, &bytes, err));
+    return frame_decode_again(bytes, step->schema, &step->scratch, err);
+}
+
+/*
+ * Keep what was read: a few rows in the frame that small batches share, so that a thousand
+ * records posted one by one cost one frame; many as they are.
+ */
+static struct merge_input keep_rows(struct step *step, const struct batch *batch)
+{
+    const struct frame *frame = step->scratch;
+    struct merge_input input = {
+        .rows_count = frame->rows_count,
+        .batch = batch->id,
+        .position = batch->position,
+        .order_position = batch->order_position,
+        .forced = batch->forced,
+    };
+    if (input.rows_count > SMALL_ROWS_MAX || batch->frame.size > SMALL_FRAME_BYTES) {
+        step->frames[step->frames_count++] = step->scratch;
+        step->scratch = NULL;
+        input.frame = frame;
+        return input;
     }
-    buffer_deinit(&bytes);
-    schema_release(&schema);
-    return code;
+    if (step->small == NULL) {
+        step->small = frame_new(step->schema);
+    }
+    int64_t rows[SMALL_ROWS_MAX];
+    for (int64_t i = 0; i < input.rows_count; i++) {
+        rows[i] = i;
+    }
+    input.row_first = step->small->rows_count;
+    input.frame = step->small;
+    frame_append_rows(step->small, frame, rows, input.rows_count);
+    return input;
+}
+
+static bool is_poison(const struct batch *batch)
+{
+    return batch->crashes >= MERGE_CRASHES_MAX || batch->interruptions >= MERGE_INTERRUPTIONS_MAX;
 }
 
 /*
@@ -182,8 +223,7 @@ static enum err_code read_frames(struct step *step, struct err *err)
     size_t partitions_count = 0;
     for (size_t i = 0; i < step->count; i++) {
         const struct batch *batch = &step->batches[i];
-        if (batch->crashes >= MERGE_CRASHES_MAX ||
-            batch->interruptions >= MERGE_INTERRUPTIONS_MAX) {
+        if (is_poison(batch)) {
             TRY(fail_batch(step, i, "poison",
                            "merging it ended the process again and again; look at the log of "
                            "those moments, correct the batch, and replay it",
@@ -200,23 +240,16 @@ static enum err_code read_frames(struct step *step, struct err *err)
             *err = unread;
             return code;
         }
-        rows_count += step->frames[i]->rows_count;
-        partitions_count += frame_partitions_count(step->frames[i], MERGE_PARTITIONS_MAX);
+        rows_count += step->scratch->rows_count;
+        partitions_count += frame_partitions_count(step->scratch, MERGE_PARTITIONS_MAX);
         bool over = rows_count > MERGE_ROWS_MAX || partitions_count > MERGE_PARTITIONS_MAX;
         if (over && step->inputs_count > 0) {
-            frame_free(&step->frames[i]);
             step->count = i; /* the rest is the next step's */
             step->full = true;
             break;
         }
         step->input_batch[step->inputs_count] = i;
-        step->inputs[step->inputs_count++] = (struct merge_input){
-            .frame = step->frames[i],
-            .batch = batch->id,
-            .position = batch->position,
-            .order_position = batch->order_position,
-            .forced = batch->forced,
-        };
+        step->inputs[step->inputs_count++] = keep_rows(step, batch);
     }
     return ERR_OK;
 }
@@ -232,11 +265,11 @@ static void append_payload(const struct frame *frame, int64_t row, bool *mask,
 }
 
 /* The records that the merge refused, as errors and as payloads for their dead letters. */
-static enum err_code collect_rejections(struct step *step, size_t index,
+static enum err_code collect_rejections(struct step *step, const struct merge_input *input,
                                         const struct merge_batch_outcome *merged,
                                         struct batch_outcome *outcome, struct err *err)
 {
-    const struct frame *frame = step->frames[index];
+    const struct frame *frame = input->frame;
     struct record_error *errors =
         arena_alloc(&step->arena, (merged->rejections_count + 1) * sizeof *errors);
     bool *mask = arena_alloc(&step->arena, frame->schema->fields_count * sizeof *mask);
@@ -247,8 +280,9 @@ static enum err_code collect_rejections(struct step *step, size_t index,
     buffer_init(&payloads, PAYLOADS_BYTES_MAX);
     for (size_t i = 0; i < merged->rejections_count; i++) {
         const struct merge_rejection *rejection = &merged->rejections[i];
+        int64_t row = input->row_first + rejection->row;
         size_t start = payloads.size;
-        append_payload(frame, rejection->row, mask, &payloads);
+        append_payload(frame, row, mask, &payloads);
         const char *pointer = "";
         if (rejection->code == MERGE_REQUIRED) {
             int field = schema_field_index_by_id(frame->schema, rejection->field_id);
@@ -270,11 +304,12 @@ static enum err_code collect_rejections(struct step *step, size_t index,
             return err_set(err, ERR_TOO_LARGE, "too many records were refused at merge");
         }
         errors[i] = (struct record_error){
-            .line = frame->lines != NULL ? frame->lines[rejection->row] : rejection->row + 1,
+            .line = frame->lines != NULL && frame->lines[row] > 0 ? frame->lines[row]
+                                                                  : rejection->row + 1,
             .pointer = span_of_text(pointer),
             .code = span_of_text(merge_code_name(rejection->code)),
             .message = span_of_text(message),
-            .operation = frame_operation_at(frame, rejection->row),
+            .operation = frame_operation_at(frame, row),
             .payload_start = (int64_t)start,
             .payload_size = (int64_t)(payloads.size - start),
         };
@@ -305,7 +340,7 @@ static enum err_code collect_outcomes(struct step *step, struct err *err)
         outcome->superseded = merged->superseded;
         outcome->rejected_at_merge = (int64_t)merged->rejections_count;
         if (merged->rejections_count > 0) {
-            TRY(collect_rejections(step, index, merged, outcome, err));
+            TRY(collect_rejections(step, &step->inputs[i], merged, outcome, err));
         }
     }
     return ERR_OK;
@@ -337,7 +372,7 @@ static void observe(const struct step *step)
                       step->merged.commit_us);
     int64_t records = 0;
     for (size_t i = 0; i < step->inputs_count; i++) {
-        records += step->frames[step->input_batch[i]]->rows_count;
+        records += step->inputs[i].rows_count;
     }
     metric_add(metric_register(METRIC_COUNTER, "sluice_records_merged_total", labels,
                                "Records that merges have dealt with."),
@@ -407,7 +442,7 @@ static enum err_code merge_group(struct step *step, const struct id *lane, int a
     batches_begin_attempt(services->catalog, lane, step->inputs[0].position,
                           step->inputs[step->inputs_count - 1].position);
     for (size_t i = 0; i < step->inputs_count; i++) {
-        if (FAULT_VALUE("merge.poison", (unsigned long)step->inputs[i].frame->rows_count)) {
+        if (FAULT_VALUE("merge.poison", (unsigned long)step->inputs[i].rows_count)) {
             return err_set(err, ERR_IO, "planted failure"); /* or the end of the process */
         }
     }
@@ -477,6 +512,7 @@ enum err_code merge_step(const struct merge_services *services, const struct id 
 {
     CLEANUP(step_deinit) struct step step = {.services = services};
     arena_init(&step.arena, STEP_ARENA_BYTES);
+    journal_reader_begin(services->journal, &step.journal);
     if (tables_find_by_uuid(services->tables, lane, &step.table, err) != ERR_OK) {
         return err->code == ERR_NOT_FOUND ? err_set(err, ERR_CANCELLED, "the table is gone")
                                           : err->code;

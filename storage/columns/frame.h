@@ -260,6 +260,13 @@ enum err_code frame_decode(struct span bytes, const struct schema *schema, struc
                            struct err *err) MUST_USE;
 
 /*
+ * As above, into a frame of the same schema whose rows are not needed any more but whose memory
+ * is; *frame NULL: a new one. After an error it is freed, and NULL.
+ */
+enum err_code frame_decode_again(struct span bytes, const struct schema *schema,
+                                 struct frame **frame, struct err *err) MUST_USE;
+
+/*
  * The key of a row as bytes: equal keys have equal bytes and no key is a prefix
  * of another; order-preserving per type so that files sorted by it have tight
  * statistics. Key columns must be non-null.

@@ -773,8 +773,7 @@ static enum err_code decode_body(struct span body, const struct header *header, 
     return ERR_OK;
 }
 
-enum err_code frame_decode(struct span bytes, const struct schema *schema, struct frame **frame_out,
-                           struct err *err)
+static enum err_code decode_into(struct span bytes, struct frame *frame, struct err *err)
 {
     struct cursor cursor = cursor_of(bytes);
     struct header header = {0};
@@ -783,8 +782,30 @@ enum err_code frame_decode(struct span bytes, const struct schema *schema, struc
     buffer_init(&plain, FRAME_PLAIN_BYTES_MAX);
     struct span body = {0};
     TRY(open_body(&header, cursor_bytes(&cursor, cursor_left(&cursor)), &plain, &body, err));
-    CLEANUP(frame_free) struct frame *frame = frame_new(schema);
-    TRY(decode_body(body, &header, frame, err));
+    return decode_body(body, &header, frame, err);
+}
+
+enum err_code frame_decode_again(struct span bytes, const struct schema *schema,
+                                 struct frame **frame, struct err *err)
+{
+    if (*frame == NULL) {
+        *frame = frame_new(schema);
+    } else {
+        assert((*frame)->schema == schema);
+        frame_reset(*frame);
+    }
+    enum err_code code = decode_into(bytes, *frame, err);
+    if (code != ERR_OK) {
+        frame_free(frame); /* half a column is nothing to go on with */
+    }
+    return code;
+}
+
+enum err_code frame_decode(struct span bytes, const struct schema *schema, struct frame **frame_out,
+                           struct err *err)
+{
+    CLEANUP(frame_free) struct frame *frame = NULL;
+    TRY(frame_decode_again(bytes, schema, &frame, err));
     *frame_out = frame;
     frame = NULL;
     return ERR_OK;

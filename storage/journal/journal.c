@@ -78,6 +78,11 @@ enum err_code journal_read(struct journal *journal, const struct location *locat
     return segments_read(journal->log, location, record_out, err);
 }
 
+void journal_reader_begin(const struct journal *journal, struct segment_reader *reader)
+{
+    segments_reader_begin(journal->log, reader);
+}
+
 enum err_code journal_remove_below(struct journal *journal, int64_t floor, int64_t keep_us,
                                    int64_t *removed_out, struct err *err)
 {

@@ -62,6 +62,9 @@ void journal_settle(struct journal *journal, const struct location *location);
 enum err_code journal_read(struct journal *journal, const struct location *location,
                            struct buffer *record_out, struct err *err) MUST_USE;
 
+/* For reading many: see struct segment_reader in segments.h. */
+void journal_reader_begin(const struct journal *journal, struct segment_reader *reader);
+
 /*
  * Remove segments that nobody needs: below `floor` (batches_journal_floor or
  * dead_letters_journal_floor of the catalog) and written last more than

@@ -51,8 +51,3 @@ enum err_code segment_list(const char *folder, int64_t **numbers_out, size_t *co
 
 enum err_code segment_read_nonce(int fd, const char *magic, int64_t number, uint64_t *nonce_out,
                                  struct err *err) MUST_USE;
-
-/* One record by its location, checksums verified; the message names file and offset. */
-enum err_code segment_read_at(const char *folder, const char *magic,
-                              const struct location *location, struct buffer *payload_out,
-                              struct err *err) MUST_USE;

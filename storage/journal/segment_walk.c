@@ -64,46 +64,114 @@ enum err_code segment_read_nonce(int fd, const char *magic, int64_t number, uint
     return segment_decode_header(span_of(bytes, sizeof bytes), magic, number, nonce_out, err);
 }
 
-static enum err_code read_record(int fd, const struct segment_place *place, int64_t size,
-                                 struct buffer *payload_out, struct err *err)
+void segment_reader_init(struct segment_reader *reader, const char *folder, const char *magic)
 {
-    uint8_t header[SEGMENT_RECORD_HEADER_BYTES];
-    TRY(file_read_at(fd, place->offset, header, sizeof header, err));
-    uint32_t found_size = 0;
-    uint64_t checksum = 0;
-    if (!segment_decode_record(span_of(header, sizeof header), place, &found_size, &checksum) ||
-        found_size != (uint64_t)size) {
-        return err_set(err, ERR_CORRUPT, "no record of %" PRId64 " bytes here", size);
-    }
-    if (found_size == 0) {
+    *reader = (struct segment_reader){.folder = folder, .magic = magic, .fd = -1};
+    buffer_init(&reader->window, SEGMENT_RECORD_HEADER_BYTES + SEGMENT_RECORD_BYTES_MAX);
+}
+
+void segment_reader_deinit(struct segment_reader *reader)
+{
+    file_close(&reader->fd);
+    buffer_deinit(&reader->window);
+}
+
+static enum err_code open_segment(struct segment_reader *reader, int64_t number, struct err *err)
+{
+    if (reader->fd >= 0 && reader->number == number) {
         return ERR_OK;
     }
-    uint8_t *payload = buffer_reserve(payload_out, found_size);
-    if (payload == NULL) {
-        return buffer_check(payload_out, "a record of the segment log", err);
-    }
-    TRY(file_read_at(fd, place->offset + SEGMENT_RECORD_HEADER_BYTES, payload, found_size, err));
-    if (hash_checksum(span_of(payload, found_size)) != checksum) {
-        return err_set(err, ERR_CORRUPT, "the record fails its checksum");
-    }
-    buffer_advance(payload_out, found_size);
+    file_close(&reader->fd);
+    buffer_reset(&reader->window);
+    CLEANUP(mem_cleanup) char *path = segment_path(reader->folder, number);
+    CLEANUP(file_close) int fd = -1;
+    TRY(file_open_read(path, &fd, &reader->file_bytes, err));
+    TRY(segment_read_nonce(fd, reader->magic, number, &reader->nonce, err));
+    reader->number = number;
+    reader->fd = fd;
+    fd = -1;
     return ERR_OK;
 }
 
-enum err_code segment_read_at(const char *folder, const char *magic,
-                              const struct location *location, struct buffer *payload_out,
-                              struct err *err)
+/* At least `size` bytes of the file from `offset` on, and some of what follows. */
+static enum err_code fill_window(struct segment_reader *reader, int64_t offset, size_t size,
+                                 struct err *err)
 {
-    CLEANUP(mem_cleanup) char *path = segment_path(folder, location->segment);
-    CLEANUP(file_close) int fd = -1;
-    int64_t size = 0;
-    TRY(file_open_read(path, &fd, &size, err));
-    struct segment_place place = {.number = location->segment, .offset = location->offset};
-    enum err_code code = segment_read_nonce(fd, magic, location->segment, &place.nonce, err);
-    if (code == ERR_OK) {
-        code = read_record(fd, &place, location->size, payload_out, err);
+    int64_t left = reader->file_bytes - offset;
+    size_t wanted = size > SEGMENT_WINDOW_BYTES ? size : SEGMENT_WINDOW_BYTES;
+    if (left > (int64_t)size && left < (int64_t)wanted) {
+        wanted = (size_t)left;
+    } else if (left <= (int64_t)size) {
+        wanted = size; /* perhaps the file has grown; else this says where it ends */
     }
+    buffer_reset(&reader->window);
+    reader->window_at = offset;
+    uint8_t *target = buffer_reserve(&reader->window, wanted);
+    if (target == NULL) {
+        return buffer_check(&reader->window, "a record of the segment log", err);
+    }
+    struct err shrunk = {0}; /* to what is used of it, when the next segment began */
+    if (wanted > size && file_read_at(reader->fd, offset, target, wanted, &shrunk) == ERR_OK) {
+        buffer_advance(&reader->window, wanted);
+        return ERR_OK;
+    }
+    TRY(file_read_at(reader->fd, offset, target, size, err));
+    buffer_advance(&reader->window, size);
+    return ERR_OK;
+}
+
+static bool is_in_window(const struct segment_reader *reader, int64_t offset, size_t size)
+{
+    return offset >= reader->window_at &&
+           (uint64_t)(offset - reader->window_at) + size <= reader->window.size;
+}
+
+static enum err_code check_record(const struct segment_reader *reader,
+                                  const struct location *location, struct span *payload_out,
+                                  struct err *err)
+{
+    const struct segment_place place = {
+        .number = reader->number, .nonce = reader->nonce, .offset = location->offset};
+    size_t size = (size_t)location->size;
+    struct span record = span_of(reader->window.data + (location->offset - reader->window_at),
+                                 SEGMENT_RECORD_HEADER_BYTES + size);
+    uint32_t found_size = 0;
+    uint64_t checksum = 0;
+    if (!segment_decode_record(span_of(record.data, SEGMENT_RECORD_HEADER_BYTES), &place,
+                               &found_size, &checksum) ||
+        found_size != size) {
+        return err_set(err, ERR_CORRUPT, "no record of %zu bytes here", size);
+    }
+    *payload_out = span_of(record.data + SEGMENT_RECORD_HEADER_BYTES, size);
+    if (size > 0 && hash_checksum(*payload_out) != checksum) {
+        return err_set(err, ERR_CORRUPT, "the record fails its checksum");
+    }
+    return ERR_OK;
+}
+
+static enum err_code read_record(struct segment_reader *reader, const struct location *location,
+                                 struct span *payload_out, struct err *err)
+{
+    if (location->size < 0 || location->size > SEGMENT_RECORD_BYTES_MAX) {
+        return err_set(err, ERR_CORRUPT, "no record of %" PRId64 " bytes here", location->size);
+    }
+    TRY(open_segment(reader, location->segment, err));
+    size_t size = SEGMENT_RECORD_HEADER_BYTES + (size_t)location->size;
+    struct err stale = {0}; /* read before the record was written */
+    if (is_in_window(reader, location->offset, size) &&
+        check_record(reader, location, payload_out, &stale) == ERR_OK) {
+        return ERR_OK;
+    }
+    TRY(fill_window(reader, location->offset, size, err));
+    return check_record(reader, location, payload_out, err);
+}
+
+enum err_code segment_reader_read(struct segment_reader *reader, const struct location *location,
+                                  struct span *payload_out, struct err *err)
+{
+    enum err_code code = read_record(reader, location, payload_out, err);
     if (code != ERR_OK) {
+        CLEANUP(mem_cleanup) char *path = segment_path(reader->folder, location->segment);
         (void)err_wrap(err, "%s at %" PRId64, path, location->offset);
     }
     return code;
@@ -113,7 +181,12 @@ enum err_code segments_read_closed(const char *folder, const char *magic,
                                    const struct location *location, struct buffer *payload_out,
                                    struct err *err)
 {
-    return segment_read_at(folder, magic, location, payload_out, err);
+    CLEANUP(segment_reader_deinit) struct segment_reader reader;
+    segment_reader_init(&reader, folder, magic);
+    struct span payload = {0};
+    TRY(segment_reader_read(&reader, location, &payload, err));
+    buffer_append_span(payload_out, payload);
+    return buffer_check(payload_out, "a record of the segment log", err);
 }
 
 /* ---- walking ---- */

@@ -429,7 +429,12 @@ static struct segment *find_segment(struct segment_log *log, int64_t number)
 enum err_code segments_read(struct segment_log *log, const struct location *location,
                             struct buffer *payload_out, struct err *err)
 {
-    return segment_read_at(log->folder, log->magic, location, payload_out, err);
+    return segments_read_closed(log->folder, log->magic, location, payload_out, err);
+}
+
+void segments_reader_begin(const struct segment_log *log, struct segment_reader *reader)
+{
+    segment_reader_init(reader, log->folder, log->magic);
 }
 
 /* ---- opening ---- */

@@ -100,6 +100,30 @@ enum err_code segments_read(struct segment_log *log, const struct location *loca
                             struct buffer *payload_out, struct err *err) MUST_USE;
 
 /*
+ * Reading many records, best in the order in which they were written: what lies behind a record
+ * is read along with it. A reader is one thread's; the log must outlive it.
+ */
+struct segment_reader {
+    const char *folder; /* borrowed, like magic */
+    const char *magic;
+    int fd; /* of segment `number`; -1 = none yet */
+    int64_t number;
+    uint64_t nonce;
+    int64_t file_bytes; /* when it was opened */
+    struct buffer window;
+    int64_t window_at; /* its place in the file */
+};
+enum { SEGMENT_WINDOW_BYTES = 64 << 10 }; /* a larger record is read by itself */
+
+void segments_reader_begin(const struct segment_log *log, struct segment_reader *reader);
+/* For a log that is not open; folder and magic are borrowed. */
+void segment_reader_init(struct segment_reader *reader, const char *folder, const char *magic);
+void segment_reader_deinit(struct segment_reader *reader);
+/* payload_out is valid until the next read. Errors: as segments_read. */
+enum err_code segment_reader_read(struct segment_reader *reader, const struct location *location,
+                                  struct span *payload_out, struct err *err) MUST_USE;
+
+/*
  * Pins: a segment with a pin is not removed. Appending pins its segment once;
  * segments_unpin gives it back when somebody else (the catalog) refers to the
  * record, or nobody ever will.

@@ -288,7 +288,10 @@ static void check_inputs(const struct merge_input *inputs, size_t count)
         assert(inputs[i].position > 0);
         assert(i == 0 || inputs[i].position > inputs[i - 1].position);
         assert(inputs[i].order_position <= inputs[i].position);
-        rows += inputs[i].frame->rows_count;
+        assert(inputs[i].rows_count >= 0);
+        assert(inputs[i].row_first >= 0);
+        assert(inputs[i].row_first + inputs[i].rows_count <= inputs[i].frame->rows_count);
+        rows += inputs[i].rows_count;
     }
     assert(count == 1 || rows <= MERGE_ROWS_MAX);
 }

@@ -94,35 +94,77 @@ void merge_work_discard(struct merge_work *work)
 
 /* ---- one frame with all rows ---- */
 
+static const struct frame *frame_of(const struct merge_work *work, uint32_t source)
+{
+    return source == PLAN_PATCHED ? work->plan.patched : work->inputs[source].frame;
+}
+
 /* The only frame that rows come from, when nothing has to be copied; else NULL. */
 static const struct frame *sole_frame(const struct merge_work *work)
 {
     const struct plan *plan = &work->plan;
-    uint32_t source = plan->puts[0].source;
-    if (source == PLAN_PATCHED) {
-        return NULL;
-    }
-    for (size_t i = 1; i < plan->puts_count; i++) {
-        if (plan->puts[i].source != source) {
+    const struct frame *frame = frame_of(work, plan->puts[0].source);
+    for (size_t i = 0; i < plan->puts_count; i++) {
+        uint32_t source = plan->puts[i].source;
+        if (source == PLAN_PATCHED || frame_of(work, source) != frame) {
             return NULL;
         }
     }
-    const struct frame *frame = work->inputs[source].frame;
     return frame->schema->version == work->snapshot->schema->version ? frame : NULL;
 }
 
-static void gather_source(struct merge_work *work, uint32_t source, const struct frame *frame,
-                          int64_t *scratch)
+/* Neighbouring inputs of one frame, and the rows that go from it into the gathered one. */
+struct stretch {
+    const struct frame *frame;
+    int64_t first; /* row of the gathered frame */
+    int64_t count;
+};
+
+/* The stretch of each input; returns how many there are, that of patched rows included. */
+static uint32_t list_stretches(const struct merge_work *work, struct stretch *stretches,
+                               uint32_t *of_input)
 {
-    int64_t count = 0;
-    for (size_t i = 0; i < work->plan.puts_count; i++) {
-        if (work->plan.puts[i].source == source) {
-            work->rows[i] = work->gathered->rows_count + count;
-            scratch[count++] = work->plan.puts[i].row;
+    uint32_t count = 0;
+    for (size_t i = 0; i < work->inputs_count; i++) {
+        if (i == 0 || work->inputs[i].frame != work->inputs[i - 1].frame) {
+            stretches[count++].frame = work->inputs[i].frame;
         }
+        of_input[i] = count - 1;
     }
-    if (count > 0) {
-        frame_append_rows(work->gathered, frame, scratch, count);
+    stretches[count].frame = work->plan.patched;
+    return count + 1;
+}
+
+/* Into one frame, source by source; work->rows says where the row of each put went. */
+static void gather_stretches(struct merge_work *work)
+{
+    const struct plan *plan = &work->plan;
+    CLEANUP(mem_cleanup)
+    struct stretch *stretches = mem_zeroed(work->inputs_count + 1, sizeof *stretches);
+    CLEANUP(mem_cleanup) uint32_t *of_put = mem_zeroed(plan->puts_count, sizeof *of_put);
+    CLEANUP(mem_cleanup) uint32_t *of_input = mem_zeroed(work->inputs_count, sizeof *of_input);
+    CLEANUP(mem_cleanup) int64_t *chosen = mem_zeroed(plan->puts_count, sizeof *chosen);
+    uint32_t count = list_stretches(work, stretches, of_input);
+    for (size_t i = 0; i < plan->puts_count; i++) {
+        uint32_t source = plan->puts[i].source;
+        of_put[i] = source == PLAN_PATCHED ? count - 1 : of_input[source];
+        stretches[of_put[i]].count++;
+    }
+    for (uint32_t i = 1; i < count; i++) {
+        stretches[i].first = stretches[i - 1].first + stretches[i - 1].count;
+        stretches[i - 1].count = 0;
+    }
+    stretches[count - 1].count = 0;
+    for (size_t i = 0; i < plan->puts_count; i++) {
+        struct stretch *stretch = &stretches[of_put[i]];
+        work->rows[i] = stretch->first + stretch->count++;
+        chosen[work->rows[i]] = plan->puts[i].row;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (stretches[i].count > 0) {
+            frame_append_rows(work->gathered, stretches[i].frame, chosen + stretches[i].first,
+                              stretches[i].count);
+        }
     }
 }
 
@@ -138,13 +180,7 @@ static void gather_rows(struct merge_work *work)
         return;
     }
     work->gathered = frame_new(work->snapshot->schema);
-    CLEANUP(mem_cleanup) int64_t *scratch = mem_zeroed(plan->puts_count, sizeof *scratch);
-    for (uint32_t i = 0; i < work->inputs_count; i++) {
-        gather_source(work, i, work->inputs[i].frame, scratch);
-    }
-    if (plan->patched != NULL) {
-        gather_source(work, PLAN_PATCHED, plan->patched, scratch);
-    }
+    gather_stretches(work);
     work->frame = work->gathered;
 }
 

@@ -139,7 +139,7 @@ static size_t count_records(const struct planner *planner)
     size_t count = 0;
     for (size_t i = 0; i < planner->request->inputs_count; i++) {
         if (!is_skipped(planner, i)) {
-            count += (size_t)planner->request->inputs[i].frame->rows_count;
+            count += (size_t)planner->request->inputs[i].rows_count;
         }
     }
     return count;
@@ -159,9 +159,9 @@ static enum err_code group_records(struct planner *planner, struct err *err)
         if (is_skipped(planner, i)) {
             continue;
         }
-        const struct frame *frame = planner->request->inputs[i].frame;
-        for (int64_t row = 0; row < frame->rows_count; row++) {
-            add_record(planner, i, row);
+        const struct merge_input *input = &planner->request->inputs[i];
+        for (int64_t row = 0; row < input->rows_count; row++) {
+            add_record(planner, i, input->row_first + row);
         }
     }
     return buffer_check(&planner->plan->keys, "keys of a merge", err);
@@ -260,8 +260,8 @@ static void reject(struct planner *planner, const struct turn *turn, enum merge_
         outcome->rejections =
             mem_resize(outcome->rejections, *capacity, sizeof *outcome->rejections);
     }
-    outcome->rejections[outcome->rejections_count++] =
-        (struct merge_rejection){.row = turn->row, .code = code, .field_id = field_id};
+    outcome->rejections[outcome->rejections_count++] = (struct merge_rejection){
+        .row = turn->row - turn->input->row_first, .code = code, .field_id = field_id};
 }
 
 static void apply(struct planner *planner, const struct turn *turn, struct standing *standing)
@@ -558,7 +558,8 @@ static void plan_append(struct planner *planner)
             continue;
         }
         const struct merge_input *input = &planner->request->inputs[i];
-        for (int64_t row = 0; row < input->frame->rows_count; row++) {
+        for (int64_t at = 0; at < input->rows_count; at++) {
+            int64_t row = input->row_first + at;
             const struct turn turn = {.input = input, .input_index = i, .row = row};
             assert(frame_operation_at(input->frame, row) != FRAME_DELETE);
             if (is_broken(planner, &turn, input->frame, row)) {
@@ -569,8 +570,7 @@ static void plan_append(struct planner *planner)
                                                                .sequence = input->order_position,
                                                                .position = input->order_position};
         }
-        plan->outcomes[i].applied =
-            input->frame->rows_count - (int64_t)plan->outcomes[i].rejections_count;
+        plan->outcomes[i].applied = input->rows_count - (int64_t)plan->outcomes[i].rejections_count;
     }
 }
 

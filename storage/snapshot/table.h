@@ -74,7 +74,10 @@ enum {
 
 /* One batch to merge; borrowed for the call. */
 struct merge_input {
-    const struct frame *frame; /* of this or an older version of the definition */
+    const struct frame
+        *frame;        /* of this or an older version of the definition; others may share it */
+    int64_t row_first; /* of the batch, in the frame */
+    int64_t rows_count;
     struct id batch;
     int64_t position;       /* in the lane; inputs ascend by it */
     int64_t order_position; /* = position, or the original one of a replay or a re-application:
@@ -90,7 +93,7 @@ enum merge_code {
 const char *merge_code_name(enum merge_code code); /* "key_exists", "required", "constraint" */
 
 struct merge_rejection {
-    int64_t row; /* of the input's frame */
+    int64_t row; /* of the batch, from 0 */
     enum merge_code code;
     int32_t field_id; /* MERGE_REQUIRED: the first field without a value; else 0 */
     char *detail; /* MERGE_CONSTRAINT: which one, "name: text"; else NULL; owned by the outcome */

@@ -157,8 +157,11 @@ static void merge(struct stored *stored, const struct frame *frame)
 {
     CLEANUP(merge_outcome_deinit) struct merge_outcome outcome = {0};
     int64_t position = ++stored->position;
-    const struct merge_input input = {
-        .frame = frame, .batch = id_new_random(), .position = position, .order_position = position};
+    const struct merge_input input = {.frame = frame,
+                                      .rows_count = frame->rows_count,
+                                      .batch = id_new_random(),
+                                      .position = position,
+                                      .order_position = position};
     must(table_merge(stored->table, &input, 1, &outcome, &err));
 }
 

@@ -54,6 +54,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     frame_check(again);
     CLEANUP(buffer_deinit) struct buffer second = encoded(again);
     assert(span_equal(buffer_span(&first), buffer_span(&second)));
+    code = frame_decode_again(buffer_span(&first), schema, &frame, &err); /* into what was used */
+    assert(code == ERR_OK);
+    frame_check(frame);
+    CLEANUP(buffer_deinit) struct buffer third = encoded(frame);
+    assert(span_equal(buffer_span(&first), buffer_span(&third)));
     CLEANUP(frame_free) struct frame *later = NULL;
     code = frame_decode(span_of(data, size), thinned, &later, &err);
     assert(code == ERR_OK);

@@ -87,8 +87,11 @@ static void *merge_all(void *argument)
         struct err err = {0};
         struct frame *frame = generation_frame(i);
         append_ballast(frame, i);
-        struct merge_input input = {
-            .frame = frame, .batch = id_new_ordered(), .position = i, .order_position = i};
+        struct merge_input input = {.frame = frame,
+                                    .rows_count = frame->rows_count,
+                                    .batch = id_new_ordered(),
+                                    .position = i,
+                                    .order_position = i};
         struct merge_outcome outcome = {0};
         if (table_merge(table, &input, 1, &outcome, &err) != ERR_OK) {
             fail("merge", &err);

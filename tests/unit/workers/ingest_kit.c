@@ -23,6 +23,7 @@
 #include "storage/snapshot/table.h"
 #include "storage/snapshot/tables.h"
 #include "tests/support/temp_dir.h"
+#include "workers/merge.h"
 #include "workers/workers.h"
 
 #include <criterion/criterion.h>
@@ -249,7 +250,9 @@ void ingest_kit_open(void)
     open_stores();
     open_tables();
     open_limits();
-    open_workers();
+    if (!ingest_kit.merges_when_told) {
+        open_workers();
+    }
 }
 
 void ingest_kit_close(void)
@@ -304,6 +307,70 @@ void ingest_kit_table(const char *name, const char *definition)
     cr_assert_eq(catalog_table_create(own.catalog, name, &uuid, quoted, 1, &err), ERR_OK, "%s",
                  err.msg);
     cr_assert_eq(tables_create(own.tables, name, &uuid, schema, &err), ERR_OK, "%s", err.msg);
+}
+
+/* ---- batches ---- */
+
+static struct table *find_table(const char *name)
+{
+    struct err err = {0};
+    struct table *table = NULL;
+    cr_assert_eq(tables_find(own.tables, name, &table, &err), ERR_OK, "%s", err.msg);
+    return table;
+}
+
+struct id ingest_kit_post(const char *table_name, enum frame_operation operation, const char *body)
+{
+    struct err err = {0};
+    int64_t position = 0;
+    CLEANUP(mem_cleanup) char *quoted = with_quotes(body);
+    CLEANUP(table_release) struct table *table = find_table(table_name);
+    CLEANUP(intake_batch_deinit) struct intake_batch batch;
+    intake_batch_init(&batch, &ingest_kit.stores);
+    batch.schema = table_schema(table);
+    batch.decode.format = DECODE_NDJSON;
+    batch.decode.operation = operation;
+    struct span text = span_of_text(quoted);
+    cr_assert_eq(intake_batch_decode(&batch, text, CONTENT_IDENTITY, &err), ERR_OK, "%s", err.msg);
+    const struct intake_origin origin = {
+        .table = *table_uuid(table), .principal = own.principal, .body_bytes = (int64_t)text.size};
+    cr_assert_eq(intake_batch_accept(&batch, &origin, &own.arena, &position, &err), ERR_OK, "%s",
+                 err.msg);
+    return batch.id;
+}
+
+struct batch ingest_kit_batch(const struct id *id)
+{
+    struct err err = {0};
+    struct batch batch;
+    cr_assert_eq(batch_get(own.catalog, id, &own.arena, &batch, &err), ERR_OK, "%s", err.msg);
+    return batch;
+}
+
+size_t ingest_kit_errors(const struct id *id, struct batch_error **errors_out)
+{
+    struct err err = {0};
+    size_t count = 0;
+    cr_assert_eq(batch_errors(own.catalog, id, -1, 1000, &own.arena, errors_out, &count, &err),
+                 ERR_OK, "%s", err.msg);
+    return count;
+}
+
+void ingest_kit_merge(const char *name)
+{
+    struct err err = {0};
+    struct lane_left left = {0};
+    CLEANUP(table_release) struct table *table = find_table(name);
+    const struct merge_services services = {
+        .catalog = own.catalog,
+        .journal = own.journal,
+        .dead_letters = own.dead_letters,
+        .tables = own.tables,
+        .progress = note_progress,
+        .commit_batches_max = 10000,
+        .commit_bytes_max = 1 << 28,
+    };
+    cr_assert_eq(merge_step(&services, table_uuid(table), 1, &left, &err), ERR_OK, "%s", err.msg);
 }
 
 void ingest_kit_put(const char *name, struct span bytes)

@@ -22,6 +22,7 @@ struct ingest_kit {
     const char *folder;
     const char *allow; /* of outgoing requests; set before ingest_kit_open; NULL = none */
     int64_t lane_queue_batches_max; /* set before ingest_kit_open; 0 = many */
+    bool merges_when_told; /* set before ingest_kit_open: no workers, ingest_kit_merge instead */
 };
 extern struct ingest_kit ingest_kit;
 
@@ -37,6 +38,14 @@ void ingest_kit_close(void);
 
 /* A table; its definition with ' for ". Adopted when it is there already. */
 void ingest_kit_table(const char *name, const char *definition);
+
+/* Accept a body as one batch; JSON lines with ' for ". Its id. */
+struct id ingest_kit_post(const char *table, enum frame_operation operation, const char *body);
+struct batch ingest_kit_batch(const struct id *id);
+/* Its record errors by ordinal; returns how many. Valid until the kit closes. */
+size_t ingest_kit_errors(const struct id *id, struct batch_error **errors_out);
+/* One step of the table's merger, as many batches as are queued. */
+void ingest_kit_merge(const char *table);
 
 /* A file in the root. */
 void ingest_kit_put(const char *name, struct span bytes);

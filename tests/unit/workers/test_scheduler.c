@@ -541,6 +541,7 @@ static void merge_unseen(struct table *table, const char *record)
                  "%s", err.msg);
     stage.position++;
     const struct merge_input input = {.frame = frame,
+                                      .rows_count = frame->rows_count,
                                       .batch = id_new_ordered(),
                                       .position = stage.position,
                                       .order_position = stage.position};

@@ -201,6 +201,7 @@ static void merge(struct house *house, const char *records)
     cr_assert_eq(errors.items_count, 0);
     house->position++;
     const struct merge_input input = {.frame = frame,
+                                      .rows_count = frame->rows_count,
                                       .batch = id_new_ordered(),
                                       .position = house->position,
                                       .order_position = house->position};

@@ -50,6 +50,31 @@ Test(frame_codec, random_frames_come_back_equal)
     }
 }
 
+/* Whatever stood in it before, and of whatever size. */
+Test(frame_codec, decodes_again_into_a_frame_that_was_used)
+{
+    CLEANUP(schema_release) struct schema *schema = kit_schema_of_all_types();
+    static const int64_t rows[] = {1, 65, 0, 200, 2, 64, 1000, 3};
+    CLEANUP(frame_free) struct frame *used = NULL;
+    struct err err = {0};
+    for (uint64_t seed = 1; seed <= 30; seed++) {
+        CLEANUP(frame_free)
+        struct frame *frame = kit_random_frame(schema, rows[seed % 8], seed);
+        CLEANUP(buffer_deinit) struct buffer bytes;
+        buffer_init(&bytes, BYTES_MAX);
+        frame_encode(frame, &bytes);
+        cr_assert_eq(frame_decode_again(buffer_span(&bytes), schema, &used, &err), ERR_OK, "%s",
+                     err.msg);
+        frame_check(used);
+        cr_assert(kit_frames_equal(frame, used), "seed %lu", seed);
+        if (seed % 5 == 0) {
+            struct span half = span_of(bytes.data, bytes.size / 2);
+            cr_assert_neq(frame_decode_again(half, schema, &used, &err), ERR_OK);
+            cr_assert_null(used);
+        }
+    }
+}
+
 Test(frame_codec, compresses_only_when_it_pays)
 {
     CLEANUP(schema_release)

@@ -381,6 +381,7 @@ Test(nested, frames_come_back_from_the_journal)
     CLEANUP(schema_release) struct schema *schema = parse(wide);
     CLEANUP(schema_release) struct schema *later = one_more();
     const struct schema *readers[] = {schema, later};
+    struct frame *used[2] = {NULL, NULL};
     for (uint64_t seed = 1; seed <= 20; seed++) {
         CLEANUP(frame_free) struct frame *frame = random_rows(schema, (int64_t)seed * 9, seed);
         CLEANUP(buffer_deinit) struct buffer bytes;
@@ -396,12 +397,17 @@ Test(nested, frames_come_back_from_the_journal)
             cr_assert_eq(frame_decode(buffer_span(&bytes), readers[i], &found, &err), ERR_OK, "%s",
                          err.msg);
             expect_rows(found, wanted);
+            cr_assert_eq(frame_decode_again(buffer_span(&bytes), readers[i], &used[i], &err),
+                         ERR_OK, "%s", err.msg);
+            expect_rows(used[i], wanted);
         }
         for (size_t size = 0; size < bytes.size; size++) { /* cut off anywhere, nothing breaks */
             CLEANUP(frame_free) struct frame *none = NULL;
             cr_assert_neq(frame_decode(span_of(bytes.data, size), schema, &none, &err), ERR_OK);
         }
     }
+    frame_free(&used[0]);
+    frame_free(&used[1]);
 }
 
 /* Bytes of the body replaced one by one: refused, or whole. */

@@ -102,6 +102,63 @@ Test(segments, gives_a_large_record_a_segment_of_its_own_size)
     temp_dir_remove(&dir);
 }
 
+static void expect_read(struct segment_reader *reader, const struct location *location,
+                        const char *text)
+{
+    struct err err = {0};
+    struct span record = {0};
+    cr_assert_eq(segment_reader_read(reader, location, &record, &err), ERR_OK, "%s", err.msg);
+    cr_expect(span_equal_text(record, text), "'%s'", text);
+}
+
+/* Forwards, backwards, over segments, and what was written behind what was read along. */
+Test(segments, read_many_records_with_one_reader)
+{
+    enum { RECORDS = 300 };
+    struct temp_dir dir = temp_dir_make();
+    static struct location locations[RECORDS + 1];
+    static char texts[RECORDS + 1][64];
+    struct segment_log *log = open_log(dir.path, NULL);
+    struct segment_reader reader;
+    segments_reader_begin(log, &reader);
+    for (int i = 0; i <= RECORDS; i++) {
+        (void)snprintf(texts[i], sizeof texts[i], "record %d %.*s", i, i % 40,
+                       "0123456789012345678901234567890123456789");
+    }
+    for (int i = 0; i < RECORDS; i++) {
+        locations[i] = append_text(log, texts[i]);
+        if (i % 3 == 0) {
+            expect_read(&reader, &locations[i], texts[i]); /* now and then, as it grows */
+        }
+    }
+    for (int i = 0; i < RECORDS; i++) {
+        expect_read(&reader, &locations[i], texts[i]);
+    }
+    for (int i = RECORDS - 1; i >= 0; i--) {
+        expect_read(&reader, &locations[i], texts[i]);
+    }
+    locations[RECORDS] = append_text(log, texts[RECORDS]);
+    expect_read(&reader, &locations[RECORDS], texts[RECORDS]);
+    cr_expect_gt(locations[RECORDS].segment, 2);
+    struct err err = {0};
+    struct span record = {0};
+    struct location wrong = locations[5];
+    wrong.offset += 8;
+    cr_expect_eq(segment_reader_read(&reader, &wrong, &record, &err), ERR_CORRUPT);
+    wrong = locations[5];
+    wrong.size++;
+    cr_expect_eq(segment_reader_read(&reader, &wrong, &record, &err), ERR_CORRUPT);
+    wrong.size = INT64_MAX;
+    cr_expect_eq(segment_reader_read(&reader, &wrong, &record, &err), ERR_CORRUPT);
+    wrong = locations[5];
+    wrong.segment = 99;
+    cr_expect_eq(segment_reader_read(&reader, &wrong, &record, &err), ERR_NOT_FOUND);
+    expect_read(&reader, &locations[7], texts[7]);
+    segment_reader_deinit(&reader);
+    segments_close(&log);
+    temp_dir_remove(&dir);
+}
+
 /* ---- torn tails ---- */
 
 static void copy_cut(const char *from, const char *to_folder, size_t size, int64_t flip)

@@ -213,6 +213,7 @@ struct merge_input fixture_input(struct fixture *fixture, const struct frame *fr
 {
     fixture->position++;
     return (struct merge_input){.frame = frame,
+                                .rows_count = frame->rows_count,
                                 .batch = id_new_ordered(),
                                 .position = fixture->position,
                                 .order_position = fixture->position};

@@ -224,6 +224,30 @@ static void expect_counts(const struct history *history, const struct merge_batc
         (long long)counts->superseded, (long long)counts->rejected);
 }
 
+/* Sometimes the rows of some batches stand in one frame, in their order or in another. */
+static struct frame *share_frame(struct history *history, struct merge_input *inputs,
+                                 size_t batches)
+{
+    if (!chance(&history->dice, 50)) {
+        return NULL;
+    }
+    struct frame *shared = frame_new(inputs[0].frame->schema);
+    bool backwards = chance(&history->dice, 30);
+    for (size_t i = 0; i < batches; i++) {
+        struct merge_input *input = &inputs[backwards ? batches - 1 - i : i];
+        if (input->frame->schema != shared->schema || chance(&history->dice, 30)) {
+            continue;
+        }
+        int64_t first = shared->rows_count;
+        for (int64_t row = 0; row < input->rows_count; row++) {
+            frame_append_row(shared, input->frame, row);
+        }
+        input->frame = shared;
+        input->row_first = first;
+    }
+    return shared;
+}
+
 static void step_merge(struct history *history)
 {
     size_t batches = 1 + roll(&history->dice, BATCHES_MAX);
@@ -250,6 +274,7 @@ static void step_merge(struct history *history)
                         &counts[i]);
         }
     }
+    CLEANUP(frame_free) struct frame *shared = share_frame(history, inputs, batches);
     struct err err = {0};
     /* Sometimes twice, as after a crash between commit and bookkeeping. */
     int times = chance(&history->dice, 15) ? 2 : 1;

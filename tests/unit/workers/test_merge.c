@@ -1,0 +1,105 @@
+/* Merging a lane: what small and large batches of one step come to. */
+#include "tests/unit/workers/ingest_kit.h"
+
+#include "storage/base/mem.h"
+#include "storage/base/text.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char definition[] =
+    "{'schema':{'fields':[{'name':'id','type':'string','nullable':false},"
+    "{'name':'a','type':'string'},{'name':'b','type':'long'},"
+    "{'name':'c','type':'string','nullable':false}]},'key':['id']}";
+
+static void set_up(void)
+{
+    ingest_kit.merges_when_told = true;
+    ingest_kit_set_up();
+    ingest_kit_table("t", definition);
+}
+
+TestSuite(merge_step, .init = set_up, .fini = ingest_kit_tear_down, .timeout = 60);
+
+static void expect_rows(const char *expected)
+{
+    CLEANUP(buffer_deinit) struct buffer rows;
+    buffer_init(&rows, 1 << 24);
+    ingest_kit_rows("t", &rows);
+    cr_expect(span_equal_text(buffer_span(&rows), expected), "is\n%.*s",
+              SPAN_PRINT(buffer_span(&rows)));
+}
+
+static void expect_outcome(const struct id *id, int64_t applied, int64_t superseded,
+                           int64_t rejected)
+{
+    struct batch batch = ingest_kit_batch(id);
+    cr_expect_eq(batch.state, BATCH_INDEXED);
+    cr_expect_eq(batch.version, 1);
+    cr_expect_eq(batch.applied, applied);
+    cr_expect_eq(batch.superseded, superseded);
+    cr_expect_eq(batch.rejected_at_merge, rejected);
+}
+
+/* `rows` records with keys from `first` on. */
+static struct id post_many(int first, int rows)
+{
+    CLEANUP(buffer_deinit) struct buffer body;
+    buffer_init(&body, 1 << 24);
+    for (int i = 0; i < rows; i++) {
+        buffer_append_format(&body, "{'id':'m%04d','b':%d,'c':'many'}\n", first + i, i);
+    }
+    buffer_append_byte(&body, '\0');
+    return ingest_kit_post("t", FRAME_UPSERT, (const char *)body.data);
+}
+
+/* Small batches share a frame, whatever stands between them: each keeps its rows and outcome. */
+Test(merge_step, keeps_apart_what_shares_a_frame)
+{
+    struct id first = ingest_kit_post("t", FRAME_UPSERT, "{'id':'x','a':'one','b':1,'c':'k'}\n");
+    struct id patch = ingest_kit_post("t", FRAME_PATCH, "{'id':'x','b':2}\n{'id':'none','b':3}\n");
+    struct id many = post_many(0, 300);
+    struct id insert = ingest_kit_post("t", FRAME_INSERT,
+                                       "{'id':'y','a':'two','c':'k'}\n\n"
+                                       "{'id':'x','a':'again','c':'k'}\n"
+                                       "{'id':'m0007','a':'again','c':'k'}\n");
+    struct id gone = ingest_kit_post("t", FRAME_DELETE, "{'id':'m0000'}\n");
+    struct id last = ingest_kit_post("t", FRAME_UPSERT, "{'id':'m0001','a':'three','c':'k'}\n");
+    ingest_kit_merge("t");
+    cr_expect_eq(ingest_kit_rows_count("t"), 301, "x, y and 299 of many");
+    expect_outcome(&first, 1, 0, 0);
+    expect_outcome(&patch, 1, 0, 1);
+    expect_outcome(&many, 300, 0, 0);
+    expect_outcome(&insert, 1, 0, 2);
+    expect_outcome(&gone, 1, 0, 0);
+    expect_outcome(&last, 1, 0, 0);
+    struct batch_error *errors = NULL;
+    cr_assert_eq(ingest_kit_errors(&insert, &errors), 2);
+    cr_expect_eq(errors[0].line, 3, "an empty line counts");
+    cr_expect_eq(errors[1].line, 4);
+    cr_expect_str_eq(errors[0].code, "key_exists");
+    cr_assert_eq(ingest_kit_errors(&patch, &errors), 1);
+    cr_expect_eq(errors[0].line, 2);
+    cr_expect_str_eq(errors[0].code, "required");
+    cr_expect_str_eq(errors[0].pointer, "/c");
+}
+
+/* The last record of each key stands; every batch has an outcome of its own. */
+Test(merge_step, merges_a_thousand_batches_of_one_record)
+{
+    enum { RECORDS = 1000, KEYS = 3 };
+    struct id ids[RECORDS];
+    for (int i = 0; i < RECORDS; i++) {
+        char body[80];
+        (void)snprintf(body, sizeof body, "{'id':'k%d','b':%d,'c':'k'}\n", i % KEYS, i); /* fits */
+        ids[i] = ingest_kit_post("t", FRAME_UPSERT, body);
+    }
+    ingest_kit_merge("t");
+    for (int i = 0; i < RECORDS; i++) {
+        expect_outcome(&ids[i], 1, 0, 0);
+    }
+    expect_rows("{\"id\":\"k0\",\"a\":null,\"b\":999,\"c\":\"k\"}\n"
+                "{\"id\":\"k1\",\"a\":null,\"b\":997,\"c\":\"k\"}\n"
+                "{\"id\":\"k2\",\"a\":null,\"b\":998,\"c\":\"k\"}\n");
+}
