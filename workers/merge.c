@@ -220,7 +220,8 @@ static bool is_poison(const struct batch *batch)
 static enum err_code read_frames(struct step *step, struct err *err)
 {
     int64_t rows_count = 0;
-    size_t partitions_count = 0;
+    CLEANUP(partition_set_deinit) struct partition_set partitions;
+    partition_set_init(&partitions, MERGE_PARTITIONS_MAX);
     for (size_t i = 0; i < step->count; i++) {
         const struct batch *batch = &step->batches[i];
         if (is_poison(batch)) {
@@ -241,8 +242,8 @@ static enum err_code read_frames(struct step *step, struct err *err)
             return code;
         }
         rows_count += step->scratch->rows_count;
-        partitions_count += frame_partitions_count(step->scratch, MERGE_PARTITIONS_MAX);
-        bool over = rows_count > MERGE_ROWS_MAX || partitions_count > MERGE_PARTITIONS_MAX;
+        partition_set_add(&partitions, step->scratch);
+        bool over = rows_count > MERGE_ROWS_MAX || partitions.count > MERGE_PARTITIONS_MAX;
         if (over && step->inputs_count > 0) {
             step->count = i; /* the rest is the next step's */
             step->full = true;

@@ -263,7 +263,8 @@ struct batch_outcome {
  * Record outcomes of many batches of one lane. Idempotent: repeating it after a
  * crash changes nothing. A failed batch becomes one dead letter with line 0; a
  * replay settles its dead letter (applied, superseded or pending again).
- * The quota does not apply here: what is accepted is never dropped.
+ * The quota does not apply here: what is accepted is never dropped. Many outcomes are several
+ * transactions, so that acceptances need not wait for all of them.
  * Unbinds the thread from the lane.
  */
 enum err_code batches_finish(struct catalog *catalog, const struct id *table,

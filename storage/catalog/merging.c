@@ -9,6 +9,9 @@
 
 #include <assert.h>
 
+/* Of one write: acceptances of others come between. */
+enum { FINISH_BATCHES = 128 };
+
 static const char sql_finish[] =
     "UPDATE batches SET state = ?1, version = ?2, applied = ?3, superseded = ?4,"
     " rejected_at_merge = ?5, finished_at = ?6, failure = ?7 WHERE id = ?8 AND state = 1"
@@ -196,9 +199,15 @@ static enum err_code write_finish(struct transaction *transaction, void *arg, st
 enum err_code batches_finish(struct catalog *catalog, const struct id *table,
                              const struct batch_outcome *outcomes, size_t count, struct err *err)
 {
-    struct finish_write finish = {.table = table, .outcomes = outcomes, .count = count};
     attempts_unbind_thread();
-    enum err_code code = catalog_promise(catalog, write_finish, &finish, err);
+    enum err_code code = ERR_OK;
+    for (size_t done = 0; done < count && code == ERR_OK; done += FINISH_BATCHES) {
+        size_t left = count - done;
+        struct finish_write finish = {.table = table,
+                                      .outcomes = outcomes + done,
+                                      .count = left < FINISH_BATCHES ? left : FINISH_BATCHES};
+        code = catalog_promise(catalog, write_finish, &finish, err);
+    }
     batches_end_attempt(catalog, table); /* after it: an end in between is charged to no batch */
     return code;
 }

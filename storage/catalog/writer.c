@@ -240,7 +240,6 @@ static void *run_answers(void *arg)
 {
     struct answers *answers = arg;
     (void)pthread_setname_np(pthread_self(), "answers"); /* for whoever looks */
-    sched_be_prompt();
     struct write_request *request = NULL;
     while ((request = take_answers(answers)) != NULL) {
         while (request != NULL) {

@@ -225,6 +225,18 @@ void frame_append_rows(struct frame *target, const struct frame *source, const i
  */
 size_t frame_partitions_count(const struct frame *frame, size_t count_max);
 
+/* The same of several frames together. */
+struct partition_set {
+    size_t count;    /* at most count_max + 1 */
+    uint64_t *slots; /* private, like what follows: hashes that were seen */
+    size_t mask;
+    size_t count_max;
+    struct buffer values;
+};
+void partition_set_init(struct partition_set *set, size_t count_max);
+void partition_set_deinit(struct partition_set *set);
+void partition_set_add(struct partition_set *set, const struct frame *frame);
+
 /* Bytes of memory a frame holds, for budgets. */
 size_t frame_memory_bytes(const struct frame *frame);
 

@@ -10,25 +10,37 @@
 
 enum { VALUES_BYTES_MAX = 1 << 26 };
 
-/* Hashes that were seen; 0 stands for an empty slot. */
-struct seen {
-    uint64_t *slots;
-    size_t mask;
-    size_t count;
-};
+void partition_set_init(struct partition_set *set, size_t count_max)
+{
+    size_t slots = 16;
+    while (slots < 2 * (count_max + 2)) {
+        slots *= 2;
+    }
+    *set = (struct partition_set){.mask = slots - 1, .count_max = count_max};
+    set->slots = mem_zeroed(slots, sizeof *set->slots);
+    buffer_init(&set->values, VALUES_BYTES_MAX);
+}
 
-static void note(struct seen *seen, uint64_t hash)
+void partition_set_deinit(struct partition_set *set)
+{
+    mem_free(set->slots);
+    buffer_deinit(&set->values);
+    *set = (struct partition_set){0};
+}
+
+/* 0 stands for an empty slot. */
+static void note(struct partition_set *set, uint64_t hash)
 {
     hash = hash == 0 ? 1 : hash;
-    size_t slot = (size_t)hash & seen->mask;
-    while (seen->slots[slot] != 0) {
-        if (seen->slots[slot] == hash) {
+    size_t slot = (size_t)hash & set->mask;
+    while (set->slots[slot] != 0) {
+        if (set->slots[slot] == hash) {
             return;
         }
-        slot = (slot + 1) & seen->mask;
+        slot = (slot + 1) & set->mask;
     }
-    seen->slots[slot] = hash;
-    seen->count++;
+    set->slots[slot] = hash;
+    set->count++;
 }
 
 static uint64_t partition_hash(const struct frame *frame, int64_t row, struct buffer *values)
@@ -46,24 +58,27 @@ static uint64_t partition_hash(const struct frame *frame, int64_t row, struct bu
     return hash_checksum(buffer_span(values));
 }
 
+void partition_set_add(struct partition_set *set, const struct frame *frame)
+{
+    if (frame->schema->partition_count == 0) {
+        set->count = frame->rows_count > 0 ? 1 : set->count;
+        return;
+    }
+    for (int64_t row = 0; row < frame->rows_count && set->count <= set->count_max; row++) {
+        if (frame_operation_at(frame, row) != FRAME_DELETE) {
+            note(set, partition_hash(frame, row, &set->values));
+        }
+    }
+    assert(!set->values.overflowed);
+}
+
 size_t frame_partitions_count(const struct frame *frame, size_t count_max)
 {
     if (frame->schema->partition_count == 0) {
         return frame->rows_count > 0 ? 1 : 0;
     }
-    size_t slots = 16;
-    while (slots < 2 * (count_max + 2)) {
-        slots *= 2;
-    }
-    CLEANUP(mem_cleanup) uint64_t *memory = mem_zeroed(slots, sizeof *memory);
-    CLEANUP(buffer_deinit) struct buffer values;
-    buffer_init(&values, VALUES_BYTES_MAX);
-    struct seen seen = {.slots = memory, .mask = slots - 1};
-    for (int64_t row = 0; row < frame->rows_count && seen.count <= count_max; row++) {
-        if (frame_operation_at(frame, row) != FRAME_DELETE) {
-            note(&seen, partition_hash(frame, row, &values));
-        }
-    }
-    assert(!values.overflowed);
-    return seen.count;
+    CLEANUP(partition_set_deinit) struct partition_set set;
+    partition_set_init(&set, count_max);
+    partition_set_add(&set, frame);
+    return set.count;
 }

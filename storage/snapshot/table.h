@@ -62,9 +62,9 @@ enum err_code table_snapshot_at_time(struct table *table, int64_t timestamp_ms,
 /* ---- merging ---- */
 
 enum {
-    MERGE_BATCHES_MAX = 1024,     /* in one commit */
+    MERGE_BATCHES_MAX = 10000,    /* in one commit */
     MERGE_ROWS_MAX = 4 << 20,     /* of all batches of one commit */
-    MERGE_PARTITIONS_MAX = 2000,  /* the sum of those of the batches of one commit */
+    MERGE_PARTITIONS_MAX = 2000,  /* of the batches of one commit together */
     TABLE_PAUSE_FROM_MERGES = 64, /* see table_pause_us */
     TABLE_PAUSE_US_A_MERGE = 250,
     TABLE_PAUSE_US_MAX = 50000,

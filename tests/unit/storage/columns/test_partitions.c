@@ -69,6 +69,44 @@ Test(partitions, are_counted_once_each)
     }
 }
 
+static void add_body(struct partition_set *set, struct schema *schema, const char *body)
+{
+    struct err err = {0};
+    struct decode_errors errors = {0};
+    struct frame *frame = NULL;
+    const struct decode_options options = {.format = DECODE_NDJSON};
+    cr_assert_eq(decode_body(span_of_text(body), schema, &options, &frame, &errors, &err), ERR_OK,
+                 "%s", err.msg);
+    partition_set_add(set, frame);
+    frame_free(&frame);
+    decode_errors_deinit(&errors);
+}
+
+/* What several bodies have in common counts once; the count stops one over its limit. */
+Test(partitions, of_several_frames_are_counted_together)
+{
+    struct schema *schema = decode_test_schema(one_column);
+    struct partition_set set;
+    partition_set_init(&set, 3);
+    add_body(&set, schema, "{\"k\":1,\"p\":\"a\"}\n{\"k\":2,\"p\":\"b\"}");
+    cr_expect_eq(set.count, 2);
+    add_body(&set, schema, "{\"k\":1,\"p\":\"b\"}\n{\"k\":2,\"p\":\"a\"}");
+    cr_expect_eq(set.count, 2);
+    add_body(&set, schema, "{\"k\":1}\n{\"k\":2,\"p\":\"c\"}\n{\"k\":3,\"p\":\"d\"}");
+    cr_expect_eq(set.count, 4);
+    partition_set_deinit(&set);
+    schema_release(&schema);
+    schema = decode_test_schema(no_column);
+    partition_set_init(&set, 3);
+    cr_expect_eq(set.count, 0);
+    for (int i = 0; i < 5; i++) {
+        add_body(&set, schema, "{\"k\":1,\"p\":\"a\"}\n{\"k\":2,\"p\":\"b\"}");
+    }
+    cr_expect_eq(set.count, 1);
+    partition_set_deinit(&set);
+    schema_release(&schema);
+}
+
 Test(partitions, of_one_body_are_limited)
 {
     struct schema *schema = decode_test_schema(one_column);
