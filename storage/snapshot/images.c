@@ -43,19 +43,39 @@ struct span images_record(const struct images *images, int64_t row)
     return span_of(images->derived.body.data + start, images->offsets[row + 1] - start);
 }
 
-bool images_row(const struct images *images, int64_t row, struct span *key_out,
-                struct span *image_out)
+/* The parts of a record. */
+struct parts {
+    struct span key;
+    uint64_t sequence;
+    struct span image;
+};
+
+static bool split(const struct images *images, int64_t row, struct parts *parts)
 {
     struct cursor cursor = cursor_of(images_record(images, row));
     uint64_t key_size = cursor_varint(&cursor);
-    struct span key = cursor_bytes(&cursor, (size_t)key_size);
-    struct span image = cursor_bytes(&cursor, cursor_left(&cursor));
-    if (cursor.failed || image.size == 0) {
+    parts->key = cursor_bytes(&cursor, (size_t)key_size);
+    parts->sequence = cursor_varint(&cursor);
+    parts->image = cursor_bytes(&cursor, cursor_left(&cursor));
+    return !cursor.failed && parts->image.size > 0 && parts->sequence <= INT64_MAX;
+}
+
+bool images_row(const struct images *images, int64_t row, struct span *key_out,
+                struct span *image_out)
+{
+    struct parts parts;
+    if (!split(images, row, &parts)) {
         return false;
     }
-    *key_out = key;
-    *image_out = image;
+    *key_out = parts.key;
+    *image_out = parts.image;
     return true;
+}
+
+int64_t images_sequence(const struct images *images, int64_t row)
+{
+    struct parts parts;
+    return split(images, row, &parts) ? (int64_t)parts.sequence : -1;
 }
 
 void images_prefetch(const struct images *images, int64_t row)
@@ -89,12 +109,15 @@ enum err_code images_append_record(struct images_writer *writer, struct span rec
     return ERR_OK;
 }
 
-enum err_code images_append(struct images_writer *writer, struct span key,
+enum err_code images_append(struct images_writer *writer, struct span key, int64_t sequence,
                             const struct frame *frame, int64_t row, struct err *err)
 {
     struct buffer *chunk = derived_chunk(&writer->file);
+    bool in_a_column = frame->schema->has_sequence;
+    assert(in_a_column || sequence >= 0); /* a position */
     buffer_append_varint(chunk, key.size);
     buffer_append_span(chunk, key);
+    buffer_append_varint(chunk, in_a_column ? 0 : (uint64_t)sequence);
     row_encode(frame, row, chunk);
     TRY(derived_appended(&writer->file, err));
     buffer_append_u64(&writer->offsets, writer->file.body_bytes);

@@ -2,10 +2,10 @@
  * Images: the rows of one data file as self-describing bytes beside it, found by
  * row number; what lookups answer from and merges compare keys with. Derived.
  *
- * Body: records (varint key size · key bytes of frame_key · row image of
- * columns/row.h) · padding to 8 · offsets: rows + 1 times u64. A row that was
- * dead when the images were made has an empty record.
- * Numbers of the trailer: file number, rows, encryption key id (0 = none), 0.
+ * Body: records (varint key size · key bytes of frame_key · varint sequence, 0 where a
+ * column tells it · row image of columns/row.h) · padding to 8 · offsets: rows + 1 times u64. A row
+ * that was dead when the images were made has an empty record. Numbers of the trailer: file number,
+ * rows, encryption key id (0 = none), 0.
  */
 #pragma once
 
@@ -18,7 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define IMAGES_MAGIC UINT64_C(0x31534547414d4953) /* "SIMAGES1" */
+#define IMAGES_MAGIC UINT64_C(0x32534547414d4953) /* "SIMAGES2" */
 
 /* Shared by reference count; fields are read-only. */
 struct images {
@@ -43,6 +43,9 @@ void images_name(uint32_t number, char name_out[DERIVED_NAME_BYTES]);
 bool images_row(const struct images *images, int64_t row, struct span *key_out,
                 struct span *image_out);
 
+/* The sequence of a row as it was written, -1 for a dead or malformed one. */
+int64_t images_sequence(const struct images *images, int64_t row);
+
 /* Hint that a row is about to be read. */
 void images_prefetch(const struct images *images, int64_t row);
 
@@ -58,7 +61,8 @@ struct images_writer {
 /* `folder`: of the index; NULL = in memory only. */
 void images_writer_init(struct images_writer *writer, const char *folder, uint32_t number);
 void images_writer_deinit(struct images_writer *writer);
-enum err_code images_append(struct images_writer *writer, struct span key,
+/* `sequence` is left out where the definition has a column for it. */
+enum err_code images_append(struct images_writer *writer, struct span key, int64_t sequence,
                             const struct frame *frame, int64_t row, struct err *err) MUST_USE;
 enum err_code images_append_record(struct images_writer *writer, struct span record,
                                    struct err *err) MUST_USE;

@@ -59,7 +59,8 @@ static enum err_code ingest_row(struct ingest *ingest, const struct frame *frame
                                 .row = (uint32_t)file_row};
     entry_lists_add_row(ingest->lists, ingest->table, frame, row, hash, has_key, &place,
                         &ingest->scratch);
-    return images_append(&ingest->images, buffer_span(&ingest->key), frame, row, err);
+    return images_append(&ingest->images, buffer_span(&ingest->key), place.sequence, frame, row,
+                         err);
 }
 
 /* A rebuild of a large table must not hold all of its entries at once. */

@@ -19,7 +19,7 @@
 
 enum { BOOT_ID_CHARACTERS = 36 };
 
-#define MANIFEST_MAGIC UINT64_C(0x32464e414d445849) /* "IXDMANF2" */
+#define MANIFEST_MAGIC UINT64_C(0x33464e414d445849) /* "IXDMANF3" */
 
 void manifest_deinit(struct manifest *manifest)
 {

@@ -497,7 +497,8 @@ static enum err_code write_images(struct merge_work *work, struct output *output
     images_writer_init(&writer, folder, output->number);
     for (size_t i = start; i < end; i++) {
         uint32_t index = work->order[i];
-        TRY(images_append(&writer, plan_key(&work->plan, &work->plan.puts[index]), work->frame,
+        const struct plan_put *put = &work->plan.puts[index];
+        TRY(images_append(&writer, plan_key(&work->plan, put), put->sequence, work->frame,
                           work->rows[index], err));
     }
     return images_finish(&writer, &output->images, err);

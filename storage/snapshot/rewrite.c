@@ -365,30 +365,32 @@ static void rewriter_deinit(struct rewriter *rewriter)
 
 /* ---- rows ---- */
 
-/* Without sequence_by the sequence of a stored row is known to the index alone. */
+/* Without sequence_by the sequence of a stored row is known to its image alone. */
 static int64_t stored_sequence(const struct rewriter *rewriter, const struct source *source,
-                               const struct snapshot_file *file, int64_t row, uint64_t hash)
+                               const struct snapshot_file *file, int64_t row)
 {
-    const struct snapshot *snapshot = rewriter->request->snapshot;
     const struct schema *schema = rewriter->schema;
     if (schema->has_sequence) {
         bool valid = column_is_valid(&source->frame->columns[schema->sequence], source->next);
         return valid ? frame_sequence(source->frame, source->next) : INT64_MIN;
     }
-    if (schema->key_count == 0) {
-        return file->position;
+    int64_t sequence = file->images != NULL ? images_sequence(file->images, row) : -1;
+    return sequence >= 0 ? sequence : file->position;
+}
+
+/* What the record of the input says stays as it is, fields that were dropped since included. */
+static enum err_code keep_image(struct rewriter *rewriter, const struct source *source,
+                                const struct rewrite_input *input, int64_t stored_row,
+                                int64_t sequence, const struct frame *frame, int64_t row,
+                                struct err *err)
+{
+    struct span record = {0};
+    if (input != NULL && input->file->images != NULL) {
+        record = images_record(input->file->images, stored_row);
     }
-    struct index_ranges ranges;
-    index_view_find(snapshot->index, 0, hash, &ranges);
-    for (size_t i = 0; i < ranges.count; i++) {
-        for (size_t j = 0; j < ranges.items[i].count; j++) {
-            const struct index_entry *entry = &ranges.items[i].entries[j];
-            if (entry->file == file->number && entry->row == (uint32_t)row) {
-                return entry->sequence;
-            }
-        }
-    }
-    return file->position;
+    return record.size > 0
+               ? images_append_record(&rewriter->images, record, err)
+               : images_append(&rewriter->images, source->key, sequence, frame, row, err);
 }
 
 static enum err_code index_row(struct rewriter *rewriter, const struct source *source,
@@ -405,18 +407,11 @@ static enum err_code index_row(struct rewriter *rewriter, const struct source *s
         place.sequence = source->extra->sequences[source->next];
     } else {
         hash = hash_keyed(rewriter->request->table->hash_key, source->key);
-        place.sequence = stored_sequence(rewriter, source, input->file, stored_row, hash);
+        place.sequence = stored_sequence(rewriter, source, input->file, stored_row);
     }
     entry_lists_add_row(rewriter->lists, rewriter->request->table, frame, row, hash, has_key,
                         &place, &rewriter->scratch);
-    struct span record = {0};
-    if (input != NULL && input->file->images != NULL) {
-        record = images_record(input->file->images, stored_row);
-    }
-    if (record.size > 0) {
-        return images_append_record(&rewriter->images, record, err);
-    }
-    return images_append(&rewriter->images, source->key, frame, row, err);
+    return keep_image(rewriter, source, input, stored_row, place.sequence, frame, row, err);
 }
 
 static enum err_code flush_staged(struct rewriter *rewriter, struct err *err)

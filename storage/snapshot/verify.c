@@ -174,6 +174,11 @@ static void check_key(struct verifier *verifier, const struct snapshot_file *fil
         problem(verifier, "row %lld of %s has another sequence in the index", (long long)file_row,
                 file->file->path);
     }
+    if (!schema->has_sequence && file->images != NULL &&
+        entry->sequence != images_sequence(file->images, file_row)) {
+        problem(verifier, "row %lld of %s has another sequence in its image than in the index",
+                (long long)file_row, file->file->path);
+    }
     if (count_same_key(verifier, hash, buffer_span(&verifier->bytes)) > 1) {
         problem(verifier, "row %lld of %s: another live row has the same key", (long long)file_row,
                 file->file->path);

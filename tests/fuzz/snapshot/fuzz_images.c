@@ -25,6 +25,9 @@ static void read_rows(const struct images *images)
             assert(key.size + image.size < images_record(images, row).size);
             enum err_code code = image_value(image, 2, &found, &value, &err);
             assert(code == ERR_OK || code == ERR_CORRUPT);
+            assert(images_sequence(images, row) >= 0);
+        } else {
+            assert(images_sequence(images, row) == -1);
         }
     }
 }
