@@ -133,6 +133,7 @@ static enum err_code trim_journals(const struct maintenance_services *services, 
 {
     int64_t floor = 0;
     int64_t removed = 0;
+    TRY(catalog_sync(services->catalog, err)); /* the floors stand on outcomes of merges */
     TRY(batches_journal_floor(services->catalog, &floor, err));
     TRY(journal_remove_below(services->journal, floor, services->journal_keep_us, &removed, err));
     TRY(dead_letters_journal_floor(services->catalog, &floor, err));
@@ -278,6 +279,8 @@ void maintenance_observe(const struct maintenance_services *services)
     catalog_statistics(services->catalog, &catalog);
     gauge("sluice_catalog_commits", "", "Group commits of the catalog since the start.",
           catalog.commits_count);
+    gauge("sluice_catalog_syncs", "",
+          "Waits of the catalog's commits for the disk since the start.", catalog.syncs_count);
     gauge("sluice_catalog_waiting", "", "Writes that wait for the catalog.", catalog.waiting_count);
     gauge("sluice_catalog_bytes", "", "Bytes of the catalog's dated pieces.", catalog.pieces_bytes);
     gauge("sluice_jobs_bytes", "", "Bytes of the catalog's jobs and runs.", catalog.jobs_bytes);

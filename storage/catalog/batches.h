@@ -264,7 +264,9 @@ struct batch_outcome {
  * crash changes nothing. A failed batch becomes one dead letter with line 0; a
  * replay settles its dead letter (applied, superseded or pending again).
  * The quota does not apply here: what is accepted is never dropped. Many outcomes are several
- * transactions, so that acceptances need not wait for all of them.
+ * transactions, so that acceptances need not wait for all of them. They survive the process; a
+ * power cut may undo the newest, which the next merge of the lane reads from the table's log again
+ * (catalog_sync before anything goes that only those batches needed).
  * Unbinds the thread from the lane.
  */
 enum err_code batches_finish(struct catalog *catalog, const struct id *table,

@@ -341,6 +341,7 @@ void catalog_statistics(struct catalog *catalog, struct catalog_statistics *stat
     struct catalog_statistics statistics = {
         .commits_count = atomic_load(&catalog->commits_count),
         .writes_count = atomic_load(&catalog->writes_count),
+        .syncs_count = atomic_load(&catalog->syncs_count),
         .pieces_count = (int64_t)count,
     };
     for (size_t i = 0; i < count; i++) {

@@ -96,12 +96,20 @@ bool catalog_healthy(struct catalog *catalog);
 struct catalog_statistics {
     int64_t commits_count; /* group commits since open */
     int64_t writes_count;  /* closures committed since open */
+    int64_t syncs_count;   /* waits of commits for the disk since open */
     int64_t waiting_count; /* writes in the queue now */
     int64_t pieces_count;
     int64_t pieces_bytes;
     int64_t jobs_bytes; /* jobs.db */
 };
 void catalog_statistics(struct catalog *catalog, struct catalog_statistics *statistics_out);
+
+/*
+ * Everything that was written is durable when this returns, what was written lazily too (the
+ * outcomes of merges). To be called before anything goes that such a write says is not needed.
+ * Errors:  ERR_BUSY, ERR_CORRUPT.
+ */
+enum err_code catalog_sync(struct catalog *catalog, struct err *err) MUST_USE;
 
 /*
  * Retention: remove pieces whose batches are all finished and that are older

@@ -196,6 +196,16 @@ static enum err_code write_finish(struct transaction *transaction, void *arg, st
     return ERR_OK;
 }
 
+static bool has_payloads(const struct finish_write *finish)
+{
+    for (size_t i = 0; i < finish->count; i++) {
+        if (location_is_set(&finish->outcomes[i].payloads)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 enum err_code batches_finish(struct catalog *catalog, const struct id *table,
                              const struct batch_outcome *outcomes, size_t count, struct err *err)
 {
@@ -206,7 +216,9 @@ enum err_code batches_finish(struct catalog *catalog, const struct id *table,
         struct finish_write finish = {.table = table,
                                       .outcomes = outcomes + done,
                                       .count = left < FINISH_BATCHES ? left : FINISH_BATCHES};
-        code = catalog_promise(catalog, write_finish, &finish, err);
+        /* Without payloads nothing but the table is referred to, whose log tells it all again. */
+        code = has_payloads(&finish) ? catalog_promise(catalog, write_finish, &finish, err)
+                                     : catalog_write_lazily(catalog, write_finish, &finish, err);
     }
     batches_end_attempt(catalog, table); /* after it: an end in between is charged to no batch */
     return code;

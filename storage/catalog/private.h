@@ -42,4 +42,5 @@ struct catalog {
     _Atomic bool corrupt;
     _Atomic int64_t commits_count;
     _Atomic int64_t writes_count;
+    _Atomic int64_t syncs_count;
 };

@@ -42,6 +42,8 @@ struct store {
     char *path;
     enum store_role role;
     int log_pages; /* in the write-ahead log after the last commit; writer thread only */
+    bool lazy;     /* transactions do not wait for the disk; likewise */
+    bool unsynced; /* one did not, since the last that did; likewise */
     size_t statements_count;
     struct prepared statements[STATEMENTS_MAX];
 };
@@ -152,13 +154,16 @@ static int note_log_pages(void *arg, sqlite3 *handle, const char *name, int page
     return SQLITE_OK;
 }
 
+static const char *pragma_durable(void)
+{
+    return FAULT_SKIP("catalog.synchronous-normal") ? "PRAGMA synchronous=NORMAL"
+                                                    : "PRAGMA synchronous=FULL";
+}
+
 static enum err_code set_up_writer(struct store *store, struct err *err)
 {
     TRY(store_run(store, pragmas_writer, err));
-    TRY(store_run(store,
-                  FAULT_SKIP("catalog.synchronous-normal") ? "PRAGMA synchronous=NORMAL"
-                                                           : "PRAGMA synchronous=FULL",
-                  err));
+    TRY(store_run(store, pragma_durable(), err));
     TRY(read_back(store, err));
     int result =
         sqlite3_wal_checkpoint_v2(store->handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
@@ -263,6 +268,46 @@ enum err_code store_check_format(struct store *store, int format, struct err *er
 bool store_in_transaction(const struct store *store)
 {
     return sqlite3_get_autocommit(store->handle) == 0;
+}
+
+/* A setting that cannot fail on an open file; if it does, nothing is promised any more. */
+static void run_or_stop(struct store *store, const char *sql)
+{
+    struct err err = {0};
+    if (store_run(store, sql, &err) != ERR_OK) {
+        process_stop_after_io_error(&err);
+    }
+}
+
+void store_set_durable(struct store *store, bool durable)
+{
+    assert(store->role == STORE_WRITER);
+    assert(!store_in_transaction(store));
+    if (store->lazy == durable) {
+        run_or_stop(store, durable ? pragma_durable() : "PRAGMA synchronous=NORMAL");
+        store->lazy = !durable;
+    }
+    store->unsynced = !durable;
+}
+
+bool store_sync(struct store *store)
+{
+    assert(store->role == STORE_WRITER);
+    if (!store->unsynced) {
+        return false;
+    }
+    sqlite3_file *log = NULL;
+    int result = sqlite3_file_control(store->handle, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+    if (result == SQLITE_OK && log != NULL && log->pMethods != NULL) {
+        result = log->pMethods->xSync(log, SQLITE_SYNC_NORMAL);
+    }
+    if (result != SQLITE_OK) {
+        struct err err = {0};
+        (void)fail(store, result, &err);
+        process_stop_after_io_error(&err);
+    }
+    store->unsynced = false;
+    return true;
 }
 
 void store_checkpoint(struct store *store)

@@ -51,6 +51,16 @@ enum err_code store_check(struct store *store, bool thorough, struct err *err) M
 /* Is a transaction open? SQLite ends one by itself after some failures. */
 bool store_in_transaction(const struct store *store);
 
+/*
+ * Does the next transaction wait for the disk (the default), or only for the kernel? The latter
+ * survives the process, not a power cut, until a later one that waits or store_sync. A failure
+ * ends the process. Outside transactions only.
+ */
+void store_set_durable(struct store *store, bool durable);
+/* What did not wait is on the disk when this returns; false: nothing was. A failure ends the
+ * process. */
+bool store_sync(struct store *store);
+
 /* Move the log into the file when it has grown past its mark; a failure ends the process. */
 void store_checkpoint(struct store *store);
 

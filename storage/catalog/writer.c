@@ -44,6 +44,7 @@ struct write_request {
     enum err_code code;
     bool alone;
     bool promises;         /* makes use of catalog_options.before_promise */
+    bool lazy;             /* need not survive a power cut */
     struct latch answered; /* the caller goes on, the request is gone */
     catalog_done_fn *done; /* NULL = the caller waits */
     struct write_request *next;
@@ -70,6 +71,7 @@ struct transaction {
     size_t undos_count;
     size_t undos_capacity;
     bool access_changed;
+    bool durable; /* one of the requests waits for the disk */
 };
 
 /* ---- the queue ---- */
@@ -139,6 +141,13 @@ enum err_code catalog_promise(struct catalog *catalog, catalog_write_fn *write, 
     return submit(catalog, &request);
 }
 
+enum err_code catalog_write_lazily(struct catalog *catalog, catalog_write_fn *write, void *arg,
+                                   struct err *err)
+{
+    struct write_request request = {.write = write, .arg = arg, .err = err, .lazy = true};
+    return submit(catalog, &request);
+}
+
 enum err_code catalog_promise_later(struct catalog *catalog, catalog_write_fn *write, void *arg,
                                     catalog_done_fn *done, struct err *err)
 {
@@ -150,6 +159,24 @@ enum err_code catalog_promise_later(struct catalog *catalog, catalog_write_fn *w
         mem_free(request);
     }
     return code;
+}
+
+static enum err_code sync_pieces(struct transaction *transaction, void *arg, struct err *err)
+{
+    (void)arg;
+    (void)err; /* a sync that fails ends the process */
+    struct catalog *catalog = transaction->catalog;
+    int64_t synced = store_sync(catalog->main.store) + store_sync(catalog->jobs.store);
+    for (size_t i = 0; i < catalog->pieces.count; i++) { /* only this thread changes the list */
+        synced += store_sync(catalog->pieces.sorted[i]->database.store);
+    }
+    atomic_fetch_add(&catalog->syncs_count, synced);
+    return ERR_OK;
+}
+
+enum err_code catalog_sync(struct catalog *catalog, struct err *err)
+{
+    return catalog_work_alone(catalog, sync_pieces, NULL, err);
 }
 
 enum err_code catalog_work_alone(struct catalog *catalog, catalog_write_fn *work, void *arg,
@@ -263,6 +290,7 @@ static enum err_code enter(struct transaction *transaction, struct database *dat
                            struct store **store_out, struct err *err)
 {
     if (!database->in_transaction) {
+        store_set_durable(database->store, transaction->durable);
         TRY(store_run(database->store, "BEGIN IMMEDIATE", err));
         database->in_transaction = true;
         /* Beyond 63 files they share the last bit: a failure then counts for all of them. */
@@ -512,6 +540,7 @@ static void commit_database(struct transaction *transaction, struct database *da
         roll_back(transaction, database);
     }
     database->in_transaction = false;
+    atomic_fetch_add(&transaction->catalog->syncs_count, transaction->durable ? 1 : 0);
 }
 
 static bool holds_promise(const struct transaction *transaction)
@@ -614,8 +643,19 @@ static void publish_access(struct transaction *transaction)
     }
 }
 
+static bool waits_for_disk(const struct transaction *transaction)
+{
+    for (size_t i = 0; i < transaction->requests_count; i++) {
+        if (!transaction->requests[i]->lazy) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void run_group(struct transaction *transaction)
 {
+    transaction->durable = waits_for_disk(transaction);
     transaction->databases_count = 0;
     transaction->undos_count = 0;
     transaction->access_changed = false;

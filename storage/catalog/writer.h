@@ -37,6 +37,13 @@ enum err_code catalog_write(struct catalog *catalog, catalog_write_fn *write, vo
 enum err_code catalog_promise(struct catalog *catalog, catalog_write_fn *write, void *arg,
                               struct err *err) MUST_USE;
 
+/*
+ * As catalog_write, for what can be found out again: it returns when the COMMIT would survive the
+ * process, and is durable with the next one that waits, or with catalog_sync.
+ */
+enum err_code catalog_write_lazily(struct catalog *catalog, catalog_write_fn *write, void *arg,
+                                   struct err *err) MUST_USE;
+
 /* Told that a write is durable, or why it is not. On the answering thread, one after the other:
  * must not wait for the catalog. */
 typedef void catalog_done_fn(void *arg, enum err_code code);

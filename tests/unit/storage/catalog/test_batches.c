@@ -581,3 +581,40 @@ Test(batches, tells_nobody_what_is_not_queued)
     catalog_close(&reader);
     fixture_open();
 }
+
+/* ---- what waits for the disk ---- */
+
+static int64_t syncs(void)
+{
+    struct catalog_statistics statistics;
+    catalog_statistics(fixture.catalog, &statistics);
+    return statistics.syncs_count;
+}
+
+/* An outcome can be read from the table's log again; what refers to a journal cannot be undone. */
+Test(batches, wait_for_the_disk_when_accepted_and_not_when_merged)
+{
+    struct err err = {0};
+    const struct batch_accept accept = fixture_batch(10, 1);
+    int64_t before = syncs();
+    (void)fixture_accept(&accept);
+    const struct batch_accept second = fixture_batch(10, 2);
+    (void)fixture_accept(&second);
+    cr_expect_eq(syncs(), before + 2);
+    size_t count = 0;
+    const struct batch *queued = fixture_queued(&count);
+    cr_assert_eq(count, 2);
+    const struct batch_outcome merged = fixture_outcome(&queued[0], BATCH_INDEXED);
+    fixture_finish(&merged, 1);
+    cr_expect_eq(syncs(), before + 2);
+    cr_expect_eq(get(&queued[0].id).state, BATCH_INDEXED);
+    cr_assert_eq(catalog_sync(fixture.catalog, &err), ERR_OK, "%s", err.msg);
+    cr_expect_eq(syncs(), before + 3);
+    cr_assert_eq(catalog_sync(fixture.catalog, &err), ERR_OK, "%s", err.msg);
+    cr_expect_eq(syncs(), before + 3, "there is nothing left to wait for");
+    struct batch_outcome failed = fixture_outcome(&queued[1], BATCH_FAILED);
+    failed.failure = "poison";
+    failed.payloads = (struct location){.segment = 1, .offset = 48, .size = 100};
+    fixture_finish(&failed, 1);
+    cr_expect_eq(syncs(), before + 4, "its dead letter refers to the log of them");
+}
