@@ -138,17 +138,45 @@ static void take(struct compact_plan *plan, const struct candidate *files, size_
     }
 }
 
-/* The partition with most files over its budget. */
-static void plan_tier(struct compact_plan *plan, const struct candidate *list, size_t count)
+/* Not those of the list that `plan` has already; how many are left. */
+static size_t leave_out(const struct compact_plan *plan, struct candidate *list, size_t count)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < count; i++) {
+        bool taken = false;
+        for (size_t j = 0; j < plan->count; j++) {
+            taken = taken || plan->files[j] == list[i].file->number;
+        }
+        if (!taken) {
+            list[left++] = list[i]; /* still by partition and size */
+        }
+    }
+    return left;
+}
+
+static bool is_over_budget(const struct candidate *files, size_t count)
+{
+    return count_small(files, count) > COMPACT_SMALL_FILES_MAX ||
+           count > COMPACT_SMALL_FILES_MAX + COMPACT_BASE_FILES_MAX;
+}
+
+/* Beside a run that has the large ones: what is large is not to be seen from the others. */
+static bool are_many(const struct candidate *files, size_t count)
+{
+    (void)files;
+    return count > COMPACT_SMALL_FILES_MAX;
+}
+
+/* The partition with most files that are too many. */
+static void plan_tier(struct compact_plan *plan, const struct candidate *list, size_t count,
+                      bool (*too_many)(const struct candidate *files, size_t count))
 {
     size_t best = 0;
     size_t best_start = 0;
     for (size_t start = 0; start < count;) {
         size_t end = partition_end(list, count, start);
         size_t files = end - start;
-        bool over = count_small(list + start, files) > COMPACT_SMALL_FILES_MAX ||
-                    files > COMPACT_SMALL_FILES_MAX + COMPACT_BASE_FILES_MAX;
-        size_t chosen = over ? choose_tier(list + start, files) : 0;
+        size_t chosen = too_many(list + start, files) ? choose_tier(list + start, files) : 0;
         if (chosen > best) {
             best = chosen;
             best_start = start;
@@ -235,7 +263,7 @@ void compact_plan(struct table *table, struct compact_plan *plan_out)
         plan_purge(&plan, list, count, COMPACT_DEAD_PERCENT);
     }
     if (plan.count == 0) {
-        plan_tier(&plan, list, count);
+        plan_tier(&plan, list, count, is_over_budget);
     }
     if (plan.count == 0) {
         plan_purge(&plan, list, count, COMPACT_DEAD_PERCENT);
@@ -301,8 +329,14 @@ struct compaction {
     struct index_view *runs; /* of the output's rows, made before the lock is taken */
     struct deletion_vector_batch vectors;
     bool tight;
+    const _Atomic bool *stop;
+    rewrite_between_fn *between; /* NULL = nothing is done between the rows */
     struct compact_result *result;
 };
+
+static enum err_code run_plan(struct table *table, const struct compact_plan *plan,
+                              rewrite_between_fn *between, const _Atomic bool *stop,
+                              struct compact_result *result_out, struct err *err);
 
 static void compaction_deinit(struct compaction *compaction)
 {
@@ -325,6 +359,30 @@ static void discard(struct compaction *compaction)
     }
 }
 
+/*
+ * A run of a large share of the table takes seconds, in which merges go on and nobody joins
+ * their small files: whoever upserts would be held up in the end (table_pause_us). So now and
+ * then such files, which are none of the run's, are joined between its rows.
+ */
+static enum err_code join_small_files(void *arg, struct err *err)
+{
+    const struct compaction *outer = arg;
+    struct table *table = outer->table;
+    if (table_backlog_merges(table) < COMPACT_BETWEEN_MERGES) {
+        return ERR_OK;
+    }
+    CLEANUP(compact_plan_deinit) struct compact_plan plan = {.snapshot = table_snapshot(table)};
+    size_t count = 0;
+    struct candidate *list = list_candidates(plan.snapshot, &count);
+    plan_tier(&plan, list, leave_out(outer->plan, list, count), are_many);
+    mem_free(list);
+    if (plan.count == 0 || plan.live_rows > COMPACT_BETWEEN_ROWS_MAX) {
+        return ERR_OK;
+    }
+    struct compact_result ignored;
+    return run_plan(table, &plan, NULL, outer->stop, &ignored, err);
+}
+
 static void choose_inputs(struct compaction *compaction)
 {
     const struct compact_plan *plan = compaction->plan;
@@ -342,8 +400,7 @@ static void choose_inputs(struct compaction *compaction)
 }
 
 /* Everything that takes long, beside merges. */
-static enum err_code write_output(struct compaction *compaction, const _Atomic bool *stop,
-                                  struct err *err)
+static enum err_code write_output(struct compaction *compaction, struct err *err)
 {
     const struct snapshot *snapshot = compaction->plan->snapshot;
     choose_inputs(compaction);
@@ -356,7 +413,9 @@ static enum err_code write_output(struct compaction *compaction, const _Atomic b
                                       .inputs_count = compaction->plan->count,
                                       .sort = compaction->plan->sort,
                                       .tight = compaction->tight,
-                                      .stop = stop};
+                                      .stop = compaction->stop,
+                                      .between = compaction->between,
+                                      .between_arg = compaction};
     bool indexed = snapshot->index != NULL;
     entry_lists_init(&compaction->lists, snapshot->schema);
     TRY(rewrite_run(&request, &compaction->output, indexed ? &compaction->lists : NULL, err));
@@ -531,17 +590,18 @@ static enum err_code finish(struct compaction *compaction, struct err *err)
 }
 
 static enum err_code run_plan(struct table *table, const struct compact_plan *plan,
-                              const _Atomic bool *stop, struct compact_result *result_out,
-                              struct err *err)
+                              rewrite_between_fn *between, const _Atomic bool *stop,
+                              struct compact_result *result_out, struct err *err)
 {
     assert(plan->count > 0);
     struct compact_result result = {.version = -1};
     CLEANUP(compaction_deinit)
-    struct compaction compaction = {.table = table, .plan = plan, .result = &result};
+    struct compaction compaction = {
+        .table = table, .plan = plan, .stop = stop, .between = between, .result = &result};
     deletion_vector_batch_init(&compaction.vectors);
     compaction.tight = plan->snapshot->schema->merge == TABLE_DELETION_VECTORS;
     int64_t started_us = clock_monotonic_us();
-    enum err_code code = write_output(&compaction, stop, err);
+    enum err_code code = write_output(&compaction, err);
     int64_t written_us = clock_monotonic_us();
     if (code == ERR_OK) {
         code = finish(&compaction, err);
@@ -566,7 +626,9 @@ enum err_code compact_run(struct table *table, const struct compact_plan *plan,
     if (is_large) {
         mem_give_back(); /* what merges left: the two together are what a machine must have */
     }
-    enum err_code code = run_plan(table, plan, stop, result_out, err);
+    /* files that are joined meanwhile would escape a run that sorts all of them */
+    rewrite_between_fn *between = plan->sort == NULL ? join_small_files : NULL;
+    enum err_code code = run_plan(table, plan, between, stop, result_out, err);
     if (is_large) {
         mem_give_back();
     }

@@ -20,14 +20,16 @@ struct table;
 
 /* Inputs and rows of one run are what its memory follows: it stays below 512 MB. */
 enum {
-    COMPACT_SMALL_FILES_MAX = 16,     /* per partition; more are merged */
-    COMPACT_BASE_FILES_MAX = 16,      /* per partition, about */
-    COMPACT_INPUTS_MAX = 32,          /* files of one run */
-    COMPACT_DEAD_PERCENT = 25,        /* a file with a larger share of dead rows is purged */
-    COMPACT_URGENT_PERCENT = 30,      /* of all rows dead: a purge goes before small files */
-    COMPACT_THOROUGH_PERCENT = 5,     /* the same, when it was asked for */
-    COMPACT_ROWS_MAX = 4 << 20,       /* live rows of one output */
-    COMPACT_FILE_BYTES_MAX = 1 << 30, /* sum of the inputs of one run, unless one file alone */
+    COMPACT_SMALL_FILES_MAX = 16,         /* per partition; more are merged */
+    COMPACT_BASE_FILES_MAX = 16,          /* per partition, about */
+    COMPACT_INPUTS_MAX = 32,              /* files of one run */
+    COMPACT_DEAD_PERCENT = 25,            /* a file with a larger share of dead rows is purged */
+    COMPACT_URGENT_PERCENT = 30,          /* of all rows dead: a purge goes before small files */
+    COMPACT_THOROUGH_PERCENT = 5,         /* the same, when it was asked for */
+    COMPACT_ROWS_MAX = 4 << 20,           /* live rows of one output */
+    COMPACT_FILE_BYTES_MAX = 1 << 30,     /* sum of the inputs of one run, unless one file alone */
+    COMPACT_BETWEEN_MERGES = 24,          /* of a backlog that is dealt with during a long run */
+    COMPACT_BETWEEN_ROWS_MAX = 256 << 10, /* live rows of such a run between the rows of another */
 };
 
 /* Which files go together; compact_plan_deinit. */
@@ -71,7 +73,8 @@ struct compact_result {
 };
 
 /*
- * Run a plan: write the output and its images, then commit.
+ * Run a plan: write the output and its images, then commit. Small files that merges make
+ * meanwhile are joined between its rows, in commits of their own.
  *
  *   stop  NULL, or a flag that ends the run early with ERR_CANCELLED
  *

@@ -227,12 +227,17 @@ void table_forget_backlog(struct table *table)
 }
 
 /* In merges, because one into many partitions makes many files that no run takes together. */
-int64_t table_pause_us(struct table *table)
+int64_t table_backlog_merges(struct table *table)
 {
     int64_t files = __atomic_load_n(&table->backlog_files, __ATOMIC_RELAXED);
     int64_t files_a_merge = __atomic_load_n(&table->merge_files, __ATOMIC_RELAXED);
-    int64_t merges = files_a_merge > 0 ? files / files_a_merge : 0;
-    int64_t pause_us = (merges - TABLE_PAUSE_FROM_MERGES) * TABLE_PAUSE_US_A_MERGE;
+    return files_a_merge > 0 ? files / files_a_merge : 0;
+}
+
+int64_t table_pause_us(struct table *table)
+{
+    int64_t pause_us =
+        (table_backlog_merges(table) - TABLE_PAUSE_FROM_MERGES) * TABLE_PAUSE_US_A_MERGE;
     if (pause_us > TABLE_PAUSE_US_MAX) {
         return TABLE_PAUSE_US_MAX;
     }

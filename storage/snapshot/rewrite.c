@@ -416,9 +416,11 @@ static enum err_code index_row(struct rewriter *rewriter, const struct source *s
 
 static enum err_code flush_staged(struct rewriter *rewriter, struct err *err)
 {
+    const struct rewrite_request *request = rewriter->request;
     TRY(parquet_writer_append(rewriter->writer, rewriter->staged, NULL, 0, err));
     frame_reset(rewriter->staged);
-    return check_stop(rewriter, err);
+    TRY(check_stop(rewriter, err));
+    return request->between != NULL ? request->between(request->between_arg, err) : ERR_OK;
 }
 
 static enum err_code take_row(struct rewriter *rewriter, struct source *source, struct err *err)

@@ -39,6 +39,9 @@ struct rewrite_rows {
     size_t count;
 };
 
+/* Something else to be done on the table, between the rows of a long run. */
+typedef enum err_code rewrite_between_fn(void *arg, struct err *err);
+
 struct rewrite_request {
     struct table *table;
     struct object_group *group; /* the file becomes durable with it */
@@ -49,6 +52,8 @@ struct rewrite_request {
     const struct rewrite_sort *sort;  /* NULL = by key; not with `extra` */
     bool tight;                       /* the table uses deletion vectors */
     const _Atomic bool *stop;         /* NULL, or read between chunks: ERR_CANCELLED */
+    rewrite_between_fn *between;      /* NULL, or called between chunks; its error ends the run */
+    void *between_arg;
 };
 
 /*

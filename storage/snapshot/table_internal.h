@@ -178,6 +178,7 @@ enum err_code table_clean_index(struct table *table, const struct snapshot *snap
 /* A merge made `files`; compaction dealt with so many (negative), or found nothing to do. */
 void table_note_backlog(struct table *table, int64_t files);
 void table_forget_backlog(struct table *table);
+int64_t table_backlog_merges(struct table *table); /* that compaction has not dealt with */
 
 /* ---- following the log; commit lock held ---- */
 

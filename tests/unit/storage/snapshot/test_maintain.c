@@ -5,6 +5,7 @@
 #include "tests/unit/storage/snapshot/fixture.h"
 
 #include "storage/base/clock.h"
+#include "storage/base/mem.h"
 #include "storage/snapshot/compact.h"
 #include "storage/snapshot/rewrite_sort.h"
 #include "storage/snapshot/stored.h"
@@ -177,6 +178,57 @@ static int64_t vacuum(struct fixture *fixture, int64_t now_ms, bool dry_run)
     struct table_vacuum_result result = {0};
     cr_assert_eq(table_vacuum(fixture->table, &options, &result, &err), ERR_OK, "%s", err.msg);
     return result.files_removed;
+}
+
+/* ---- small files during a long run ---- */
+
+/* `count` rows with keys from `first` on. */
+static void put_range(struct fixture *fixture, int first, int count)
+{
+    struct record_words *records = mem_zeroed((size_t)count, sizeof *records);
+    char(*ids)[16] = mem_zeroed((size_t)count, sizeof *ids);
+    for (int i = 0; i < count; i++) {
+        (void)snprintf(ids[i], sizeof ids[i], "k%06d", first + i); /* fits */
+        records[i] = (struct record_words){FRAME_UPSERT, ids[i], 1, i, "n", "r", "m"};
+    }
+    fixture_put(fixture, records, (size_t)count);
+    mem_free(records);
+    mem_free(ids);
+}
+
+/* A run over the large files alone, begun when merges had made `small` files behind them. */
+static size_t files_after_long_run(int small)
+{
+    enum { LARGE = 12000, SMALL = 10 };
+    struct fixture fixture = fixture_make(&(struct fixture_options){0});
+    put_range(&fixture, 0, LARGE);
+    put_range(&fixture, LARGE, LARGE);
+    struct compact_plan plan = {0};
+    compact_plan_thorough(fixture.table, &plan);
+    cr_assert_eq(plan.count, 2);
+    for (int i = 0; i < small; i++) {
+        put_range(&fixture, 2 * LARGE + i * SMALL, SMALL);
+    }
+    struct err err = {0};
+    struct compact_result result = {0};
+    cr_assert_eq(compact_run(fixture.table, &plan, NULL, &result, &err), ERR_OK, "%s", err.msg);
+    cr_expect(result.committed);
+    cr_expect_eq(result.rows_written, 2 * LARGE);
+    compact_plan_deinit(&plan);
+    fixture_verify(&fixture, "after a long run");
+    const struct snapshot *snapshot = table_snapshot(fixture.table);
+    size_t files = snapshot->files_count;
+    snapshot_release(&snapshot);
+    fixture_remove(&fixture);
+    return files;
+}
+
+Test(maintain, small_files_are_joined_during_a_long_run)
+{
+    cr_expect_eq(files_after_long_run(COMPACT_BETWEEN_MERGES - 3), 1 + COMPACT_BETWEEN_MERGES - 3,
+                 "too few to care");
+    cr_expect_eq(files_after_long_run(COMPACT_BETWEEN_MERGES + 4), 2,
+                 "the run's, and one of all small ones");
 }
 
 Test(maintain, vacuum_spares_what_somebody_reads)
