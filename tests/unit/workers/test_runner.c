@@ -256,7 +256,8 @@ Test(runner, a_failed_child_is_run_again_as_a_new_run)
 {
     int64_t child = kit_job(job_of(kit_task("a", "{'do':'fail','code':'invalid'}", ""), NULL, NULL,
                                    ",'parameters':[{'name':'p'}]"));
-    int64_t run = kit_start(job_running(child, ",'max_retries':1"));
+    int64_t run =
+        kit_start(job_running(child, ",'max_retries':1,'min_retry_interval_millis':60000"));
     kit_wait_failures(run, 0, 1);
     int64_t first = kit_wait_child(run, 0);
     kit_pass_time(run, HOUR);
