@@ -47,6 +47,7 @@ struct step {
     struct arena arena;
     struct batch *batches; /* in the arena */
     size_t count;
+    int64_t applied;               /* positions up to here are in the table */
     bool full;                     /* more was queued than this step takes */
     struct schema *schema;         /* of all batches, or newer: taken behind them */
     struct segment_reader journal; /* of their frames */
@@ -75,36 +76,63 @@ static void step_deinit(struct step *step)
     arena_deinit(&step->arena);
 }
 
-static bool is_suspect(const struct batch *batch)
+/* With how many batches this one may be merged at most, itself included. */
+static size_t together_max(const struct batch *batch, int64_t applied)
 {
-    return batch->crashes > 0 || batch->interruptions >= MERGE_SUSPECT_INTERRUPTIONS;
+    if (batch->position <= applied) {
+        return SIZE_MAX; /* nothing of it is merged again */
+    }
+    if (batch->crashes > 0 || batch->interruptions >= MERGE_ALONE_INTERRUPTIONS) {
+        return 1;
+    }
+    return batch->interruptions >= MERGE_SUSPECT_INTERRUPTIONS ? MERGE_SUSPECTS_MAX : SIZE_MAX;
 }
 
 /*
- * How many of the queued batches go together: all, but a suspect goes alone, and
- * those before a suspect go without it.
+ * How many of the queued batches go together: all, but a suspect goes with few or alone, and
+ * those before one that goes alone go without it.
  */
-static size_t group_size(const struct batch *batches, size_t count)
+static size_t group_size(const struct batch *batches, size_t count, int64_t applied)
 {
-    if (count > 0 && is_suspect(&batches[0])) {
-        return 1;
-    }
-    for (size_t i = 1; i < count; i++) {
-        if (is_suspect(&batches[i])) {
+    size_t most = SIZE_MAX;
+    for (size_t i = 0; i < count; i++) {
+        size_t together = together_max(&batches[i], applied);
+        most = together < most ? together : most;
+        if (i >= most) {
             return i;
         }
     }
     return count;
 }
 
-static enum err_code load_queue(struct step *step, const struct id *lane, struct err *err)
+/* After many interruptions the queue is long and the groups small: it is not read whole each time.
+ */
+static enum err_code read_queue(struct step *step, const struct id *lane, size_t *count_out,
+                                struct err *err)
 {
     const struct merge_services *services = step->services;
+    size_t most = (size_t)services->commit_batches_max;
+    TRY(batches_queued(services->catalog, lane, 0, 1, services->commit_bytes_max, &step->arena,
+                       &step->batches, count_out, err));
+    size_t together = *count_out == 0 ? 1 : together_max(&step->batches[0], step->applied);
+    if (together == 1) {
+        step->full = *count_out > 0;
+        return ERR_OK;
+    }
+    most = together < most ? together : most;
+    TRY(batches_queued(services->catalog, lane, 0, most, services->commit_bytes_max, &step->arena,
+                       &step->batches, count_out, err));
+    step->full = *count_out == most;
+    return ERR_OK;
+}
+
+static enum err_code load_queue(struct step *step, const struct id *lane, struct err *err)
+{
     size_t count = 0;
-    TRY(batches_queued(services->catalog, lane, 0, (size_t)services->commit_batches_max,
-                       services->commit_bytes_max, &step->arena, &step->batches, &count, err));
-    step->count = group_size(step->batches, count);
-    step->full = step->count < count || count == (size_t)services->commit_batches_max;
+    step->applied = table_applied_position(step->table);
+    TRY(read_queue(step, lane, &count, err));
+    step->count = group_size(step->batches, count, step->applied);
+    step->full = step->full || step->count < count;
     step->schema = table_schema(step->table);
     step->frames = arena_alloc(&step->arena, (step->count + 1) * sizeof(struct frame *));
     step->inputs = arena_alloc(&step->arena, (step->count + 1) * sizeof *step->inputs);
@@ -208,9 +236,10 @@ static struct merge_input keep_rows(struct step *step, const struct batch *batch
     return input;
 }
 
-static bool is_poison(const struct batch *batch)
+static bool is_poison(const struct step *step, const struct batch *batch)
 {
-    return batch->crashes >= MERGE_CRASHES_MAX || batch->interruptions >= MERGE_INTERRUPTIONS_MAX;
+    return batch->position > step->applied &&
+           (batch->crashes >= MERGE_CRASHES_MAX || batch->interruptions >= MERGE_INTERRUPTIONS_MAX);
 }
 
 /*
@@ -224,7 +253,7 @@ static enum err_code read_frames(struct step *step, struct err *err)
     partition_set_init(&partitions, MERGE_PARTITIONS_MAX);
     for (size_t i = 0; i < step->count; i++) {
         const struct batch *batch = &step->batches[i];
-        if (is_poison(batch)) {
+        if (is_poison(step, batch)) {
             TRY(fail_batch(step, i, "poison",
                            "merging it ended the process again and again; look at the log of "
                            "those moments, correct the batch, and replay it",

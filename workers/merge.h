@@ -31,14 +31,16 @@ struct merge_services {
 enum {
     MERGE_CRASHES_MAX = 2,           /* crashes of its own merge before a batch is a dead letter */
     MERGE_INTERRUPTIONS_MAX = 10,    /* ends of the process for another reason, likewise */
-    MERGE_SUSPECT_INTERRUPTIONS = 3, /* from here on it is merged alone; a crash is enough */
+    MERGE_SUSPECT_INTERRUPTIONS = 3, /* from here on it is merged with few others */
+    MERGE_SUSPECTS_MAX = 100,        /* so many together */
+    MERGE_ALONE_INTERRUPTIONS = 6,   /* from here on alone; a crash is enough */
     MERGE_FAILURES_MAX = 3, /* tries of a batch that fails alone for the same kind of reason */
 };
 
 /*
  * One step: merge what is queued, up to the limits. A batch under suspicion (its
- * merge crashed, or ended with the process several times) is merged alone, so
- * that the next crash names it.
+ * merge crashed, or ended with the process several times) is merged with few others or
+ * alone, so that the next crash names it. What is in the table already is under none.
  *
  *   attempt   of this step, from 1; failures in a row
  *   left_out  what is left in the lane, and how long compaction should be given

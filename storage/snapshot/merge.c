@@ -268,15 +268,19 @@ static enum err_code attempt(void *arg, struct err *err)
 /* Batches that were there before: what became of them then. */
 static enum err_code recall(const struct merge *merge, struct err *err)
 {
-    for (size_t i = 0; i < merge->outcome->batches_count; i++) {
-        struct merge_batch_outcome *batch = &merge->outcome->batches[i];
-        if (batch->already) {
-            bool found = false;
-            merge_batch_outcome_deinit(batch);
-            TRY(table_outcome_read(merge->table, merge->inputs[i].position, &found, batch, err));
-        }
+    size_t count = 0; /* they come first: all up to one position are there */
+    while (count < merge->outcome->batches_count && merge->outcome->batches[count].already) {
+        count++;
     }
-    return ERR_OK;
+    if (count == 0) {
+        return ERR_OK;
+    }
+    CLEANUP(mem_cleanup) int64_t *positions = mem_zeroed(count, sizeof *positions);
+    for (size_t i = 0; i < count; i++) {
+        positions[i] = merge->inputs[i].position;
+        merge_batch_outcome_deinit(&merge->outcome->batches[i]);
+    }
+    return table_outcomes_read(merge->table, positions, count, merge->outcome->batches, err);
 }
 
 static void check_inputs(const struct merge_input *inputs, size_t count)

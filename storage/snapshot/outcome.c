@@ -197,21 +197,6 @@ static enum err_code decode_batch(const struct json *batch, struct merge_batch_o
     return ERR_OK;
 }
 
-static enum err_code find_batch(const struct json *batches, int64_t position, bool *found_out,
-                                struct merge_batch_outcome *outcome_out, struct err *err)
-{
-    for (size_t i = 0; i < json_count(batches); i++) {
-        const struct json *batch = json_at(batches, i);
-        int64_t found = 0;
-        if (json_as_integer(json_get(batch, "position"), &found) && found == position) {
-            *found_out = true;
-            return decode_batch(batch, outcome_out, err);
-        }
-    }
-    *found_out = false;
-    return ERR_OK;
-}
-
 /* Names in a log may come from anybody: only our own folder is read. */
 static bool is_outcome_name(const char *name)
 {
@@ -220,23 +205,50 @@ static bool is_outcome_name(const char *name)
            strchr(name + sizeof prefix - 1, '/') == NULL && strlen(name) < OUTCOME_NAME_BYTES;
 }
 
-enum err_code outcome_decode(struct object_store *store, const struct json *extension,
-                             int64_t position, bool *found_out,
-                             struct merge_batch_outcome *outcome_out, struct err *err)
+/* The batches of a commit: borrowed from the extension, or read from its file into `owned`. */
+static enum err_code list_batches(struct object_store *store, const struct json *extension,
+                                  struct json **owned, const struct json **batches_out,
+                                  struct err *err)
 {
     const char *name = json_text(json_get(extension, "outcome"));
     if (!is_outcome_name(name)) {
-        return find_batch(json_get(extension, "batches"), position, found_out, outcome_out, err);
+        *batches_out = json_get(extension, "batches");
+        return ERR_OK;
     }
     CLEANUP(buffer_deinit) struct buffer text;
     buffer_init(&text, OUTCOME_BYTES_MAX);
     TRY(object_get(store, name, &text, err));
-    CLEANUP(json_free) struct json *batches = NULL;
-    if (json_parse(buffer_span(&text), &batches, err) != ERR_OK) {
+    if (json_parse(buffer_span(&text), owned, err) != ERR_OK) {
         err->code = ERR_CORRUPT;
         return err_wrap(err, "%s", name);
     }
-    return find_batch(batches, position, found_out, outcome_out, err);
+    *batches_out = *owned;
+    return ERR_OK;
+}
+
+enum err_code outcomes_decode(struct object_store *store, const struct json *extension,
+                              const int64_t *positions, size_t count,
+                              struct merge_batch_outcome *outcomes, struct err *err)
+{
+    CLEANUP(json_free) struct json *owned = NULL;
+    const struct json *batches = NULL;
+    TRY(list_batches(store, extension, &owned, &batches, err));
+    size_t next = 0; /* both ascend */
+    for (size_t i = 0; i < json_count(batches) && next < count; i++) {
+        const struct json *batch = json_at(batches, i);
+        int64_t position = 0;
+        if (!json_as_integer(json_get(batch, "position"), &position)) {
+            continue;
+        }
+        while (next < count && positions[next] < position) {
+            next++;
+        }
+        if (next < count && positions[next] == position) {
+            TRY(decode_batch(batch, &outcomes[next], err));
+            next++;
+        }
+    }
+    return ERR_OK;
 }
 
 /* ---- looking into the log ---- */
@@ -259,57 +271,76 @@ int64_t table_snapshot_position(const struct table *table, const struct snapshot
     return position;
 }
 
-/* One commit of the walk: `done` when it settles the question. */
-static enum err_code look_into(struct table *table, int64_t version, int64_t position, bool *done,
-                               struct merge_batch_outcome *outcome, struct err *err)
+/* What a walk down the log has not met yet: the first `left` of the positions. */
+struct walk {
+    const int64_t *positions;
+    struct merge_batch_outcome *outcomes;
+    size_t left;
+    int64_t version;
+};
+
+/* Those of the commit's positions are decoded; what is above them is in no commit. */
+static enum err_code meet(struct table *table, struct walk *walk, const struct json *extension,
+                          int64_t from, int64_t to, struct err *err)
+{
+    while (walk->left > 0 && walk->positions[walk->left - 1] > to) {
+        walk->left--;
+    }
+    size_t end = walk->left;
+    while (walk->left > 0 && walk->positions[walk->left - 1] >= from) {
+        walk->left--;
+    }
+    size_t first = walk->left;
+    if (first == end) {
+        return ERR_OK;
+    }
+    TRY(outcomes_decode(table->store, extension, walk->positions + first, end - first,
+                        walk->outcomes + first, err));
+    for (size_t i = first; i < end; i++) {
+        walk->outcomes[i].version = walk->outcomes[i].counts_known ? walk->version : -1;
+    }
+    return ERR_OK;
+}
+
+static enum err_code look_into(struct table *table, struct walk *walk, struct err *err)
 {
     CLEANUP(delta_commit_release) const struct delta_commit *commit = NULL;
     CLEANUP(json_free) struct json *info = NULL;
-    TRY(delta_commit_read(table->store, version, &commit, err));
+    TRY(delta_commit_read(table->store, walk->version, &commit, err));
     TRY(delta_commit_info(commit, &info, err));
     const struct json *extension = outcome_extension(info);
     int64_t from = 0;
     int64_t to = 0;
-    enum err_code code = ERR_OK;
-    *done = false;
     const char *lane = json_text(json_get(extension, "lane"));
     bool ours = lane != NULL && strcmp(lane, table->app_id) == 0;
-    if (ours && outcome_positions(extension, &from, &to)) {
-        if (from <= position && position <= to) {
-            bool found = false;
-            code = outcome_decode(table->store, extension, position, &found, outcome, err);
-            outcome->version = code == ERR_OK && found ? version : -1;
-            *done = true;
-        }
-        *done = *done || to < position;
-    }
-    return code;
+    return ours && outcome_positions(extension, &from, &to)
+               ? meet(table, walk, extension, from, to, err)
+               : ERR_OK;
 }
 
-enum err_code table_outcome_read(struct table *table, int64_t position, bool *found_out,
-                                 struct merge_batch_outcome *outcome_out, struct err *err)
+enum err_code table_outcomes_read(struct table *table, const int64_t *positions, size_t count,
+                                  struct merge_batch_outcome *outcomes_out, struct err *err)
 {
-    *found_out = position <= table_applied_position(table);
-    if (!*found_out) {
-        return ERR_OK;
+    struct walk walk = {.positions = positions, .outcomes = outcomes_out, .left = count};
+    for (size_t i = 0; i < count; i++) {
+        assert(i == 0 || positions[i] > positions[i - 1]);
+        outcomes_out[i] =
+            (struct merge_batch_outcome){.position = positions[i], .already = true, .version = -1};
     }
-    CLEANUP(merge_batch_outcome_deinit) struct merge_batch_outcome outcome = {.version = -1};
-    bool done = false;
-    for (int64_t version = table_version(table); version >= 0 && !done; version--) {
+    for (walk.version = table_version(table); walk.version >= 0 && walk.left > 0; walk.version--) {
         struct err problem = {0};
-        enum err_code code = look_into(table, version, position, &done, &outcome, &problem);
+        enum err_code code = look_into(table, &walk, &problem);
         if (code == ERR_NOT_FOUND) {
             break; /* the log does not reach back so far */
         }
         if (code != ERR_OK) {
+            for (size_t i = 0; i < count; i++) {
+                merge_batch_outcome_deinit(&outcomes_out[i]);
+            }
             *err = problem;
-            return err_wrap(err, "table '%s': outcome of position %lld", table->name,
-                            (long long)position);
+            return err_wrap(err, "table '%s': outcomes up to position %lld", table->name,
+                            (long long)positions[count - 1]);
         }
     }
-    outcome.position = position;
-    outcome.already = true;
-    *outcome_out = outcome;
-    outcome = (struct merge_batch_outcome){0};
     return ERR_OK;
 }

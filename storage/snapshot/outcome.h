@@ -44,10 +44,9 @@ const struct json *outcome_extension(const struct json *info);
 bool outcome_positions(const struct json *extension, int64_t *from_out, int64_t *to_out);
 
 /*
- * The outcome of one position in a commit.
- *   found_out  false: the commit does not hold it
- * Errors:  ERR_CORRUPT, ERR_NOT_FOUND, ERR_IO of the outcome's file.
+ * The outcomes of positions, which ascend, in a commit. Those that it does not hold stay as they
+ * are. Errors: ERR_CORRUPT, ERR_NOT_FOUND, ERR_IO of the outcome's file.
  */
-enum err_code outcome_decode(struct object_store *store, const struct json *extension,
-                             int64_t position, bool *found_out,
-                             struct merge_batch_outcome *outcome_out, struct err *err) MUST_USE;
+enum err_code outcomes_decode(struct object_store *store, const struct json *extension,
+                              const int64_t *positions, size_t count,
+                              struct merge_batch_outcome *outcomes, struct err *err) MUST_USE;

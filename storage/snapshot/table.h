@@ -175,13 +175,15 @@ int64_t table_applied_position(struct table *table);
 int64_t table_snapshot_position(const struct table *table, const struct snapshot *snapshot);
 
 /*
- * What became of a batch that is in the table, read back from the log (for a
- * start between commit and bookkeeping).
+ * What became of batches that are in the table, read back from the log (for a start between
+ * commit and bookkeeping): each commit that holds some of them is read once.
  *
- *   found_out  false when the position is above table_applied_position
+ *   positions     ascending, none above table_applied_position
+ *   outcomes_out  one each; version -1 = the log does not tell any more. Deinit, when ERR_OK
  */
-enum err_code table_outcome_read(struct table *table, int64_t position, bool *found_out,
-                                 struct merge_batch_outcome *outcome_out, struct err *err) MUST_USE;
+enum err_code table_outcomes_read(struct table *table, const int64_t *positions, size_t count,
+                                  struct merge_batch_outcome *outcomes_out,
+                                  struct err *err) MUST_USE;
 void merge_batch_outcome_deinit(struct merge_batch_outcome *outcome);
 
 /* ---- following the log ---- */

@@ -3,6 +3,7 @@
 
 #include "storage/base/mem.h"
 #include "storage/base/text.h"
+#include "workers/merge.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -102,4 +103,73 @@ Test(merge_step, merges_thousands_of_batches_of_one_record)
     expect_rows("{\"id\":\"k0\",\"a\":null,\"b\":2499,\"c\":\"k\"}\n"
                 "{\"id\":\"k1\",\"a\":null,\"b\":2497,\"c\":\"k\"}\n"
                 "{\"id\":\"k2\",\"a\":null,\"b\":2498,\"c\":\"k\"}\n");
+}
+
+/* ---- after interruptions ---- */
+
+enum { QUEUED = 150 };
+
+/* The process ended `times` while all of the batches were being merged. */
+static void interrupt(const struct id *first, const struct id *last, int times)
+{
+    const struct batch from = ingest_kit_batch(first);
+    const struct batch to = ingest_kit_batch(last);
+    for (int i = 0; i < times; i++) {
+        batches_begin_attempt(ingest_kit.stores.catalog, &from.table, from.position, to.position);
+        ingest_kit_close();
+        ingest_kit_open();
+    }
+    const struct batch interrupted = ingest_kit_batch(last);
+    cr_assert_geq(interrupted.interruptions, times);
+}
+
+static void post_queue(struct id ids[QUEUED])
+{
+    for (int i = 0; i < QUEUED; i++) {
+        char body[80];
+        (void)snprintf(body, sizeof body, "{'id':'k%d','b':%d,'c':'k'}\n", i, i); /* fits */
+        ids[i] = ingest_kit_post("t", FRAME_UPSERT, body);
+    }
+}
+
+static int count_indexed(const struct id ids[QUEUED])
+{
+    int count = 0;
+    for (int i = 0; i < QUEUED; i++) {
+        count += ingest_kit_batch(&ids[i]).state == BATCH_INDEXED;
+    }
+    return count;
+}
+
+/* However often it was interrupted: what the table has is only looked up, all of it at once. */
+Test(merge_step, suspects_nothing_that_is_in_the_table)
+{
+    struct id ids[QUEUED];
+    struct err err = {0};
+    int64_t requeued = 0;
+    post_queue(ids);
+    ingest_kit_merge("t");
+    const struct batch first = ingest_kit_batch(&ids[0]);
+    cr_assert_eq(
+        batches_requeue(ingest_kit.stores.catalog, &first.table, first.version, &requeued, &err),
+        ERR_OK, "%s", err.msg);
+    cr_assert_eq(requeued, QUEUED);
+    interrupt(&ids[0], &ids[QUEUED - 1], MERGE_INTERRUPTIONS_MAX);
+    ingest_kit_merge("t");
+    cr_expect_eq(count_indexed(ids), QUEUED);
+    expect_outcome(&ids[QUEUED / 2], 1, 0, 0);
+    cr_expect_eq(ingest_kit_version("t"), 1);
+}
+
+Test(merge_step, merges_suspects_with_few_others_then_alone)
+{
+    struct id ids[QUEUED];
+    post_queue(ids);
+    interrupt(&ids[0], &ids[QUEUED - 1], MERGE_SUSPECT_INTERRUPTIONS);
+    ingest_kit_merge("t");
+    cr_expect_eq(count_indexed(ids), MERGE_SUSPECTS_MAX);
+    interrupt(&ids[MERGE_SUSPECTS_MAX], &ids[QUEUED - 1],
+              MERGE_ALONE_INTERRUPTIONS - MERGE_SUSPECT_INTERRUPTIONS);
+    ingest_kit_merge("t");
+    cr_expect_eq(count_indexed(ids), MERGE_SUSPECTS_MAX + 1);
 }
