@@ -17,6 +17,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,7 +31,12 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#ifndef STATX_MNT_ID_UNIQUE
+#define STATX_MNT_ID_UNIQUE 0x4000U /* statx(2), since Linux 6.8; older headers lack it */
+#endif
+
 enum {
+    BOOT_ID_CHARACTERS = 36,
     FILE_MODE = 0600,
     DIRECTORY_MODE = 0700,
     TEMPORARY_RANDOM_BYTES = 8,
@@ -613,6 +619,33 @@ void file_unmap(struct span *mapping)
                      mapping->size); /* cannot fail for a mapping */
     }
     *mapping = (struct span){0};
+}
+
+/* ---- where a file lies ---- */
+
+/* The mount's number, never used again until the next boot; 0 = the kernel does not tell. */
+static uint64_t mount_number(const char *path)
+{
+    struct statx status = {0};
+    if (statx(AT_FDCWD, path, 0, STATX_MNT_ID_UNIQUE, &status) != 0 ||
+        (status.stx_mask & STATX_MNT_ID_UNIQUE) == 0) {
+        return 0;
+    }
+    return status.stx_mnt_id;
+}
+
+void file_mount_identity(const char *path, char identity_out[FILE_MOUNT_BYTES])
+{
+    struct err ignored = {0};
+    struct buffer text;
+    buffer_init(&text, 4096);
+    identity_out[0] = '\0';
+    if (file_read("/proc/sys/kernel/random/boot_id", &text, &ignored) == ERR_OK &&
+        text.size >= BOOT_ID_CHARACTERS) {
+        (void)snprintf(identity_out, FILE_MOUNT_BYTES, "%.*s/%" PRIu64, BOOT_ID_CHARACTERS,
+                       (const char *)text.data, mount_number(path)); /* fits */
+    }
+    buffer_deinit(&text);
 }
 
 /* ---- names ---- */

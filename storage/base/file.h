@@ -179,6 +179,14 @@ enum err_code file_map_open(int fd, struct span *mapping_out, struct err *err) M
 void file_unmap(struct span *mapping);
 
 /*
+ * Identity of the running kernel and, where it tells (Linux 6.8), of the mount that the path is
+ * on; "" when unknown. Files written under another one may have lost unsynced bytes: by a power
+ * cut, or by a disk that failed and was mounted again.
+ */
+enum { FILE_MOUNT_BYTES = 64 };
+void file_mount_identity(const char *path, char identity_out[FILE_MOUNT_BYTES]);
+
+/*
  * Map `size` bytes of a file for reading and writing, made when absent: what is stored there is in
  * the file after a killed process, without a system call. Its blocks are taken first, because a
  * page without one would end the process when the disk is full.

@@ -8,17 +8,6 @@
 #include "storage/base/hash.h"
 #include "storage/base/mem.h"
 
-#include <fcntl.h>
-#include <inttypes.h>
-#include <stdio.h>
-#include <sys/stat.h>
-
-#ifndef STATX_MNT_ID_UNIQUE
-#define STATX_MNT_ID_UNIQUE 0x4000U /* statx(2), since Linux 6.8; older headers lack it */
-#endif
-
-enum { BOOT_ID_CHARACTERS = 36 };
-
 #define MANIFEST_MAGIC UINT64_C(0x33464e414d445849) /* "IXDMANF3" */
 
 void manifest_deinit(struct manifest *manifest)
@@ -156,29 +145,4 @@ enum err_code manifest_read(const char *folder, struct manifest *manifest_out, s
     CLEANUP(mem_cleanup) char *path = file_join(folder, MANIFEST_NAME);
     TRY(file_read(path, &bytes, err));
     return manifest_decode(buffer_span(&bytes), manifest_out, err);
-}
-
-/* The mount's number, never used again until the next boot; 0 = the kernel does not tell. */
-static uint64_t mount_number(const char *folder)
-{
-    struct statx status = {0};
-    if (statx(AT_FDCWD, folder, 0, STATX_MNT_ID_UNIQUE, &status) != 0 ||
-        (status.stx_mask & STATX_MNT_ID_UNIQUE) == 0) {
-        return 0;
-    }
-    return status.stx_mnt_id;
-}
-
-void manifest_mount(const char *folder, char mount_out[MANIFEST_MOUNT_BYTES])
-{
-    struct err ignored = {0};
-    struct buffer text;
-    buffer_init(&text, 4096);
-    mount_out[0] = '\0';
-    if (file_read("/proc/sys/kernel/random/boot_id", &text, &ignored) == ERR_OK &&
-        text.size >= BOOT_ID_CHARACTERS) {
-        (void)snprintf(mount_out, MANIFEST_MOUNT_BYTES, "%.*s/%" PRIu64, BOOT_ID_CHARACTERS,
-                       (const char *)text.data, mount_number(folder)); /* fits */
-    }
-    buffer_deinit(&text);
 }

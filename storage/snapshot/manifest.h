@@ -8,6 +8,7 @@
 
 #include "storage/base/buffer.h"
 #include "storage/base/err.h"
+#include "storage/base/file.h"
 #include "storage/base/id.h"
 #include "storage/base/span.h"
 
@@ -19,7 +20,6 @@ enum {
     MANIFEST_BYTES_MAX = 64 << 20,
     MANIFEST_FILES_MAX = 1 << 20,
     MANIFEST_RUNS_MAX = 1024,
-    MANIFEST_MOUNT_BYTES = 64,
 };
 #define MANIFEST_NAME "manifest"
 
@@ -42,7 +42,7 @@ struct manifest {
     int64_t version;     /* of the table, that the index covers */
     uint32_t next_file;  /* next file number */
     uint64_t next_run;
-    char mount[MANIFEST_MOUNT_BYTES]; /* manifest_mount of when it was written, "" = unknown */
+    char mount[FILE_MOUNT_BYTES]; /* file_mount_identity when it was written */
     struct manifest_file *files;
     size_t files_count;
     struct manifest_run *runs;
@@ -61,10 +61,3 @@ enum err_code manifest_write(const char *folder, const struct manifest *manifest
 /* Errors: ERR_NOT_FOUND, ERR_CORRUPT, ERR_IO. */
 enum err_code manifest_read(const char *folder, struct manifest *manifest_out,
                             struct err *err) MUST_USE;
-
-/*
- * Identity of the running kernel and, where it tells (Linux 6.8), of the mount that the folder
- * is on; "" when unknown. Files written under another one may have lost unsynced bytes: by a
- * power cut, or by a disk that failed and was mounted again.
- */
-void manifest_mount(const char *folder, char mount_out[MANIFEST_MOUNT_BYTES]);

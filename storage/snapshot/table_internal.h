@@ -45,7 +45,7 @@ struct table {
     char *index_folder;
     char app_id[TABLE_APP_ID_BYTES]; /* "sluice/<instance>/<uuid>" */
     uint8_t hash_key[HASH_KEY_BYTES];
-    char mount[MANIFEST_MOUNT_BYTES]; /* of the index folder */
+    char mount[FILE_MOUNT_BYTES]; /* of the index folder */
     struct store_owner *owner;
     struct object_store *store;
     struct lock *publish; /* the registry's, LOCK_RANK_SNAPSHOT */

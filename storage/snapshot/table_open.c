@@ -346,7 +346,7 @@ static enum err_code load(struct table *table, const struct schema *known, struc
     table->store = store;
     table->owner = store_owner_new(&store);
     TRY(file_make_directory(table->index_folder, err));
-    manifest_mount(table->index_folder, table->mount);
+    file_mount_identity(table->index_folder, table->mount);
     own_commits_open(&table->own, table->index_folder);
     CLEANUP(delta_state_release) struct delta_state *state = NULL;
     TRY(delta_state_load(table->store, &state, err));

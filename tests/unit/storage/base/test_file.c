@@ -379,3 +379,17 @@ Test(file, a_crash_behind_the_link_leaves_the_whole_file)
     expect_contents(path, "whole");
 }
 #endif
+
+/* The same place has the same identity, in the same process and in the next one. */
+Test(file, knows_its_mount)
+{
+    char mounts[2][FILE_MOUNT_BYTES];
+    file_mount_identity("/proc/self", mounts[0]);
+    file_mount_identity("/proc", mounts[1]);
+    cr_expect_str_eq(mounts[0], mounts[1]);
+    cr_expect_neq(mounts[0][0], '\0');
+    file_mount_identity("/sys", mounts[1]);
+    if (strstr(mounts[0], "/0") == NULL) { /* the kernel tells */
+        cr_expect_str_neq(mounts[0], mounts[1]);
+    }
+}

@@ -207,20 +207,6 @@ Test(table, believes_no_row_images_of_another_mount)
     fixture_remove(&fixture);
 }
 
-/* The same place has the same identity, in the same process and in the next one. */
-Test(table, knows_its_mount)
-{
-    char mounts[2][MANIFEST_MOUNT_BYTES];
-    manifest_mount("/proc/self", mounts[0]);
-    manifest_mount("/proc", mounts[1]);
-    cr_expect_str_eq(mounts[0], mounts[1]);
-    cr_expect_neq(mounts[0][0], '\0');
-    manifest_mount("/sys", mounts[1]);
-    if (strstr(mounts[0], "/0") == NULL) { /* the kernel tells */
-        cr_expect_str_neq(mounts[0], mounts[1]);
-    }
-}
-
 /* Merges write nothing; what is stored goes again when it is of no use any more. */
 Test(table, stores_its_index_when_told_and_removes_what_it_stored)
 {
