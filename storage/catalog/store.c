@@ -151,6 +151,7 @@ static int note_log_pages(void *arg, sqlite3 *handle, const char *name, int page
     (void)name;
     struct store *store = arg;
     store->log_pages = pages;
+    store->unsynced = store->lazy; /* a commit that changes nothing waits for nothing either */
     return SQLITE_OK;
 }
 
@@ -287,7 +288,6 @@ void store_set_durable(struct store *store, bool durable)
         run_or_stop(store, durable ? pragma_durable() : "PRAGMA synchronous=NORMAL");
         store->lazy = !durable;
     }
-    store->unsynced = !durable;
 }
 
 bool store_sync(struct store *store)

@@ -12,13 +12,19 @@ enum { VALUES_BYTES_MAX = 1 << 26 };
 
 void partition_set_init(struct partition_set *set, size_t count_max)
 {
+    *set = (struct partition_set){.count_max = count_max};
+    buffer_init(&set->values, VALUES_BYTES_MAX);
+}
+
+/* Tables without partitions need none. */
+static void make_slots(struct partition_set *set)
+{
     size_t slots = 16;
-    while (slots < 2 * (count_max + 2)) {
+    while (slots < 2 * (set->count_max + 2)) {
         slots *= 2;
     }
-    *set = (struct partition_set){.mask = slots - 1, .count_max = count_max};
+    set->mask = slots - 1;
     set->slots = mem_zeroed(slots, sizeof *set->slots);
-    buffer_init(&set->values, VALUES_BYTES_MAX);
 }
 
 void partition_set_deinit(struct partition_set *set)
@@ -64,6 +70,9 @@ void partition_set_add(struct partition_set *set, const struct frame *frame)
         set->count = frame->rows_count > 0 ? 1 : set->count;
         return;
     }
+    if (set->slots == NULL) {
+        make_slots(set);
+    }
     for (int64_t row = 0; row < frame->rows_count && set->count <= set->count_max; row++) {
         if (frame_operation_at(frame, row) != FRAME_DELETE) {
             note(set, partition_hash(frame, row, &set->values));
@@ -74,9 +83,6 @@ void partition_set_add(struct partition_set *set, const struct frame *frame)
 
 size_t frame_partitions_count(const struct frame *frame, size_t count_max)
 {
-    if (frame->schema->partition_count == 0) {
-        return frame->rows_count > 0 ? 1 : 0;
-    }
     CLEANUP(partition_set_deinit) struct partition_set set;
     partition_set_init(&set, count_max);
     partition_set_add(&set, frame);

@@ -372,7 +372,7 @@ static void release_records(struct intake_batch *batch)
 
 enum err_code intake_batch_accept_later(struct intake_batch *batch,
                                         const struct intake_origin *origin, struct arena *arena,
-                                        intake_accepted_fn *done, void *arg, struct err *err)
+                                        batch_accepted_fn *done, void *arg, struct err *err)
 {
     batch->accepted = done;
     batch->accepted_arg = arg;

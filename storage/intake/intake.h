@@ -76,9 +76,6 @@ struct intake_written {
     struct location payloads;
 };
 
-/* How an acceptance went that nobody waited for; not on the thread that began it. */
-typedef void intake_accepted_fn(void *arg, enum err_code code);
-
 /* One batch on its way in; embedded by its owner. Fields are read freely, `decode` and
  * `received_at_us` may be set before decoding. */
 struct intake_batch {
@@ -92,7 +89,7 @@ struct intake_batch {
     struct frame *frame;     /* the records that are taken; NULL before decoding */
     struct decode_errors errors;
     struct intake_written written; /* by the acceptance that goes on */
-    intake_accepted_fn *accepted;
+    batch_accepted_fn *accepted;
     void *accepted_arg;
 };
 
@@ -191,7 +188,7 @@ enum err_code intake_batch_accept(struct intake_batch *batch, const struct intak
  */
 enum err_code intake_batch_accept_later(struct intake_batch *batch,
                                         const struct intake_origin *origin, struct arena *arena,
-                                        intake_accepted_fn *done, void *arg,
+                                        batch_accepted_fn *done, void *arg,
                                         struct err *err) MUST_USE;
 
 /*

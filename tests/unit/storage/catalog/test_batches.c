@@ -617,4 +617,12 @@ Test(batches, wait_for_the_disk_when_accepted_and_not_when_merged)
     failed.payloads = (struct location){.segment = 1, .offset = 48, .size = 100};
     fixture_finish(&failed, 1);
     cr_expect_eq(syncs(), before + 4, "its dead letter refers to the log of them");
+    const struct batch_accept third = fixture_batch(10, 3);
+    (void)fixture_accept(&third);
+    const struct batch_outcome last = fixture_outcome(fixture_queued(&count), BATCH_INDEXED);
+    fixture_finish(&last, 1);
+    fixture_finish(&failed, 1); /* again: it waits, and there is nothing that it changes */
+    before = syncs();
+    cr_assert_eq(catalog_sync(fixture.catalog, &err), ERR_OK, "%s", err.msg);
+    cr_expect_eq(syncs(), before + 1, "what changed nothing has not made the other durable");
 }
