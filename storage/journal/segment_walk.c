@@ -99,10 +99,9 @@ static enum err_code fill_window(struct segment_reader *reader, int64_t offset, 
 {
     int64_t left = reader->file_bytes - offset;
     size_t wanted = size > SEGMENT_WINDOW_BYTES ? size : SEGMENT_WINDOW_BYTES;
-    if (left > (int64_t)size && left < (int64_t)wanted) {
-        wanted = (size_t)left;
-    } else if (left <= (int64_t)size) {
-        wanted = size; /* perhaps the file has grown; else this says where it ends */
+    if (left < (int64_t)wanted) {
+        /* perhaps it has grown; else the record is missed where the file ends */
+        wanted = left > (int64_t)size ? (size_t)left : size;
     }
     buffer_reset(&reader->window);
     reader->window_at = offset;
