@@ -97,6 +97,17 @@ static enum err_code compact(const struct maintenance_services *services, struct
     return ERR_OK;
 }
 
+/* Runs first, all of them: a compaction takes seconds, and every lookup and merge probes them. */
+static enum err_code maintain_files(const struct maintenance_services *services,
+                                    struct table *table, bool *more_out, struct err *err)
+{
+    bool more = true;
+    while (more && !*services->stop) {
+        TRY(table_index_maintain(table, &more, err));
+    }
+    return compact(services, table, more_out, err);
+}
+
 static enum err_code maintain(const struct maintenance_services *services, struct table *table,
                               bool *more_out, struct err *err)
 {
@@ -105,10 +116,7 @@ static enum err_code maintain(const struct maintenance_services *services, struc
     table_write_checksum(table);
     table_store_index(table);
     if (table_maintenance_begin(table, 0)) { /* else an optimize task is at it */
-        enum err_code code = table_index_maintain(table, more_out, err);
-        if (code == ERR_OK) {
-            code = compact(services, table, more_out, err);
-        }
+        enum err_code code = maintain_files(services, table, more_out, err);
         table_maintenance_end(table);
         TRY(code);
     }

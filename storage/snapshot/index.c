@@ -126,7 +126,7 @@ void index_view_find(const struct index_view *view, uint32_t kind, uint64_t hash
 }
 
 void index_choose(const struct index_set *set, index_busy_fn *busy, void *busy_self,
-                  struct index_choice *choice_out)
+                  size_t entries_max, struct index_choice *choice_out)
 {
     *choice_out = (struct index_choice){0};
     size_t sum = 0;
@@ -135,7 +135,7 @@ void index_choose(const struct index_set *set, index_busy_fn *busy, void *busy_s
         if (busy != NULL && busy(busy_self, run)) {
             continue;
         }
-        if (choice_out->count >= 2 && run->count > sum) {
+        if (run->count > entries_max - sum || (choice_out->count >= 2 && run->count > sum)) {
             break;
         }
         choice_out->runs[choice_out->count++] = run;

@@ -17,10 +17,12 @@
 #include <stdint.h>
 
 enum {
-    INDEX_RUNS_FOREGROUND_MAX = 16, /* a merge that would make more folds the smallest ones */
-    INDEX_RUNS_CALM = 8,            /* background maintenance works above this */
-    INDEX_SET_MAX = 32,             /* room in memory: runs are many only right after a rebuild */
-    INDEX_DEAD_PERCENT = 50,        /* all runs become one when so many entries are dead */
+    INDEX_RUNS_CALM = 12,              /* background maintenance works above this */
+    INDEX_SMALL_RUNS_MAX = 8,          /* a merge that would leave more small runs folds some */
+    INDEX_SMALL_ENTRIES_MAX = 1 << 16, /* of a small run; folding two takes milliseconds */
+    INDEX_RUNS_FOREGROUND_MAX = 32,    /* a merge that would leave more folds large ones, too */
+    INDEX_SET_MAX = 48,      /* room in memory: runs are many only right after a rebuild */
+    INDEX_DEAD_PERCENT = 50, /* all runs become one when so many entries are dead */
 };
 
 /* Largest run first: a run is never larger than the one before it. */
@@ -66,8 +68,9 @@ void index_view_find(const struct index_view *view, uint32_t kind, uint64_t hash
  * not larger than those before it together, so that every entry is written
  * a logarithmic number of times and the largest runs seldom.
  *
- *   busy        runs that another merge works on are left alone; NULL = none
- *   choice_out  at least two, or count 0
+ *   busy         runs that another merge works on are left alone; NULL = none
+ *   entries_max  of all that are chosen together
+ *   choice_out   at least two, or count 0
  */
 struct index_choice {
     struct index_run *runs[INDEX_SET_MAX]; /* borrowed from the set */
@@ -75,6 +78,6 @@ struct index_choice {
 };
 typedef bool index_busy_fn(void *self, const struct index_run *run);
 void index_choose(const struct index_set *set, index_busy_fn *busy, void *busy_self,
-                  struct index_choice *choice_out);
+                  size_t entries_max, struct index_choice *choice_out);
 /* All of them. */
 void index_choose_all(const struct index_set *set, struct index_choice *choice_out);

@@ -336,41 +336,102 @@ void index_run_prefetch_entries(const struct index_run *run, uint64_t hash)
 
 /* ---- merging ---- */
 
+/* The order of entries as one number; beyond every entry (no file has UINT32_MAX rows): the end. */
+#define MERGE_END (~(unsigned __int128)0)
+
 struct merge_cursor {
     const struct index_entry *next;
     const struct index_entry *end;
 };
 
-/* The cursor with the smallest entry; runs are few, so a linear look is the fastest. */
-static struct merge_cursor *smallest(struct merge_cursor *cursors, size_t count)
+/*
+ * A tree of losers: `order[i]` for i from 1 is the cursor that lost there, order[0] the one with
+ * the smallest entry. Entries of different runs come in no foreseeable order, so that each
+ * branch on them would be missed half of the time: there are none.
+ */
+struct merge_tree {
+    struct merge_cursor cursors[MERGE_RUNS_MAX];
+    unsigned __int128 next[MERGE_RUNS_MAX]; /* of each cursor, as order_of says */
+    unsigned order[MERGE_RUNS_MAX];
+    unsigned leaves; /* a power of two */
+};
+
+static unsigned __int128 order_of(const struct merge_cursor *cursor)
 {
-    struct merge_cursor *best = NULL;
-    for (size_t i = 0; i < count; i++) {
-        if (cursors[i].next != cursors[i].end &&
-            (best == NULL || index_entry_before(cursors[i].next, best->next))) {
-            best = &cursors[i];
-        }
+    if (cursor->next == cursor->end) {
+        return MERGE_END;
     }
-    return best;
+    const struct index_entry *entry = cursor->next;
+    return (unsigned __int128)entry->hash << 64 | (uint64_t)entry->file << 32 | entry->row;
 }
 
-static enum err_code merge_into(struct index_run_writer *writer, struct merge_cursor *cursors,
-                                size_t count, index_alive_fn *alive, void *alive_self,
-                                struct err *err)
+/* Let `cursor` play from its leaf to the root. */
+static void replay(struct merge_tree *tree, unsigned cursor)
+{
+    unsigned winner = cursor;
+    unsigned __int128 best = tree->next[cursor];
+    for (unsigned at = (cursor + tree->leaves) / 2; at > 0; at /= 2) {
+        unsigned other = tree->order[at];
+        unsigned __int128 others = tree->next[other];
+        bool loses = others < best;
+        unsigned mask = 0 - (unsigned)loses;
+        tree->order[at] = (winner & mask) | (other & ~mask);
+        winner = (other & mask) | (winner & ~mask);
+        best = loses ? others : best;
+    }
+    tree->order[0] = winner;
+}
+
+static void merge_tree_init(struct merge_tree *tree, struct index_run *const *runs, size_t count)
+{
+    tree->leaves = 1;
+    while (tree->leaves < count) {
+        tree->leaves *= 2;
+    }
+    for (unsigned i = 0; i < tree->leaves; i++) {
+        struct merge_cursor none = {0};
+        tree->cursors[i] = none;
+        if (i < count) {
+            tree->cursors[i].next = runs[i]->entries;
+            tree->cursors[i].end = runs[i]->entries + runs[i]->count;
+        }
+        tree->next[i] = order_of(&tree->cursors[i]);
+    }
+    /* Pairs play, then winners; `winners` is what a plain tree would hold. */
+    unsigned winners[2 * MERGE_RUNS_MAX];
+    for (unsigned i = 0; i < tree->leaves; i++) {
+        winners[tree->leaves + i] = i;
+    }
+    for (unsigned at = tree->leaves - 1; at > 0; at--) {
+        unsigned a = winners[2 * at];
+        unsigned b = winners[2 * at + 1];
+        bool b_wins = tree->next[b] < tree->next[a];
+        winners[at] = b_wins ? b : a;
+        tree->order[at] = b_wins ? a : b;
+    }
+    tree->order[0] = winners[1];
+}
+
+static enum err_code merge_into(struct index_run_writer *writer, struct merge_tree *tree,
+                                index_alive_fn *alive, void *alive_self, struct err *err)
 {
     CLEANUP(mem_cleanup)
     struct index_entry *chunk = mem_alloc(MERGE_CHUNK_ENTRIES * sizeof *chunk);
     size_t filled = 0;
     for (;;) {
-        struct merge_cursor *cursor = smallest(cursors, count);
-        if (cursor == NULL || filled == MERGE_CHUNK_ENTRIES) {
+        unsigned smallest = tree->order[0];
+        bool ended = tree->next[smallest] == MERGE_END;
+        if (ended || filled == MERGE_CHUNK_ENTRIES) {
             TRY(index_run_writer_append(writer, chunk, filled, err));
             filled = 0;
         }
-        if (cursor == NULL) {
+        if (ended) {
             return ERR_OK;
         }
+        struct merge_cursor *cursor = &tree->cursors[smallest];
         const struct index_entry *entry = cursor->next++;
+        tree->next[smallest] = order_of(cursor);
+        replay(tree, smallest);
         if (alive == NULL || alive(alive_self, entry)) {
             chunk[filled++] = *entry;
         }
@@ -383,12 +444,9 @@ enum err_code index_runs_merge(const char *folder, uint64_t id, struct index_run
 {
     assert(count > 0);
     assert(count <= MERGE_RUNS_MAX);
-    struct merge_cursor cursors[MERGE_RUNS_MAX];
     size_t total = 0;
     for (size_t i = 0; i < count; i++) {
         assert(runs[i]->kind == runs[0]->kind);
-        cursors[i] = (struct merge_cursor){.next = runs[i]->entries,
-                                           .end = runs[i]->entries + runs[i]->count};
         total += runs[i]->count;
     }
     if (total > INDEX_RUN_ENTRIES_MAX) {
@@ -397,6 +455,8 @@ enum err_code index_runs_merge(const char *folder, uint64_t id, struct index_run
     }
     CLEANUP(index_run_writer_deinit) struct index_run_writer writer;
     index_run_writer_init(&writer, folder, runs[0]->kind, id, total);
-    TRY(merge_into(&writer, cursors, count, alive, alive_self, err));
+    struct merge_tree tree;
+    merge_tree_init(&tree, runs, count);
+    TRY(merge_into(&writer, &tree, alive, alive_self, err));
     return index_run_writer_finish(&writer, run_out, err);
 }

@@ -80,7 +80,7 @@ static enum err_code flush_when_many(struct ingest *ingest, struct index_view *v
             continue;
         }
         struct index_choice choice;
-        index_choose(&view->kinds[kind], NULL, NULL, &choice);
+        index_choose(&view->kinds[kind], NULL, NULL, SIZE_MAX, &choice);
         struct index_run *run = NULL;
         TRY(index_runs_merge(ingest->table->index_folder, table_new_run_id(ingest->table),
                              choice.runs, choice.count, NULL, NULL, &run, err));

@@ -49,7 +49,7 @@ static void choose_work(const struct snapshot *snapshot, struct index_choice *ch
         if (is_mostly_dead(set, snapshot->state->rows_count)) {
             index_choose_all(set, choice);
         } else if (set->count > INDEX_RUNS_CALM) {
-            index_choose(set, NULL, NULL, choice);
+            index_choose(set, NULL, NULL, SIZE_MAX, choice);
         }
     }
 }

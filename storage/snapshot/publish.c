@@ -45,16 +45,33 @@ static enum err_code fold_once(struct table *table, struct index_view *view,
     return ERR_OK;
 }
 
+static bool has_many_small(const struct index_set *set)
+{
+    size_t small = 0;
+    for (size_t i = 0; i < set->count; i++) {
+        small += set->runs[i]->count <= INDEX_SMALL_ENTRIES_MAX;
+    }
+    return small > INDEX_SMALL_RUNS_MAX;
+}
+
+/*
+ * A commit waits for this, so large runs are left to maintenance, which may be seconds away:
+ * it compacts. Only when it does not come at all are they folded here.
+ */
 enum err_code table_fold_runs(struct table *table, struct index_view *view, struct err *err)
 {
     for (size_t kind = 0; kind < view->kinds_count; kind++) {
-        while (view->kinds[kind].count > INDEX_RUNS_FOREGROUND_MAX) {
+        struct index_set *set = &view->kinds[kind];
+        bool crowded = set->count > INDEX_RUNS_FOREGROUND_MAX;
+        while (crowded || has_many_small(set)) {
             struct index_choice choice;
-            index_choose(&view->kinds[kind], is_busy, table, &choice);
+            index_choose(set, is_busy, table,
+                         crowded ? SIZE_MAX : (size_t)2 * INDEX_SMALL_ENTRIES_MAX, &choice);
             if (choice.count == 0) {
                 break; /* all but one are being merged: a moment with one run more */
             }
             TRY(fold_once(table, view, &choice, err));
+            crowded = set->count > INDEX_RUNS_FOREGROUND_MAX;
         }
     }
     return ERR_OK;

@@ -141,7 +141,7 @@ enum err_code entry_lists_flush(struct entry_lists *lists, struct table *table,
 
 /* ---- publishing; commit lock held ---- */
 
-/* Fold small runs until every kind has at most INDEX_RUNS_FOREGROUND_MAX. */
+/* Fold small runs until every kind has at most INDEX_SMALL_RUNS_MAX of them. */
 enum err_code table_fold_runs(struct table *table, struct index_view *view,
                               struct err *err) MUST_USE;
 

@@ -92,28 +92,40 @@ static bool is_even(void *self, const struct index_entry *entry)
     return entry->row % 2 == 0;
 }
 
-Test(derived, merged_runs_hold_the_living_of_all)
+/* Runs of many sizes, empty ones among them, and hashes that several of them have. */
+static void expect_merged(size_t runs_count)
 {
-    struct index_run *runs[3];
+    struct index_run *runs[40];
+    struct index_entry *all = mem_zeroed(runs_count * 600 + 1, sizeof *all);
     struct err err = {0};
     size_t living = 0;
-    for (uint64_t i = 0; i < 3; i++) {
-        struct index_entry *entries = random_entries(5000, i * 100, 3000);
-        for (size_t j = 0; j < 5000; j++) {
-            living += entries[j].row % 2 == 0;
+    for (size_t i = 0; i < runs_count; i++) {
+        size_t count = mix(runs_count * 100 + i) % 4 * 199;
+        struct index_entry *entries = random_entries(count, i * 100, 500);
+        cr_assert(index_run_build(NULL, 2, i, entries, count, &runs[i], &err) == ERR_OK);
+        for (size_t j = 0; j < count; j++) {
+            all[living] = entries[j];
+            living += is_even(NULL, &entries[j]);
         }
-        cr_assert(index_run_build(NULL, 2, i, entries, 5000, &runs[i], &err) == ERR_OK);
         mem_free(entries);
     }
+    index_entries_sort(all, living);
     struct index_run *merged = NULL;
-    cr_assert(index_runs_merge(NULL, 9, runs, 3, is_even, NULL, &merged, &err) == ERR_OK);
-    cr_expect_eq(merged->count, living);
-    for (size_t i = 1; i < merged->count; i++) {
-        cr_assert(merged->entries[i - 1].hash <= merged->entries[i].hash);
-    }
+    cr_assert(index_runs_merge(NULL, 9, runs, runs_count, is_even, NULL, &merged, &err) == ERR_OK);
+    cr_assert_eq(merged->count, living, "%zu runs: %zu of %zu", runs_count, merged->count, living);
+    cr_assert(living == 0 || memcmp(merged->entries, all, living * sizeof *all) == 0, "%zu runs",
+              runs_count);
     index_run_release(&merged);
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < runs_count; i++) {
         index_run_release(&runs[i]);
+    }
+    mem_free(all);
+}
+
+Test(derived, merged_runs_hold_the_living_of_all)
+{
+    for (size_t count = 1; count <= 40; count++) {
+        expect_merged(count);
     }
 }
 

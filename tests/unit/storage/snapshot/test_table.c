@@ -331,7 +331,7 @@ Test(table, rebuilds_the_index_that_was_extended)
     }
     struct table_statistics statistics;
     table_statistics_get(fixture.table, &statistics);
-    cr_expect(statistics.index_runs_count <= INDEX_RUNS_FOREGROUND_MAX, "%lld runs",
+    cr_expect(statistics.index_runs_count <= 2 * INDEX_SMALL_RUNS_MAX, "%lld runs",
               (long long)statistics.index_runs_count);
     for (uint32_t kind = 0; kind < 2; kind++) {
         struct index_entry *extended = NULL;
@@ -350,6 +350,53 @@ Test(table, rebuilds_the_index_that_was_extended)
         mem_free(extended);
         mem_free(rebuilt);
     }
+    fixture_remove(&fixture);
+}
+
+static void add_runs(struct index_view *view, size_t runs_count, size_t entries_count)
+{
+    struct index_entry *entries = mem_zeroed(entries_count, sizeof *entries);
+    for (size_t i = 0; i < entries_count; i++) {
+        entries[i].hash = i;
+    }
+    for (size_t i = 0; i < runs_count; i++) {
+        struct err err = {0};
+        struct index_run *run = NULL;
+        cr_assert(index_run_build(NULL, 0, i, entries, entries_count, &run, &err) == ERR_OK);
+        index_view_add(view, &run);
+    }
+    mem_free(entries);
+}
+
+static size_t count_runs(const struct index_view *view, size_t entries_from, size_t entries_to)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < view->kinds[0].count; i++) {
+        size_t entries = view->kinds[0].runs[i]->count;
+        count += entries >= entries_from && entries <= entries_to;
+    }
+    return count;
+}
+
+/* A commit waits while its runs are folded. */
+Test(table, commits_leave_large_runs_to_maintenance)
+{
+    enum { SMALL = INDEX_SMALL_ENTRIES_MAX, LARGE = SMALL + 1 };
+    struct fixture fixture = fixture_make(&keyed);
+    struct err err = {0};
+    const uint8_t hash_key[HASH_KEY_BYTES] = {0};
+    CLEANUP(index_view_release) struct index_view *view = index_view_new(1, hash_key);
+    add_runs(view, INDEX_RUNS_CALM + 1, LARGE);
+    add_runs(view, INDEX_SMALL_RUNS_MAX, SMALL);
+    cr_assert_eq(table_fold_runs(fixture.table, view, &err), ERR_OK, "%s", err.msg);
+    cr_expect_eq(count_runs(view, SMALL, SMALL), INDEX_SMALL_RUNS_MAX, "few are left alone");
+    add_runs(view, 1, SMALL);
+    cr_assert_eq(table_fold_runs(fixture.table, view, &err), ERR_OK, "%s", err.msg);
+    cr_expect_eq(count_runs(view, SMALL, SMALL), INDEX_SMALL_RUNS_MAX - 1, "two are one now");
+    cr_expect_eq(count_runs(view, LARGE, LARGE), INDEX_RUNS_CALM + 1);
+    add_runs(view, INDEX_RUNS_FOREGROUND_MAX - INDEX_RUNS_CALM - 1, LARGE); /* nobody came */
+    cr_assert_eq(table_fold_runs(fixture.table, view, &err), ERR_OK, "%s", err.msg);
+    cr_expect(view->kinds[0].count <= INDEX_RUNS_FOREGROUND_MAX);
     fixture_remove(&fixture);
 }
 
