@@ -252,6 +252,11 @@ class Postgres:
         command = [self.bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", self.port]
         return subprocess.run(list(map(str, command)), check=False).returncode == 0
 
+    def database(self, name):
+        """Another database of the cluster: what its connections say."""
+        self._run([self.bin / "createdb", "-h", "127.0.0.1", "-p", self.port, "-U", "bench", name])
+        return self.connection.replace("dbname=postgres", f"dbname={name}")
+
     def version(self):
         return subprocess.run([str(self.bin / "postgres"), "--version"], check=True, text=True,
                               stdout=subprocess.PIPE).stdout.split()[2]
@@ -295,10 +300,14 @@ class Redis:
 
 
 class PythonService:
-    """A service of tests/bench/peers, in the environment of the other engines."""
+    """A service of tests/bench/peers, in the environment of the other engines. What it keeps its
+    records in is part of it."""
 
-    def __init__(self, name, python, *arguments):
+    def __init__(self, name, python, *arguments, prefix, store=None):
         self.name = name
+        self.prefix = prefix
+        self.store = store
+        self.token = "none"
         self.port = free_port()
         peers = pathlib.Path(__file__).parent / "peers"
         command = [python, peers / "service.py", "--port", self.port, *arguments]
@@ -306,9 +315,16 @@ class PythonService:
         wait_for(name, lambda: answers(self.port))
         self.process = Process(self.server.pid)
 
+    def tidy(self):
+        """As the manual says after many small appends."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/tidy", method="POST")
+        urllib.request.urlopen(request).close()
+
     def stop(self):
         self.server.send_signal(signal.SIGTERM)
         self.server.wait()
+        if self.store is not None:
+            self.store.stop()
 
 
 class PythonTable:
