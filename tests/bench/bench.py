@@ -8,7 +8,8 @@ that serves has a core of its own. One line a pair:
 
 Workloads: W1 bulk, W2 upserts of 1,000 rows, W3 upserts of 100,000, W4 single records, W5 member
 lookups, W6 lookups while ingesting, W7 decoding and validation, W8 ten thousand small commits,
-W9 scans after merges, W10 restart after kill -9, fresh (posted until visible).
+W9 scans after merges, W10 restart after kill -9, fresh (posted until visible), keys (upserts, memory
+and disk of a table that is as worn as it gets, up to 50 million rows).
 """
 import argparse
 import json
@@ -38,6 +39,7 @@ class Bench:
         self.rounds = arguments.rounds
         self.sizes = [int(float(size)) for size in arguments.sizes.split(",")]
         self.members = [int(float(count)) for count in arguments.members.split(",")]
+        self.keys = [int(float(count)) for count in arguments.keys.split(",")]
         self.work = pathlib.Path(work)
         self.programs = subjects.Programs(arguments.programs)
         self.sluice_program = os.environ.get("SLUICE", str(ROOT / "build" / "sluice"))
@@ -588,6 +590,86 @@ def run_restart(bench):
         server.stop()
 
 
+# ---- keys: a table at steady state, as it grows ---------------------------------------------
+
+
+WORN_PERCENT = 50  # of the rows are replaced before a table is asked; twice what may stay dead
+
+
+def wear(bench, server, keys):
+    batches = max(1, keys * WORN_PERCENT // 100 // 100_000)
+    bench.http(server, "upsert", batches, 100_000, keys, 100, 7)
+
+
+def gauge(server, name):
+    """Of the table `rx`, and of its newest version."""
+    def of(what):
+        found = [line.rsplit(" ", 1)[1] for line in server.text("/metrics").splitlines()
+                 if line.startswith(f'{what}{{table="rx"}}')]
+        return int(found[0]) if found else -1
+    subjects.wait_for("the gauges", lambda: of("sluice_snapshot_version") == server.version("rx"))
+    return of(name)
+
+
+def stored_bytes(server, pattern):
+    return sum(path.stat().st_size for path in (server.data / "index").glob(f"*/{pattern}"))
+
+
+def memory_of(server):
+    """Resident: memory of its own, and mapped files that the kernel may take back."""
+    status = pathlib.Path(f"/proc/{server.server.pid}/status").read_text()
+    return {name: int(status.split(name + ":")[1].split()[0]) * 1024 for name in ("RssAnon", "RssFile")}
+
+
+def ask_for_key(server, key):
+    server.call("POST", "/v1/tables/rx/lookup", json.dumps({"keys": [{"prescription_id": f"RX{key:012d}"}]}))
+
+
+def run_keys(bench):
+    server = bench.sluice("keys")
+    add = bench.report.add
+    found = {}
+    rows = 0
+    try:
+        for keys in bench.keys:
+            size = sized(keys)
+            bench.http(server, "load", "rx", rows, keys - rows, 10000)
+            rows = keys
+            wear(bench, server, keys)
+            samples = [bench.http(server, "upsert", 40, 1000, keys, 90, turn)["p50_us"] / 1000
+                       for turn in range(bench.rounds)]
+            found[keys] = statistics.median(samples)
+            dead = 100 * gauge(server, "sluice_table_dead_rows") / (keys + gauge(server, "sluice_table_dead_rows"))
+            limit = {1_000_000: 4, 10_000_000: 6}.get(keys)
+            add(Pair("keys", size, "upsert of 1,000 into a worn table, p50", "ms", samples, limit=limit,
+                     less_is_better=True))
+            bench.report.point("sluice, worn", keys, found[keys])
+            add(Pair("keys", size, "dead rows", "%", [dead], limit=25, less_is_better=True))
+            server.stop()
+            add(Pair("keys", size, "index of keys on disk", "bytes a key",
+                     [stored_bytes(server, "run-0-*.run") / keys], less_is_better=True))
+            add(Pair("keys", size, "row images on disk", "bytes a row",
+                     [stored_bytes(server, "images-*.img") / keys], less_is_better=True))
+            started = time.perf_counter()
+            server.start()
+            ask_for_key(server, 1)
+            seconds = time.perf_counter() - started
+            add(Pair("keys", size, "start to first lookup", "s", [seconds], limit=3, less_is_better=True))
+            add(Pair("keys", size, "own memory after it", "bytes a key",
+                     [memory_of(server)["RssAnon"] / keys], less_is_better=True))
+            for key in range(0, keys, max(1, keys // 2000)):
+                ask_for_key(server, key)
+            resident = memory_of(server)
+            add(Pair("keys", size, "own memory and mapped files after 2,000 lookups", "bytes a key",
+                     [sum(resident.values()) / keys], less_is_better=True))
+        for small, large, limit in ((1_000_000, 10_000_000, 1.5), (1_000_000, 50_000_000, 2.5)):
+            if small in found and large in found:
+                add(Pair("keys", f"{sized(small)} → {sized(large)}", "growth of p50, worn", "times",
+                         [found[large] / found[small]], limit=limit, less_is_better=True))
+    finally:
+        server.stop()
+
+
 def workloads(bench):
     return {
         "growing": lambda: run_growing(bench),
@@ -598,6 +680,7 @@ def workloads(bench):
         "W8": lambda: run_log_age(bench),
         "W9": lambda: run_scans(bench),
         "W10": lambda: run_restart(bench),
+        **({} if bench.quick else {"keys": lambda: run_keys(bench)}),
         **({} if bench.quick else {"jobs": lambda: run_jobs(bench)}),
     }
 
@@ -610,6 +693,8 @@ def parse():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sizes", help="rows of the growing table, with commas between")
     parser.add_argument("--members", help="members of the lookups, with commas between")
+    parser.add_argument("--keys", default="1000000,10000000,50000000",
+                        help="rows of the worn table, with commas between; 50 million take 40 GB of disk")
     parser.add_argument("--json", help="write all figures to this file")
     parser.add_argument("--results", help="write RESULTS.md and its plot here")
     arguments = parser.parse_args()
@@ -643,7 +728,7 @@ def main():
         if arguments.results:
             path = pathlib.Path(arguments.results)
             asked = [f"--{name} {value}" for name, value in
-                     (("only", arguments.only), ("sizes", arguments.sizes), ("members", arguments.members))
+                     (("only", arguments.only), ("sizes", arguments.sizes), ("members", arguments.members), ("keys", arguments.keys))
                      if value is not None]
             bench.report.write_results(path, path.with_name("growth.svg"),
                                        " ".join(["tests/bench/run.sh OUT", *asked]))
