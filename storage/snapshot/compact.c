@@ -82,15 +82,39 @@ static struct candidate *list_candidates(const struct snapshot *snapshot, size_t
     return list;
 }
 
+static int64_t rows_of(const struct candidate *files, size_t count)
+{
+    int64_t rows = 0;
+    for (size_t i = 0; i < count; i++) {
+        rows += files[i].live_rows;
+    }
+    return rows;
+}
+
+/*
+ * Live rows of an output: a few files share a partition, because dead rows are purged file by
+ * file. Of one large file all of them would wait for its turn; of files that take turns half as
+ * many lie about at the same pace of purging.
+ */
+static int64_t rows_max_of(const struct candidate *files, size_t count)
+{
+    int64_t share = rows_of(files, count) / COMPACT_SHARING_FILES;
+    if (share < COMPACT_SHARE_ROWS_MIN) {
+        return COMPACT_SHARE_ROWS_MIN;
+    }
+    return share < COMPACT_ROWS_MAX ? share : COMPACT_ROWS_MAX;
+}
+
 /* How many of the smallest files go together; fewer than two is nothing. */
 static size_t choose_tier(const struct candidate *files, size_t count)
 {
+    int64_t rows_max = rows_max_of(files, count);
     int64_t rows = 0;
     int64_t bytes = 0;
     size_t chosen = 0;
     while (chosen < count && chosen < COMPACT_INPUTS_MAX) {
         const struct candidate *next = &files[chosen];
-        bool too_large = rows + next->live_rows > COMPACT_ROWS_MAX ||
+        bool too_large = rows + next->live_rows > rows_max ||
                          bytes + next->file->file->size > COMPACT_FILE_BYTES_MAX;
         if (chosen >= 2 && (too_large || next->live_rows > rows * TIER_RATIO)) {
             break;
@@ -108,10 +132,7 @@ static size_t choose_tier(const struct candidate *files, size_t count)
 /* Files under half of an even share of the partition are small. */
 static size_t count_small(const struct candidate *files, size_t count)
 {
-    int64_t rows = 0;
-    for (size_t i = 0; i < count; i++) {
-        rows += files[i].live_rows;
-    }
+    int64_t rows = rows_of(files, count);
     size_t small = 0;
     while (small < count && files[small].live_rows < rows / (2 * COMPACT_BASE_FILES_MAX)) {
         small++;
@@ -364,9 +385,8 @@ static void discard(struct compaction *compaction)
  * their small files: whoever upserts would be held up in the end (table_pause_us). So now and
  * then such files, which are none of the run's, are joined between its rows.
  */
-static enum err_code join_small_files(void *arg, struct err *err)
+static enum err_code join_small_files(const struct compaction *outer, struct err *err)
 {
-    const struct compaction *outer = arg;
     struct table *table = outer->table;
     if (table_backlog_merges(table) < COMPACT_BETWEEN_MERGES) {
         return ERR_OK;
@@ -381,6 +401,23 @@ static enum err_code join_small_files(void *arg, struct err *err)
     }
     struct compact_result ignored;
     return run_plan(table, &plan, NULL, outer->stop, &ignored, err);
+}
+
+/* Runs of the index come with every merge, and nobody else merges the large ones. */
+static enum err_code merge_runs(void *arg, struct err *err)
+{
+    const struct compaction *outer = arg;
+    bool more = true;
+    while (more && (outer->stop == NULL || !*outer->stop)) {
+        TRY(table_index_maintain(outer->table, &more, err));
+    }
+    return ERR_OK;
+}
+
+static enum err_code keep_up(void *arg, struct err *err)
+{
+    TRY(merge_runs(arg, err));
+    return join_small_files(arg, err);
 }
 
 static void choose_inputs(struct compaction *compaction)
@@ -627,7 +664,7 @@ enum err_code compact_run(struct table *table, const struct compact_plan *plan,
         mem_give_back(); /* what merges left: the two together are what a machine must have */
     }
     /* files that are joined meanwhile would escape a run that sorts all of them */
-    rewrite_between_fn *between = plan->sort == NULL ? join_small_files : NULL;
+    rewrite_between_fn *between = plan->sort == NULL ? keep_up : merge_runs;
     enum err_code code = run_plan(table, plan, between, stop, result_out, err);
     if (is_large) {
         mem_give_back();

@@ -54,9 +54,21 @@ static bool has_many_small(const struct index_set *set)
     return small > INDEX_SMALL_RUNS_MAX;
 }
 
+/* Small runs where they will do; else the smallest there are. */
+static void choose_for_commit(struct table *table, const struct index_set *set, bool crowded,
+                              struct index_choice *choice)
+{
+    size_t entries_max = (size_t)2 * INDEX_SMALL_ENTRIES_MAX;
+    index_choose(set, is_busy, table, entries_max, choice);
+    while (crowded && choice->count == 0 && entries_max < INDEX_RUN_ENTRIES_MAX) {
+        entries_max *= 2;
+        index_choose(set, is_busy, table, entries_max, choice);
+    }
+}
+
 /*
- * A commit waits for this, so large runs are left to maintenance, which may be seconds away:
- * it compacts. Only when it does not come at all are they folded here.
+ * A commit waits for this, so large runs are left to maintenance. Only when it does not come at
+ * all are they folded here.
  */
 enum err_code table_fold_runs(struct table *table, struct index_view *view, struct err *err)
 {
@@ -65,8 +77,7 @@ enum err_code table_fold_runs(struct table *table, struct index_view *view, stru
         bool crowded = set->count > INDEX_RUNS_FOREGROUND_MAX;
         while (crowded || has_many_small(set)) {
             struct index_choice choice;
-            index_choose(set, is_busy, table,
-                         crowded ? SIZE_MAX : (size_t)2 * INDEX_SMALL_ENTRIES_MAX, &choice);
+            choose_for_commit(table, set, crowded, &choice);
             if (choice.count == 0) {
                 break; /* all but one are being merged: a moment with one run more */
             }

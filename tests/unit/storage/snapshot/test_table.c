@@ -702,6 +702,61 @@ Test(table, compacts_small_files_and_dense_vectors)
     fixture_remove(&fixture);
 }
 
+/* Dead rows are purged file by file, so that one file must not hold all rows. */
+Test(table, compacts_into_files_that_take_turns)
+{
+    enum { FILES = 33, FILE_ROWS = 5000 };
+    _Static_assert((int)FILES * FILE_ROWS > (int)COMPACT_SHARE_ROWS_MIN,
+                   "more than one file holds");
+    struct fixture fixture = fixture_make(&keyed);
+    for (int i = 0; i < FILES; i++) {
+        put_many(&fixture, i * FILE_ROWS, FILE_ROWS, i);
+    }
+    struct err err = {0};
+    CLEANUP(compact_plan_deinit) struct compact_plan plan = {0};
+    compact_plan(fixture.table, &plan);
+    cr_expect_eq(plan.live_rows, COMPACT_SHARE_ROWS_MIN / FILE_ROWS * FILE_ROWS, "%lld rows",
+                 (long long)plan.live_rows);
+    struct compact_result result = {0};
+    cr_assert(compact_run(fixture.table, &plan, NULL, &result, &err) == ERR_OK, "%s", err.msg);
+    fixture_verify(&fixture, "taking turns");
+    fixture_remove(&fixture);
+}
+
+/* Publish as many more runs, too large for a commit to fold, of rows that are gone. */
+static void publish_runs(struct fixture *fixture, size_t runs_count)
+{
+    struct table *table = fixture->table;
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&table->commit);
+    CLEANUP(snapshot_release) const struct snapshot *snapshot = table_snapshot(table);
+    CLEANUP(index_view_release) struct index_view *view = index_view_copy(snapshot->index);
+    add_runs(view, runs_count, INDEX_SMALL_ENTRIES_MAX + 1);
+    struct file_list files;
+    file_list_copy(&files, snapshot);
+    table_publish(table, snapshot->schema, snapshot->state, &files, view);
+    file_list_deinit(&files);
+}
+
+Test(table, merges_runs_between_the_rows_of_a_compaction)
+{
+    struct fixture fixture = fixture_make(&keyed);
+    put_many(&fixture, 0, 12000, 1);
+    put_many(&fixture, 12000, 12000, 1);
+    CLEANUP(compact_plan_deinit) struct compact_plan plan = {0};
+    compact_plan_thorough(fixture.table, &plan);
+    cr_assert_eq(plan.count, 2);
+    publish_runs(&fixture, INDEX_RUNS_CALM + 1);
+    struct err err = {0};
+    struct compact_result result = {0};
+    cr_assert(compact_run(fixture.table, &plan, NULL, &result, &err) == ERR_OK, "%s", err.msg);
+    struct table_statistics statistics;
+    table_statistics_get(fixture.table, &statistics);
+    cr_expect(statistics.index_runs_count < INDEX_RUNS_CALM, "%lld runs",
+              (long long)statistics.index_runs_count);
+    fixture_verify(&fixture, "runs merged meanwhile");
+    fixture_remove(&fixture);
+}
+
 Test(table, asks_merges_to_wait_for_compaction_that_is_behind)
 {
     struct fixture fixture = fixture_make(&keyed);
