@@ -18,7 +18,7 @@
 
 enum {
     INDEX_RUNS_CALM = 12,              /* background maintenance works above this */
-    INDEX_SMALL_RUNS_MAX = 8,          /* a merge that would leave more small runs folds some */
+    INDEX_SMALL_RUNS_MAX = 12,         /* a merge that would leave more small runs folds some */
     INDEX_SMALL_ENTRIES_MAX = 1 << 16, /* of a small run; folding two takes milliseconds */
     INDEX_RUNS_FOREGROUND_MAX = 32,    /* a merge that would leave more folds large ones, too */
     INDEX_SET_MAX = 48,      /* room in memory: runs are many only right after a rebuild */

@@ -27,7 +27,7 @@
 enum {
     RECORDS = 10000,
     STORED = 50000,
-    MERGES = 10,
+    MERGES = 30, /* so many that runs of the index are folded, too */
     MERGE_ROWS = 1000,
     LOOKUPS = 10000,
     BODY_BYTES_MAX = 1 << 28,
