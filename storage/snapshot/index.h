@@ -17,13 +17,16 @@
 #include <stdint.h>
 
 enum {
-    INDEX_RUNS_CALM = 12,              /* background maintenance works above this */
+    INDEX_RUNS_CALM = 16,              /* background maintenance works above this */
     INDEX_SMALL_RUNS_MAX = 12,         /* a merge that would leave more small runs folds some */
     INDEX_SMALL_ENTRIES_MAX = 1 << 16, /* of a small run; folding two takes milliseconds */
     INDEX_RUNS_FOREGROUND_MAX = 32,    /* a merge that would leave more folds large ones, too */
     INDEX_SET_MAX = 48,      /* room in memory: runs are many only right after a rebuild */
     INDEX_DEAD_PERCENT = 50, /* all runs become one when so many entries are dead */
 };
+
+/* Else maintenance would only run after what merges fold themselves, and never compact. */
+_Static_assert((int)INDEX_RUNS_CALM > (int)INDEX_SMALL_RUNS_MAX, "calm beside merges");
 
 /* Largest run first: a run is never larger than the one before it. */
 struct index_set {

@@ -147,7 +147,10 @@ class Report:
             plot_path.write_text(plot(self.curves))
         if self.notes:
             lines += ["", "## Notes", ""] + [f"* {note}" for note in self.notes]
-        pathlib.Path(path).write_text("\n".join(lines) + "\n")
+        limits = path.with_name("LIMITS.md")
+        if limits.exists():
+            lines += ["", limits.read_text().rstrip()]
+        path.write_text("\n".join(lines) + "\n")
 
 
 def plot(curves):
