@@ -223,6 +223,19 @@ static bool names_images(const struct stored_index *stored, int64_t number)
                NULL;
 }
 
+void table_drop_run_files(struct table *table, const struct index_choice *merged)
+{
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&table->index_files_lock);
+    for (size_t i = 0; i < merged->count; i++) {
+        char name[DERIVED_NAME_BYTES];
+        index_run_name(merged->runs[i]->kind, merged->runs[i]->id, name);
+        struct err left = {0}; /* table_clean removes it later */
+        if (!names_run(&table->stored, name)) {
+            err_ignore(remove_named(table, name, &left));
+        }
+    }
+}
+
 /*
  * Files in use by the manifest or by what is published now; mapped files of older snapshots
  * outlive their names.

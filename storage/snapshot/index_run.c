@@ -398,7 +398,7 @@ static void merge_tree_init(struct merge_tree *tree, struct index_run *const *ru
         tree->next[i] = order_of(&tree->cursors[i]);
     }
     /* Pairs play, then winners; `winners` is what a plain tree would hold. */
-    unsigned winners[2 * MERGE_RUNS_MAX];
+    unsigned winners[2 * MERGE_RUNS_MAX] = {0};
     for (unsigned i = 0; i < tree->leaves; i++) {
         winners[tree->leaves + i] = i;
     }

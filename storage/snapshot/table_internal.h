@@ -167,6 +167,13 @@ enum err_code table_write_attempts(struct table *table, table_attempt_fn *attemp
 void table_remember(struct table *table, int64_t version, uint64_t hash, int64_t position_from);
 
 /*
+ * Remove the files of runs that are published no more, but for those that the manifest names:
+ * its next one removes these. What cannot be removed is left to table_clean_index.
+ * Thread: any, without the commit lock; waits for a store.
+ */
+void table_drop_run_files(struct table *table, const struct index_choice *merged);
+
+/*
  * Remove files of the index folder that the snapshot does not use and that were
  * written before `before_ms` (wall time).
  */

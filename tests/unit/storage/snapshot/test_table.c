@@ -353,6 +353,7 @@ Test(table, rebuilds_the_index_that_was_extended)
     fixture_remove(&fixture);
 }
 
+/* Their ids are none that a small table has. */
 static void add_runs(struct index_view *view, size_t runs_count, size_t entries_count)
 {
     struct index_entry *entries = mem_zeroed(entries_count, sizeof *entries);
@@ -362,7 +363,7 @@ static void add_runs(struct index_view *view, size_t runs_count, size_t entries_
     for (size_t i = 0; i < runs_count; i++) {
         struct err err = {0};
         struct index_run *run = NULL;
-        cr_assert(index_run_build(NULL, 0, i, entries, entries_count, &run, &err) == ERR_OK);
+        cr_assert(index_run_build(NULL, 0, 1000 + i, entries, entries_count, &run, &err) == ERR_OK);
         index_view_add(view, &run);
     }
     mem_free(entries);
@@ -735,6 +736,48 @@ static void publish_runs(struct fixture *fixture, size_t runs_count)
     file_list_copy(&files, snapshot);
     table_publish(table, snapshot->schema, snapshot->state, &files, view);
     file_list_deinit(&files);
+}
+
+static size_t count_run_files(const struct fixture *fixture)
+{
+    struct err err = {0};
+    CLEANUP(file_names_free) struct file_names names = {0};
+    cr_assert_eq(file_list(fixture->table->index_folder, &names, &err), ERR_OK, "%s", err.msg);
+    size_t count = 0;
+    for (size_t i = 0; i < names.count; i++) {
+        count += strncmp(names.names[i], "run-", 4) == 0;
+    }
+    return count;
+}
+
+/* Merged again and again between two manifests, large runs would fill the disk until the hour is
+ * over. */
+Test(table, drops_the_files_of_merged_runs_that_no_manifest_names)
+{
+    struct fixture fixture = fixture_make(&keyed);
+    put_many(&fixture, 0, 100, 1);
+    table_store_index(fixture.table);
+    size_t named = count_run_files(&fixture);
+    publish_runs(&fixture, INDEX_RUNS_CALM + 1);
+    const struct snapshot *snapshot = table_snapshot(fixture.table);
+    struct err err = {0};
+    for (size_t i = 0; i < snapshot->index->kinds[0].count; i++) {
+        struct index_run *run = snapshot->index->kinds[0].runs[i];
+        if (run->count > INDEX_SMALL_ENTRIES_MAX) {
+            cr_assert_eq(index_run_store(run, fixture.table->index_folder, &err), ERR_OK);
+        }
+    }
+    snapshot_release(&snapshot);
+    cr_assert_eq(count_run_files(&fixture), named + INDEX_RUNS_CALM + 1);
+    for (bool more = true; more;) {
+        cr_assert(table_index_maintain(fixture.table, &more, &err) == ERR_OK, "%s", err.msg);
+    }
+    cr_expect_eq(count_run_files(&fixture), named, "what the manifest names stays");
+    table_store_index(fixture.table);
+    cr_expect_eq(count_run_files(&fixture), 1, "the merged one");
+    fixture_reopen(&fixture, false);
+    fixture_verify(&fixture, "opened from its manifest");
+    fixture_remove(&fixture);
 }
 
 Test(table, merges_runs_between_the_rows_of_a_compaction)
