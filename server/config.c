@@ -99,7 +99,7 @@ static const struct setting settings[] = {
     INTEGER("runs-per-job", runs_per_job, "runs", "1000", 1, 1000000,
             "newest runs kept of one job, and of one-off runs together"),
     INTEGER("merge-threads", merge_threads, "threads", "2", 1, 64, "tables merged at once"),
-    INTEGER("commit-interval-milliseconds", commit_interval_milliseconds, "ms", "200", 0, 60000,
+    INTEGER("commit-interval-milliseconds", commit_interval_milliseconds, "ms", "250", 0, 60000,
             "between two commits of a table under load; an idle table commits at once"),
     INTEGER("commit-batches", commit_batches, "batches", "10000", 1, 10000,
             "batches of one commit"),
