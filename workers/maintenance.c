@@ -114,7 +114,7 @@ static enum err_code maintain(const struct maintenance_services *services, struc
     TRY(follow(services, table, err));
     TRY(checkpoint(table, err));
     table_write_checksum(table);
-    table_store_index(table);
+    table_store_index_when_due(table, clock_monotonic_us());
     if (table_maintenance_begin(table, 0)) { /* else an optimize task is at it */
         enum err_code code = maintain_files(services, table, more_out, err);
         table_maintenance_end(table);

@@ -290,7 +290,7 @@ void compact_plan(struct table *table, struct compact_plan *plan_out)
         plan_purge(&plan, list, count, COMPACT_DEAD_PERCENT);
     }
     if (plan.count == 0) {
-        table_forget_backlog(table);
+        table_note_settled(table, plan.snapshot);
     }
     mem_free(list);
     *plan_out = plan;

@@ -171,9 +171,9 @@ static enum err_code store(struct table *table, const struct snapshot *snapshot,
     return code;
 }
 
-void table_store_index(struct table *table)
+/* Caller holds index_files_lock. */
+static void store_published(struct table *table)
 {
-    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&table->index_files_lock);
     int64_t publishes = __atomic_load_n(&table->publishes, __ATOMIC_ACQUIRE);
     if (publishes == table->stored_publishes) {
         return;
@@ -184,6 +184,21 @@ void table_store_index(struct table *table)
         return; /* a longer start is what it costs; the next call tries again */
     }
     table->stored_publishes = publishes;
+}
+
+void table_store_index(struct table *table)
+{
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&table->index_files_lock);
+    store_published(table);
+}
+
+void table_store_index_when_due(struct table *table, int64_t now_us)
+{
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&table->index_files_lock);
+    if (table->stored_us == 0 || now_us - table->stored_us >= TABLE_STORE_US) {
+        table->stored_us = now_us;
+        store_published(table);
+    }
 }
 
 /* ---- removing what nothing refers to ---- */

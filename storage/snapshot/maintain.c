@@ -6,6 +6,7 @@
 #include "storage/base/mem.h"
 #include "storage/delta/vacuum.h"
 #include "storage/object/object.h"
+#include "storage/snapshot/compact.h"
 #include "storage/snapshot/table_internal.h"
 
 #include <assert.h>
@@ -238,14 +239,31 @@ int64_t table_backlog_merges(struct table *table)
     return files_a_merge > 0 ? files / files_a_merge : 0;
 }
 
+void table_note_settled(struct table *table, const struct snapshot *snapshot)
+{
+    table_forget_backlog(table);
+    __atomic_store_n(&table->settled_dead_rows, snapshot->state->deleted_rows_count,
+                     __ATOMIC_RELAXED);
+}
+
+/* In thousandths of the rows: dead ones that compaction will take away, over what is normal. */
+static int64_t excess_of_dead_rows(struct table *table)
+{
+    CLEANUP(snapshot_release) const struct snapshot *snapshot = table_snapshot(table);
+    int64_t dead = snapshot->state->deleted_rows_count;
+    int64_t rows = snapshot->state->rows_count + dead;
+    int64_t normal = rows * COMPACT_DEAD_PERCENT / 100 + TABLE_PAUSE_FROM_DEAD_ROWS;
+    int64_t settled = __atomic_load_n(&table->settled_dead_rows, __ATOMIC_RELAXED);
+    normal = settled > normal ? settled : normal;
+    return dead > normal ? (dead - normal) * 1000 / rows : 0;
+}
+
 int64_t table_pause_us(struct table *table)
 {
-    int64_t pause_us =
-        (table_backlog_merges(table) - TABLE_PAUSE_FROM_MERGES) * TABLE_PAUSE_US_A_MERGE;
-    if (pause_us > TABLE_PAUSE_US_MAX) {
-        return TABLE_PAUSE_US_MAX;
-    }
-    return pause_us > 0 ? pause_us : 0;
+    int64_t merges = table_backlog_merges(table) - TABLE_PAUSE_FROM_MERGES;
+    int64_t pause_us = merges > 0 ? merges * TABLE_PAUSE_US_A_MERGE : 0;
+    pause_us += excess_of_dead_rows(table) * TABLE_PAUSE_US_A_THOUSANDTH;
+    return pause_us < TABLE_PAUSE_US_MAX ? pause_us : TABLE_PAUSE_US_MAX;
 }
 
 /* ---- one at a time ---- */

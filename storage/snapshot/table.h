@@ -65,9 +65,12 @@ enum {
     MERGE_BATCHES_MAX = 10000,    /* in one commit */
     MERGE_ROWS_MAX = 4 << 20,     /* of all batches of one commit */
     MERGE_PARTITIONS_MAX = 2000,  /* of the batches of one commit together */
-    TABLE_PAUSE_FROM_MERGES = 64, /* see table_pause_us */
-    TABLE_PAUSE_US_A_MERGE = 250,
+    TABLE_PAUSE_FROM_MERGES = 40, /* see table_pause_us */
+    TABLE_PAUSE_US_A_MERGE = 500,
+    TABLE_PAUSE_FROM_DEAD_ROWS = 32 << 10,
+    TABLE_PAUSE_US_A_THOUSANDTH = 500,
     TABLE_PAUSE_US_MAX = 50000,
+    TABLE_STORE_US = 1000000,              /* see table_store_index_when_due */
     MERGE_ATTEMPTS_MAX = 20,               /* re-plans after foreign commits before ERR_BUSY */
     MERGE_OUTCOME_INLINE_BYTES = 16 << 10, /* larger outcomes get a file of their own */
 };
@@ -269,8 +272,9 @@ enum err_code table_index_maintain(struct table *table, bool *more_out, struct e
 
 /*
  * How long the next merge should wait for compaction, which falls behind where merges want all of
- * a processor: 0 while few of them have left files that nobody dealt with, then rising with
- * their number to TABLE_PAUSE_US_MAX.
+ * a processor: 0 while few of them have left files that nobody dealt with, and few rows are dead
+ * beyond the share that is normal between two compactions; then rising with their number to
+ * TABLE_PAUSE_US_MAX. Without it a table under such merges would be dead rows for the most part.
  */
 int64_t table_pause_us(struct table *table);
 
@@ -289,6 +293,12 @@ enum err_code table_clean(struct table *table, int64_t now_us, struct err *err) 
  * Thread:  any, without the commit lock.
  */
 void table_store_index(struct table *table);
+
+/*
+ * The same, but nothing when it did so less than TABLE_STORE_US before `now_us` (monotonic time).
+ * Most of what small commits have in memory is merged away before it would ever be a file.
+ */
+void table_store_index_when_due(struct table *table, int64_t now_us);
 
 /* Is a checkpoint due (bytes and commits of log since the last one, or time)? */
 bool table_checkpoint_is_due(struct table *table, int64_t now_ms);

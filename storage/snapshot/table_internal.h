@@ -65,17 +65,19 @@ struct table {
     struct lock index_files_lock; /* LOCK_RANK_INDEX_FILES; guards what follows, held across I/O */
     struct stored_index stored;
     int64_t stored_publishes; /* `publishes` as they were then */
+    int64_t stored_us;        /* monotonic; of the last table_store_index_when_due that was */
 
-    int64_t backlog_files;    /* atomic; of merges, that compaction has not dealt with */
-    int64_t merge_files;      /* atomic; that the last merge made */
-    int64_t publishes;        /* atomic; times that a snapshot was published */
-    int64_t cleaned_us;       /* atomic; wall time of the last table_clean */
-    uint32_t next_file;       /* atomic */
-    uint64_t next_run;        /* atomic */
-    int64_t duplicates;       /* atomic */
-    int64_t checksum_version; /* atomic; the last one that was given a checksum; -1 = none */
-    int64_t checkpoint_at_ms; /* atomic; of the last checkpoint, or of the open */
-    int64_t tombstones_seen;  /* atomic copy of the set's count, for statistics */
+    int64_t backlog_files;     /* atomic; of merges, that compaction has not dealt with */
+    int64_t settled_dead_rows; /* atomic; that compaction has no use for, when it last looked */
+    int64_t merge_files;       /* atomic; that the last merge made */
+    int64_t publishes;         /* atomic; times that a snapshot was published */
+    int64_t cleaned_us;        /* atomic; wall time of the last table_clean */
+    uint32_t next_file;        /* atomic */
+    uint64_t next_run;         /* atomic */
+    int64_t duplicates;        /* atomic */
+    int64_t checksum_version;  /* atomic; the last one that was given a checksum; -1 = none */
+    int64_t checkpoint_at_ms;  /* atomic; of the last checkpoint, or of the open */
+    int64_t tombstones_seen;   /* atomic copy of the set's count, for statistics */
 
     struct lock maintenance_lock; /* LOCK_RANK_CACHE; guards what follows, never held long */
     struct wake maintenance_wake;
@@ -185,7 +187,9 @@ enum err_code table_clean_index(struct table *table, const struct snapshot *snap
 /* A merge made `files`; compaction dealt with so many (negative), or found nothing to do. */
 void table_note_backlog(struct table *table, int64_t files);
 void table_forget_backlog(struct table *table);
-int64_t table_backlog_merges(struct table *table); /* that compaction has not dealt with */
+void table_note_settled(struct table *table,
+                        const struct snapshot *snapshot); /* nothing to compact */
+int64_t table_backlog_merges(struct table *table);        /* that compaction has not dealt with */
 
 /* ---- following the log; commit lock held ---- */
 

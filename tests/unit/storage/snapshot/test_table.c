@@ -780,6 +780,23 @@ Test(table, drops_the_files_of_merged_runs_that_no_manifest_names)
     fixture_remove(&fixture);
 }
 
+Test(table, stores_its_index_once_in_a_while)
+{
+    struct fixture fixture = fixture_make(&keyed);
+    put_many(&fixture, 0, 100, 1);
+    const int64_t begun_us = 1000000000;
+    table_store_index_when_due(fixture.table, begun_us);
+    size_t stored = count_run_files(&fixture);
+    put_many(&fixture, 100, 100, 1);
+    table_store_index_when_due(fixture.table, begun_us + TABLE_STORE_US - 1);
+    cr_expect_eq(count_run_files(&fixture), stored);
+    table_store_index_when_due(fixture.table, begun_us + TABLE_STORE_US);
+    cr_expect_gt(count_run_files(&fixture), stored);
+    fixture_reopen(&fixture, false);
+    fixture_verify(&fixture, "opened from its manifest");
+    fixture_remove(&fixture);
+}
+
 Test(table, merges_runs_between_the_rows_of_a_compaction)
 {
     struct fixture fixture = fixture_make(&keyed);
@@ -829,6 +846,43 @@ Test(table, asks_merges_to_wait_for_compaction_that_is_behind)
         table_note_backlog(fixture.table, 1);
     }
     cr_expect_eq(table_pause_us(fixture.table), TABLE_PAUSE_US_MAX, "no longer than this");
+    fixture_remove(&fixture);
+}
+
+static void compact_all(struct fixture *fixture)
+{
+    struct err err = {0};
+    for (bool more = true; more;) {
+        CLEANUP(compact_plan_deinit) struct compact_plan plan = {0};
+        struct compact_result result = {0};
+        compact_plan(fixture->table, &plan);
+        more = plan.count > 0;
+        if (more) {
+            cr_assert(compact_run(fixture->table, &plan, NULL, &result, &err) == ERR_OK, "%s",
+                      err.msg);
+        }
+    }
+}
+
+Test(table, asks_merges_to_wait_while_too_many_rows_are_dead)
+{
+    struct fixture fixture = fixture_make(&keyed);
+    put_many(&fixture, 0, 90000, 1);
+    put_many(&fixture, 0, 40000, 2);
+    cr_expect_eq(table_pause_us(fixture.table), 0, "40,000 of 130,000 are normal");
+    put_many(&fixture, 0, 38000, 3);
+    put_many(&fixture, 40000, 2000, 3);
+    /* 80,000 of 170,000 where a quarter and 32,768 are normal: 27 thousandths too many */
+    cr_expect_eq(table_pause_us(fixture.table), 27 * TABLE_PAUSE_US_A_THOUSANDTH);
+    const struct snapshot *snapshot = table_snapshot(fixture.table);
+    table_note_settled(fixture.table, snapshot);
+    cr_expect_eq(table_pause_us(fixture.table), 0, "nothing would come of waiting");
+    snapshot_release(&snapshot);
+    put_many(&fixture, 42000, 18000, 3);
+    cr_expect_eq(table_pause_us(fixture.table), 95 * TABLE_PAUSE_US_A_THOUSANDTH,
+                 "18,000 of 188,000 more than were settled");
+    compact_all(&fixture);
+    cr_expect_eq(table_pause_us(fixture.table), 0);
     fixture_remove(&fixture);
 }
 
