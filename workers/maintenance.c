@@ -79,7 +79,7 @@ static enum err_code compact(const struct maintenance_services *services, struct
                              bool *more_out, struct err *err)
 {
     CLEANUP(compact_plan_deinit) struct compact_plan plan = {0};
-    compact_plan(table, &plan);
+    compact_plan(table, table_is_resting(table, clock_monotonic_us()), &plan);
     if (plan.count == 0) {
         return ERR_OK;
     }

@@ -245,7 +245,13 @@ static void plan_joining(struct compact_plan *plan, const struct candidate *list
     }
 }
 
-/* The file with most dead rows, when they are too large a share of it. */
+static bool is_worse(const struct candidate *a, const struct candidate *b)
+{
+    return a->dead_rows * b->file->rows_count > b->dead_rows * a->file->rows_count;
+}
+
+/* The file with the largest share of dead rows, when it is too large: most gone for least written.
+ */
 static void plan_purge(struct compact_plan *plan, const struct candidate *list, size_t count,
                        int percent)
 {
@@ -254,7 +260,7 @@ static void plan_purge(struct compact_plan *plan, const struct candidate *list, 
         const struct candidate *file = &list[i];
         if (file->dead_rows >= PURGE_ROWS_MIN &&
             file->dead_rows * 100 > file->file->rows_count * percent &&
-            (worst == NULL || file->dead_rows > worst->dead_rows)) {
+            (worst == NULL || is_worse(file, worst))) {
             worst = file;
         }
     }
@@ -263,8 +269,7 @@ static void plan_purge(struct compact_plan *plan, const struct candidate *list, 
     }
 }
 
-/* Merges make small files without end, and dead rows with them. */
-static bool is_dead_weight_urgent(const struct candidate *list, size_t count)
+static bool are_dead(const struct candidate *list, size_t count, int percent)
 {
     int64_t rows = 0;
     int64_t dead = 0;
@@ -272,23 +277,38 @@ static bool is_dead_weight_urgent(const struct candidate *list, size_t count)
         rows += list[i].file->rows_count;
         dead += list[i].dead_rows;
     }
-    return dead * 100 > rows * COMPACT_URGENT_PERCENT;
+    return dead * 100 > rows * percent;
 }
 
-void compact_plan(struct table *table, struct compact_plan *plan_out)
+/*
+ * Merges make small files without end, and dead rows with them. What they may cost is a share of
+ * all rows, not of each file: files that wait for their turn until they have twice the share are
+ * rewritten half as often. A table that rests has the time for more.
+ */
+static void plan_usual(struct compact_plan *plan, const struct candidate *list, size_t count,
+                       bool resting)
+{
+    if (are_dead(list, count, COMPACT_URGENT_PERCENT)) {
+        plan_purge(plan, list, count, COMPACT_TABLE_PERCENT);
+    }
+    if (plan->count == 0) {
+        plan_tier(plan, list, count, is_over_budget);
+    }
+    if (plan->count == 0) {
+        bool too_many = are_dead(list, count, COMPACT_TABLE_PERCENT);
+        plan_purge(plan, list, count, too_many ? COMPACT_TABLE_PERCENT : COMPACT_FILE_PERCENT);
+    }
+    if (plan->count == 0 && resting) {
+        plan_purge(plan, list, count, COMPACT_RESTING_PERCENT);
+    }
+}
+
+void compact_plan(struct table *table, bool resting, struct compact_plan *plan_out)
 {
     struct compact_plan plan = {.snapshot = table_snapshot(table)};
     size_t count = 0;
     struct candidate *list = list_candidates(plan.snapshot, &count);
-    if (is_dead_weight_urgent(list, count)) {
-        plan_purge(&plan, list, count, COMPACT_DEAD_PERCENT);
-    }
-    if (plan.count == 0) {
-        plan_tier(&plan, list, count, is_over_budget);
-    }
-    if (plan.count == 0) {
-        plan_purge(&plan, list, count, COMPACT_DEAD_PERCENT);
-    }
+    plan_usual(&plan, list, count, resting);
     if (plan.count == 0) {
         table_note_settled(table, plan.snapshot);
     }

@@ -25,8 +25,10 @@ enum {
     COMPACT_SHARING_FILES = 8,          /* an output has at most such a part of a partition, … */
     COMPACT_SHARE_ROWS_MIN = 128 << 10, /* … unless that is less than these live rows */
     COMPACT_INPUTS_MAX = 32,            /* files of one run */
-    COMPACT_DEAD_PERCENT = 25,          /* a file with a larger share of dead rows is purged */
-    COMPACT_URGENT_PERCENT = 30,        /* of all rows dead: a purge goes before small files */
+    COMPACT_TABLE_PERCENT = 20,         /* of all rows dead: the worst file is purged … */
+    COMPACT_URGENT_PERCENT = 25,        /* … before small files are joined */
+    COMPACT_FILE_PERCENT = 50,          /* a file with a larger share of dead rows is purged */
+    COMPACT_RESTING_PERCENT = 25,       /* the same, while nobody merges */
     COMPACT_THOROUGH_PERCENT = 5,       /* the same, when it was asked for */
     COMPACT_ROWS_MAX = 4 << 20,         /* live rows of one output */
     COMPACT_FILE_BYTES_MAX = 1 << 30,   /* sum of the inputs of one run, unless one file alone */
@@ -44,8 +46,11 @@ struct compact_plan {
 };
 void compact_plan_deinit(struct compact_plan *plan);
 
-/* The most useful run on the newest snapshot; none ends the wait of table_pause_us. Any thread. */
-void compact_plan(struct table *table, struct compact_plan *plan_out);
+/*
+ * The most useful run on the newest snapshot; none ends the wait of table_pause_us. Any thread.
+ *   resting  nobody merges (table_is_resting): what would not pay beside merges, too
+ */
+void compact_plan(struct table *table, bool resting, struct compact_plan *plan_out);
 
 /*
  * The same for somebody who asked for it: files are joined as long as two of a partition

@@ -220,6 +220,7 @@ void table_note_backlog(struct table *table, int64_t files)
 {
     if (files > 0) {
         __atomic_store_n(&table->merge_files, files, __ATOMIC_RELAXED);
+        __atomic_store_n(&table->merged_us, clock_monotonic_us(), __ATOMIC_RELAXED);
     }
     if (__atomic_add_fetch(&table->backlog_files, files, __ATOMIC_RELAXED) < 0) {
         table_forget_backlog(table);
@@ -239,6 +240,11 @@ int64_t table_backlog_merges(struct table *table)
     return files_a_merge > 0 ? files / files_a_merge : 0;
 }
 
+bool table_is_resting(struct table *table, int64_t now_us)
+{
+    return now_us - __atomic_load_n(&table->merged_us, __ATOMIC_RELAXED) >= TABLE_REST_US;
+}
+
 void table_note_settled(struct table *table, const struct snapshot *snapshot)
 {
     table_forget_backlog(table);
@@ -252,7 +258,7 @@ static int64_t excess_of_dead_rows(struct table *table)
     CLEANUP(snapshot_release) const struct snapshot *snapshot = table_snapshot(table);
     int64_t dead = snapshot->state->deleted_rows_count;
     int64_t rows = snapshot->state->rows_count + dead;
-    int64_t normal = rows * COMPACT_DEAD_PERCENT / 100 + TABLE_PAUSE_FROM_DEAD_ROWS;
+    int64_t normal = rows * COMPACT_URGENT_PERCENT / 100 + TABLE_PAUSE_FROM_DEAD_ROWS;
     int64_t settled = __atomic_load_n(&table->settled_dead_rows, __ATOMIC_RELAXED);
     normal = settled > normal ? settled : normal;
     return dead > normal ? (dead - normal) * 1000 / rows : 0;

@@ -65,11 +65,12 @@ enum {
     MERGE_BATCHES_MAX = 10000,    /* in one commit */
     MERGE_ROWS_MAX = 4 << 20,     /* of all batches of one commit */
     MERGE_PARTITIONS_MAX = 2000,  /* of the batches of one commit together */
-    TABLE_PAUSE_FROM_MERGES = 40, /* see table_pause_us */
+    TABLE_PAUSE_FROM_MERGES = 64, /* see table_pause_us */
     TABLE_PAUSE_US_A_MERGE = 500,
     TABLE_PAUSE_FROM_DEAD_ROWS = 32 << 10,
     TABLE_PAUSE_US_A_THOUSANDTH = 500,
     TABLE_PAUSE_US_MAX = 50000,
+    TABLE_REST_US = 2000000,               /* see table_is_resting */
     TABLE_STORE_US = 1000000,              /* see table_store_index_when_due */
     MERGE_ATTEMPTS_MAX = 20,               /* re-plans after foreign commits before ERR_BUSY */
     MERGE_OUTCOME_INLINE_BYTES = 16 << 10, /* larger outcomes get a file of their own */
@@ -277,6 +278,9 @@ enum err_code table_index_maintain(struct table *table, bool *more_out, struct e
  * TABLE_PAUSE_US_MAX. Without it a table under such merges would be dead rows for the most part.
  */
 int64_t table_pause_us(struct table *table);
+
+/* Has nothing been merged for TABLE_REST_US before `now_us` (monotonic time)? */
+bool table_is_resting(struct table *table, int64_t now_us);
 
 /*
  * Remove what nothing refers to any more: index runs and images of files that

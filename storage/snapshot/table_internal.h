@@ -69,6 +69,7 @@ struct table {
 
     int64_t backlog_files;     /* atomic; of merges, that compaction has not dealt with */
     int64_t settled_dead_rows; /* atomic; that compaction has no use for, when it last looked */
+    int64_t merged_us;         /* atomic; monotonic time of the last merge */
     int64_t merge_files;       /* atomic; that the last merge made */
     int64_t publishes;         /* atomic; times that a snapshot was published */
     int64_t cleaned_us;        /* atomic; wall time of the last table_clean */

@@ -466,7 +466,7 @@ Test(check, maintenance_does_not_make_a_table_fresh)
     cr_expect_geq(before.findings[0].age_seconds, 3590);
     cr_expect_eq(before.findings[0].violations, 1);
     CLEANUP(compact_plan_deinit) struct compact_plan plan = {0};
-    compact_plan(fixture.table, &plan);
+    compact_plan(fixture.table, true, &plan);
     cr_assert_gt(plan.count, 0);
     struct compact_result result = {0};
     cr_assert_eq(compact_run(fixture.table, &plan, NULL, &result, &err), ERR_OK, "%s", err.msg);

@@ -48,7 +48,7 @@ Test(maintain, thorough_compaction_leaves_one_file_where_the_usual_one_has_nothi
     struct fixture fixture = fixture_make(&keyed);
     put_many(&fixture, 10);
     CLEANUP(compact_plan_deinit) struct compact_plan usual = {0};
-    compact_plan(fixture.table, &usual);
+    compact_plan(fixture.table, true, &usual);
     cr_expect_eq(usual.count, 0);
     CLEANUP(buffer_deinit) struct buffer before;
     CLEANUP(buffer_deinit) struct buffer after;

@@ -100,7 +100,7 @@ static void compact_all(struct fixture *fixture)
     struct err err = {0};
     for (;;) {
         CLEANUP(compact_plan_deinit) struct compact_plan plan = {0};
-        compact_plan(fixture->table, &plan);
+        compact_plan(fixture->table, true, &plan);
         if (plan.count == 0) {
             return;
         }

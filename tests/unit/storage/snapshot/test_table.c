@@ -669,7 +669,7 @@ Test(table, compacts_small_files_and_dense_vectors)
     for (int i = 0; i < 40; i++) {
         put_many(&fixture, i * 100, 100, i);
         struct compact_plan plan;
-        compact_plan(fixture.table, &plan);
+        compact_plan(fixture.table, true, &plan);
         if (plan.count > 0) {
             struct compact_result result = {0};
             cr_assert(compact_run(fixture.table, &plan, NULL, &result, &err) == ERR_OK, "%s",
@@ -684,7 +684,7 @@ Test(table, compacts_small_files_and_dense_vectors)
               "%lld files", (long long)statistics.files_count);
     put_many(&fixture, 0, 3000, 100);
     struct compact_plan plan;
-    compact_plan(fixture.table, &plan);
+    compact_plan(fixture.table, true, &plan);
     cr_assert(plan.count > 0, "files with many dead rows are purged");
     struct compact_result result = {0};
     const _Atomic bool stop = true;
@@ -715,12 +715,53 @@ Test(table, compacts_into_files_that_take_turns)
     }
     struct err err = {0};
     CLEANUP(compact_plan_deinit) struct compact_plan plan = {0};
-    compact_plan(fixture.table, &plan);
+    compact_plan(fixture.table, true, &plan);
     cr_expect_eq(plan.live_rows, COMPACT_SHARE_ROWS_MIN / FILE_ROWS * FILE_ROWS, "%lld rows",
                  (long long)plan.live_rows);
     struct compact_result result = {0};
     cr_assert(compact_run(fixture.table, &plan, NULL, &result, &err) == ERR_OK, "%s", err.msg);
     fixture_verify(&fixture, "taking turns");
+    fixture_remove(&fixture);
+}
+
+/* Live rows of what compaction would take now, 0 = nothing. */
+static int64_t planned_rows(const struct fixture *fixture, bool resting)
+{
+    CLEANUP(compact_plan_deinit) struct compact_plan plan = {0};
+    compact_plan(fixture->table, resting, &plan);
+    cr_expect_leq(plan.count, 1);
+    return plan.live_rows;
+}
+
+static void put_files(struct fixture *fixture)
+{
+    for (int i = 0; i < 4; i++) {
+        put_many(fixture, i * 10000, 10000, 1);
+    }
+}
+
+Test(table, purges_a_file_when_half_of_it_is_dead_or_the_table_rests)
+{
+    struct fixture fixture = fixture_make(&keyed);
+    put_files(&fixture);
+    put_many(&fixture, 0, 3000, 2);
+    cr_expect_eq(planned_rows(&fixture, false), 0, "7 %% of all rows are dead");
+    cr_expect_eq(planned_rows(&fixture, true), 7000);
+    put_many(&fixture, 3000, 2500, 2);
+    cr_expect_eq(planned_rows(&fixture, false), 4500);
+    fixture_remove(&fixture);
+}
+
+Test(table, purges_the_worst_file_when_too_many_rows_of_all_are_dead)
+{
+    struct fixture fixture = fixture_make(&keyed);
+    put_files(&fixture);
+    put_many(&fixture, 10000, 2000, 2);
+    put_many(&fixture, 20000, 3500, 2);
+    put_many(&fixture, 30000, 2500, 2);
+    cr_expect_eq(planned_rows(&fixture, false), 0, "8,000 of 48,000");
+    put_many(&fixture, 0, 2500, 2);
+    cr_expect_eq(planned_rows(&fixture, false), 6500, "10,500 of 50,500");
     fixture_remove(&fixture);
 }
 
@@ -832,7 +873,7 @@ Test(table, asks_merges_to_wait_for_compaction_that_is_behind)
     for (bool more = true; more;) {
         CLEANUP(compact_plan_deinit) struct compact_plan plan = {0};
         struct compact_result result = {0};
-        compact_plan(fixture.table, &plan);
+        compact_plan(fixture.table, true, &plan);
         more = plan.count > 0;
         if (more) {
             cr_assert(compact_run(fixture.table, &plan, NULL, &result, &err) == ERR_OK, "%s",
@@ -855,7 +896,7 @@ static void compact_all(struct fixture *fixture)
     for (bool more = true; more;) {
         CLEANUP(compact_plan_deinit) struct compact_plan plan = {0};
         struct compact_result result = {0};
-        compact_plan(fixture->table, &plan);
+        compact_plan(fixture->table, true, &plan);
         more = plan.count > 0;
         if (more) {
             cr_assert(compact_run(fixture->table, &plan, NULL, &result, &err) == ERR_OK, "%s",
