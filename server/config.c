@@ -104,7 +104,7 @@ static const struct setting settings[] = {
     INTEGER("commit-batches", commit_batches, "batches", "10000", 1, 10000,
             "batches of one commit"),
     INTEGER("commit-bytes", commit_bytes, "bytes", "268435456", 1048576, 4294967296,
-            "frames of one commit"),
+            "frames of one commit, and its records in memory; one batch may be larger"),
     INTEGER("refresh-interval-milliseconds", refresh_interval_milliseconds, "ms", "1000", 10,
             3600000, "how often commits of other writers are looked for"),
     TEXT("source-roots", source_roots, "",

@@ -244,11 +244,12 @@ static bool is_poison(const struct step *step, const struct batch *batch)
 
 /*
  * Read the frames of the group; one that cannot be read or is poison fails alone.
- * The group ends early where its rows or files would be more than one commit takes.
+ * The group ends early where its rows, bytes or files would be more than one commit takes.
  */
 static enum err_code read_frames(struct step *step, struct err *err)
 {
     int64_t rows_count = 0;
+    int64_t bytes = 0; /* in memory, where frames of like records are many times what they were */
     CLEANUP(partition_set_deinit) struct partition_set partitions;
     partition_set_init(&partitions, MERGE_PARTITIONS_MAX);
     for (size_t i = 0; i < step->count; i++) {
@@ -271,8 +272,10 @@ static enum err_code read_frames(struct step *step, struct err *err)
             return code;
         }
         rows_count += step->scratch->rows_count;
+        bytes += frame_value_bytes(step->scratch);
         partition_set_add(&partitions, step->scratch);
-        bool over = rows_count > MERGE_ROWS_MAX || partitions.count > MERGE_PARTITIONS_MAX;
+        bool over = rows_count > MERGE_ROWS_MAX || partitions.count > MERGE_PARTITIONS_MAX ||
+                    bytes > step->services->commit_bytes_max;
         if (over && step->inputs_count > 0) {
             step->count = i; /* the rest is the next step's */
             step->full = true;

@@ -25,7 +25,7 @@ struct merge_services {
     merge_progress_fn *progress;
     void *progress_arg;
     int64_t commit_batches_max; /* batches of one commit */
-    int64_t commit_bytes_max;   /* their frames */
+    int64_t commit_bytes_max;   /* their frames, and their records in memory */
 };
 
 enum {

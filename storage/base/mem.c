@@ -78,6 +78,14 @@ void mem_give_back(void)
     (void)malloc_trim(0); /* 1 when there was something to give */
 }
 
+void mem_give_back_surplus(size_t kept)
+{
+    struct mallinfo2 held = mallinfo2(); /* of all arenas, whatever its manual says */
+    if (held.fordblks > kept) {
+        mem_give_back();
+    }
+}
+
 void mem_cleanup(void *pointer_to_pointer)
 {
     void **pointer = pointer_to_pointer;

@@ -35,5 +35,11 @@ void mem_free(void *memory);
  */
 void mem_give_back(void);
 
+/*
+ * The same, but only when more than `kept` bytes are free: for now and then. What a flood of work
+ * took is reused while it lasts, and need not stay for good.
+ */
+void mem_give_back_surplus(size_t kept);
+
 /* For CLEANUP on any pointer variable: frees what it points to and nulls it. */
 void mem_cleanup(void *pointer_to_pointer);

@@ -368,7 +368,7 @@ void ingest_kit_merge(const char *name)
         .tables = own.tables,
         .progress = note_progress,
         .commit_batches_max = 10000,
-        .commit_bytes_max = 1 << 28,
+        .commit_bytes_max = ingest_kit.commit_bytes_max > 0 ? ingest_kit.commit_bytes_max : 1 << 28,
     };
     cr_assert_eq(merge_step(&services, table_uuid(table), 1, &left, &err), ERR_OK, "%s", err.msg);
 }

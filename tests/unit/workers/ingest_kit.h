@@ -22,7 +22,8 @@ struct ingest_kit {
     const char *folder;
     const char *allow; /* of outgoing requests; set before ingest_kit_open; NULL = none */
     int64_t lane_queue_batches_max; /* set before ingest_kit_open; 0 = many */
-    bool merges_when_told; /* set before ingest_kit_open: no workers, ingest_kit_merge instead */
+    bool merges_when_told;    /* set before ingest_kit_open: no workers, ingest_kit_merge instead */
+    int64_t commit_bytes_max; /* of ingest_kit_merge; 0 = a lot */
 };
 extern struct ingest_kit ingest_kit;
 

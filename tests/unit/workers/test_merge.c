@@ -105,6 +105,45 @@ Test(merge_step, merges_thousands_of_batches_of_one_record)
                 "{\"id\":\"k2\",\"a\":null,\"b\":2498,\"c\":\"k\"}\n");
 }
 
+/* Records that are alike: a hundredth of their memory in the journal. */
+static struct id post_alike(int rows)
+{
+    char text[301] = {0};
+    memset(text, 'x', sizeof text - 1);
+    CLEANUP(buffer_deinit) struct buffer body;
+    buffer_init(&body, 1 << 24);
+    for (int i = 0; i < rows; i++) {
+        buffer_append_format(&body, "{'id':'m%04d','a':'%s','c':'alike'}\n", i, text);
+    }
+    buffer_append_byte(&body, '\0');
+    struct id id = ingest_kit_post("t", FRAME_UPSERT, (const char *)body.data);
+    cr_assert_lt(ingest_kit_batch(&id).frame.size, rows * 30);
+    return id;
+}
+
+/* Else a flood that the journal packs well would be unpacked all at once. */
+Test(merge_step, merges_no_more_at_once_than_may_be_in_memory)
+{
+    enum { BATCHES = 6, ROWS = 1000 };
+    ingest_kit.commit_bytes_max = 1 << 20; /* of batches that take a third of it */
+    struct id large = post_alike(5 * ROWS);
+    struct id ids[BATCHES];
+    for (int i = 0; i < BATCHES; i++) {
+        ids[i] = post_alike(ROWS);
+    }
+    ingest_kit_merge("t");
+    cr_expect_eq(ingest_kit_batch(&large).state, BATCH_INDEXED, "one batch may be larger");
+    cr_expect_neq(ingest_kit_batch(&ids[0]).state, BATCH_INDEXED);
+    ingest_kit_merge("t");
+    for (int i = 0; i < BATCHES; i++) {
+        bool indexed = ingest_kit_batch(&ids[i]).state == BATCH_INDEXED;
+        cr_expect_eq(indexed, i < 3, "batch %d", i);
+    }
+    ingest_kit_merge("t");
+    cr_expect_eq(ingest_kit_batch(&ids[BATCHES - 1]).state, BATCH_INDEXED);
+    cr_expect_eq(ingest_kit_rows_count("t"), 5 * ROWS);
+}
+
 /* ---- after interruptions ---- */
 
 enum { QUEUED = 150 };

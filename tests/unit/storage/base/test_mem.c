@@ -9,7 +9,9 @@
 
 #include <signal.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 Test(mem, zero_sizes_give_memory_too)
 {
@@ -39,6 +41,39 @@ Test(mem, copies)
     cr_expect_null(text);
     mem_free(NULL);
 }
+
+#ifndef __SANITIZE_ADDRESS__ /* which keeps memory itself */
+static size_t resident_bytes(void)
+{
+    unsigned long whole = 0;
+    unsigned long resident = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    cr_assert_not_null(file);
+    cr_assert_eq(fscanf(file, "%lu %lu", &whole, &resident), 2);
+    (void)fclose(file); /* read only */
+    return resident * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+Test(mem, gives_a_surplus_back)
+{
+    enum { BLOCKS = 1000, BLOCK_BYTES = 64 << 10 };
+    void *blocks[BLOCKS];
+    for (int i = 0; i < BLOCKS; i++) {
+        blocks[i] = mem_alloc(BLOCK_BYTES);
+        memset(blocks[i], 1, BLOCK_BYTES);
+    }
+    CLEANUP(mem_cleanup)
+    void *last = mem_alloc(BLOCK_BYTES); /* behind them: the heap cannot shrink by itself */
+    size_t held = resident_bytes();
+    for (int i = 0; i < BLOCKS; i++) {
+        mem_free(blocks[i]);
+    }
+    mem_give_back_surplus((size_t)2 * BLOCKS * BLOCK_BYTES);
+    cr_expect_gt(resident_bytes(), held - BLOCK_BYTES * 10UL, "not worth it");
+    mem_give_back_surplus((size_t)BLOCKS * BLOCK_BYTES / 2);
+    cr_expect_lt(resident_bytes(), held - BLOCK_BYTES * 900UL);
+}
+#endif
 
 Test(arena, memory_is_zeroed_and_aligned)
 {
