@@ -20,6 +20,7 @@ enum {
     CHUNK_ROWS = 4096,          /* of one input in memory */
     STAGED_ROWS = 16384,        /* handed to the Parquet writer at a time */
     KEYS_BYTES_MAX = INT32_MAX, /* of one chunk */
+    STRETCH_ROWS_MIN = 8,       /* fewer are copied one by one */
 };
 
 /* Where one input, or one run, stands. */
@@ -53,6 +54,9 @@ struct rewriter {
     size_t sources_count;
     struct sort_runs runs;
     struct frame *staged;
+    const struct frame *taken_from; /* a chunk of which `taken` rows are staged next */
+    int64_t taken[CHUNK_ROWS];
+    int64_t taken_count;
     struct parquet_writer *writer;
     struct object_stream *stream;
     bool *columns;
@@ -414,8 +418,32 @@ static enum err_code index_row(struct rewriter *rewriter, const struct source *s
     return keep_image(rewriter, source, input, stored_row, place.sequence, frame, row, err);
 }
 
+/* A whole stretch of one chunk goes column by column; where inputs alternate, rows go alone. */
+static void stage_taken(struct rewriter *rewriter)
+{
+    if (rewriter->taken_count >= STRETCH_ROWS_MIN) {
+        frame_append_rows(rewriter->staged, rewriter->taken_from, rewriter->taken,
+                          rewriter->taken_count);
+    } else {
+        for (int64_t i = 0; i < rewriter->taken_count; i++) {
+            frame_append_row(rewriter->staged, rewriter->taken_from, rewriter->taken[i]);
+        }
+    }
+    rewriter->taken_count = 0;
+}
+
+static void stage_row(struct rewriter *rewriter, const struct frame *frame, int64_t row)
+{
+    if (rewriter->taken_from != frame || rewriter->taken_count == CHUNK_ROWS) {
+        stage_taken(rewriter);
+        rewriter->taken_from = frame;
+    }
+    rewriter->taken[rewriter->taken_count++] = row;
+}
+
 static enum err_code flush_staged(struct rewriter *rewriter, struct err *err)
 {
+    stage_taken(rewriter);
     const struct rewrite_request *request = rewriter->request;
     TRY(parquet_writer_append(rewriter->writer, rewriter->staged, NULL, 0, err));
     frame_reset(rewriter->staged);
@@ -435,12 +463,14 @@ static enum err_code take_row(struct rewriter *rewriter, struct source *source, 
     if (input != NULL && input->new_rows != NULL) {
         input->new_rows[stored_row] = (uint32_t)rewriter->output->rows_count;
     }
-    frame_append_row(rewriter->staged, frame, row);
+    stage_row(rewriter, frame, row);
     rewriter->output->rows_count++;
     if (rewriter->output->rows_count >= UINT32_MAX) {
         return err_set(err, ERR_TOO_LARGE, "a rewritten file of 2^32 rows");
     }
-    return rewriter->staged->rows_count < STAGED_ROWS ? ERR_OK : flush_staged(rewriter, err);
+    return rewriter->staged->rows_count + rewriter->taken_count < STAGED_ROWS
+               ? ERR_OK
+               : flush_staged(rewriter, err);
 }
 
 static enum err_code merge_sources(struct rewriter *rewriter, struct err *err)
@@ -448,6 +478,9 @@ static enum err_code merge_sources(struct rewriter *rewriter, struct err *err)
     while (rewriter->heap_count > 0) {
         struct source *source = rewriter->heap[0];
         TRY(take_row(rewriter, source, err));
+        if (source->next + 1 == source->chunk_count) {
+            stage_taken(rewriter); /* the next chunk takes the place of this one */
+        }
         bool more = false;
         TRY(step(source, &more, err));
         if (!more) {

@@ -12,6 +12,7 @@ W9 scans after merges, W10 restart after kill -9, fresh (posted until visible), 
 and disk of a table that is as worn as it gets, up to 50 million rows).
 """
 import argparse
+import hashlib
 import json
 import mmap
 import os
@@ -124,6 +125,17 @@ def first_touch_us():
         for page in range(pages):
             memory[page * mmap.PAGESIZE] = 1
         return (time.perf_counter() - started) / pages * 1e6
+
+
+def hash_speed():
+    """What a core does that has nothing to wait for: a neighbour on the same core halves it."""
+    block = bytes(16 << 20)
+    speeds = []
+    for _ in range(20):
+        started = time.perf_counter()
+        hashlib.sha256(block).digest()
+        speeds.append(len(block) / (time.perf_counter() - started) / 1e9)
+    return f"{statistics.median(speeds):.2f} GB/s ({min(speeds):.2f}–{max(speeds):.2f})"
 
 
 # ---- W1, W2, W3: one table that grows -------------------------------------------------------
@@ -756,6 +768,8 @@ def main():
         bench.report.note(f"fsync of 16 KiB: {fsync_p50(work):.2f} ms (absolute targets are meant for ≤ 0.3 ms)")
         bench.report.note(f"first touch of a page of memory: {first_touch_us():.1f} µs (0.3 µs where nobody takes "
                           f"free memory back; Parquet, row images and the index are new pages)")
+        bench.report.note(f"SHA-256 on one core: {hash_speed()} (1.7 GB/s when no neighbour shares the core; figures "
+                          f"without a ratio are to be read with it)")
         bench.report.note(f"load of the machine before: {os.getloadavg()[0]:.1f}")
         wanted = arguments.only.split(",") if arguments.only else None
         for name, run in workloads(bench).items():
@@ -768,6 +782,7 @@ def main():
                 failed += 1
                 bench.report.note(f"{name} broke off: {error}")
             print(f"{name} took {time.monotonic() - started:.0f} s", flush=True)
+        bench.report.note(f"SHA-256 on one core afterwards: {hash_speed()}")
         bench.report.note(f"load of the machine after: {os.getloadavg()[0]:.1f}")
         if arguments.json:
             bench.report.write_json(arguments.json)

@@ -913,8 +913,8 @@ Test(table, asks_merges_to_wait_while_too_many_rows_are_dead)
     cr_expect_eq(table_pause_us(fixture.table), 0, "40,000 of 130,000 are normal");
     put_many(&fixture, 0, 38000, 3);
     put_many(&fixture, 40000, 2000, 3);
-    /* 80,000 of 170,000 where a quarter and 32,768 are normal: 27 thousandths too many */
-    cr_expect_eq(table_pause_us(fixture.table), 27 * TABLE_PAUSE_US_A_THOUSANDTH);
+    /* 80,000 of 170,000 where 22 % and 32,768 are normal: 57 thousandths too many */
+    cr_expect_eq(table_pause_us(fixture.table), 57 * TABLE_PAUSE_US_A_THOUSANDTH);
     const struct snapshot *snapshot = table_snapshot(fixture.table);
     table_note_settled(fixture.table, snapshot);
     cr_expect_eq(table_pause_us(fixture.table), 0, "nothing would come of waiting");
