@@ -531,11 +531,12 @@ static enum err_code run_step(struct step *step, const struct id *lane, int atte
     }
     settle_payloads(step);
     TRY(code);
+    int64_t worked_us = clock_monotonic_us() - started_us;
     if (step->inputs_count > 0 && step->merged.batches != NULL) {
-        log_merge(step, attempt, clock_monotonic_us() - started_us);
+        log_merge(step, attempt, worked_us);
     }
     left_out->rest = rest_of(step, lane);
-    left_out->pause_us = table_pause_us(step->table);
+    left_out->pause_us = table_pause_us(step->table, worked_us);
     step->services->progress(step->services->progress_arg, lane);
     return ERR_OK;
 }

@@ -26,7 +26,7 @@ enum {
     COMPACT_SHARE_ROWS_MIN = 128 << 10, /* … unless that is less than these live rows */
     COMPACT_INPUTS_MAX = 32,            /* files of one run */
     COMPACT_TABLE_PERCENT = 20,         /* of all rows dead: the worst file is purged … */
-    COMPACT_URGENT_PERCENT = 22,        /* … before small files are joined, and merges wait */
+    COMPACT_URGENT_PERCENT = 22,        /* … before small files are joined */
     COMPACT_FILE_PERCENT = 50,          /* a file with a larger share of dead rows is purged */
     COMPACT_RESTING_PERCENT = 25,       /* the same, while nobody merges */
     COMPACT_THOROUGH_PERCENT = 5,       /* the same, when it was asked for */

@@ -252,24 +252,45 @@ void table_note_settled(struct table *table, const struct snapshot *snapshot)
                      __ATOMIC_RELAXED);
 }
 
-/* In thousandths of the rows: dead ones that compaction will take away, over what is normal. */
-static int64_t excess_of_dead_rows(struct table *table)
+static int64_t thousandths_over(int64_t count, int64_t normal, int64_t whole)
 {
-    CLEANUP(snapshot_release) const struct snapshot *snapshot = table_snapshot(table);
-    int64_t dead = snapshot->state->deleted_rows_count;
-    int64_t rows = snapshot->state->rows_count + dead;
-    int64_t normal = rows * COMPACT_URGENT_PERCENT / 100 + TABLE_PAUSE_FROM_DEAD_ROWS;
-    int64_t settled = __atomic_load_n(&table->settled_dead_rows, __ATOMIC_RELAXED);
-    normal = settled > normal ? settled : normal;
-    return dead > normal ? (dead - normal) * 1000 / rows : 0;
+    return count > normal ? (count - normal) * 1000 / whole : 0;
 }
 
-int64_t table_pause_us(struct table *table)
+/* Of the rows: dead ones that compaction will take away, over what is normal. */
+static int64_t excess_of_dead_rows(struct table *table, const struct snapshot *snapshot)
 {
+    int64_t dead = snapshot->state->deleted_rows_count;
+    int64_t rows = snapshot->state->rows_count + dead;
+    int64_t normal = rows * TABLE_PAUSE_FROM_DEAD_PERCENT / 100 + TABLE_PAUSE_FROM_ROWS;
+    int64_t settled = __atomic_load_n(&table->settled_dead_rows, __ATOMIC_RELAXED);
+    return thousandths_over(dead, settled > normal ? settled : normal, rows);
+}
+
+/* Of the rows: entries of the index over what merging its runs would leave, and half a row more. */
+static int64_t excess_of_index(const struct snapshot *snapshot)
+{
+    int64_t rows = snapshot->state->rows_count;
+    int64_t excess = 0;
+    for (size_t kind = 0; snapshot->index != NULL && kind < snapshot->index->kinds_count; kind++) {
+        const struct index_set *set = &snapshot->index->kinds[kind];
+        if (is_mostly_dead(set, rows)) {
+            int64_t normal = rows * 5 / 2 + TABLE_PAUSE_FROM_ROWS;
+            excess += thousandths_over((int64_t)entries_of(set), normal, rows + 1);
+        }
+    }
+    return excess;
+}
+
+int64_t table_pause_us(struct table *table, int64_t worked_us)
+{
+    CLEANUP(snapshot_release) const struct snapshot *snapshot = table_snapshot(table);
     int64_t merges = table_backlog_merges(table) - TABLE_PAUSE_FROM_MERGES;
     int64_t pause_us = merges > 0 ? merges * TABLE_PAUSE_US_A_MERGE : 0;
-    pause_us += excess_of_dead_rows(table) * TABLE_PAUSE_US_A_THOUSANDTH;
-    return pause_us < TABLE_PAUSE_US_MAX ? pause_us : TABLE_PAUSE_US_MAX;
+    pause_us += excess_of_dead_rows(table, snapshot) * TABLE_PAUSE_US_A_THOUSANDTH;
+    pause_us += excess_of_index(snapshot) * TABLE_PAUSE_US_A_THOUSANDTH / TABLE_PAUSE_INDEX_SHARE;
+    pause_us = pause_us < TABLE_PAUSE_US_MAX ? pause_us : TABLE_PAUSE_US_MAX;
+    return worked_us > TABLE_PAUSE_US_MAX ? pause_us * worked_us / TABLE_PAUSE_US_MAX : pause_us;
 }
 
 /* ---- one at a time ---- */

@@ -67,8 +67,10 @@ enum {
     MERGE_PARTITIONS_MAX = 2000,  /* of the batches of one commit together */
     TABLE_PAUSE_FROM_MERGES = 64, /* see table_pause_us */
     TABLE_PAUSE_US_A_MERGE = 500,
-    TABLE_PAUSE_FROM_DEAD_ROWS = 32 << 10,
-    TABLE_PAUSE_US_A_THOUSANDTH = 500,
+    TABLE_PAUSE_FROM_DEAD_PERCENT = 24,
+    TABLE_PAUSE_FROM_ROWS = 8 << 10, /* dead; of a small table it is quickly a large share */
+    TABLE_PAUSE_US_A_THOUSANDTH = 1000,
+    TABLE_PAUSE_INDEX_SHARE = 20, /* dead entries of the index cost less than dead rows */
     TABLE_PAUSE_US_MAX = 50000,
     TABLE_REST_US = 2000000,               /* see table_is_resting */
     TABLE_STORE_US = 1000000,              /* see table_store_index_when_due */
@@ -272,12 +274,15 @@ enum err_code table_vacuum(struct table *table, const struct table_vacuum_option
 enum err_code table_index_maintain(struct table *table, bool *more_out, struct err *err) MUST_USE;
 
 /*
- * How long the next merge should wait for compaction, which falls behind where merges want all of
- * a processor: 0 while few of them have left files that nobody dealt with, and few rows are dead
- * beyond the share that is normal between two compactions; then rising with their number to
- * TABLE_PAUSE_US_MAX. Without it a table under such merges would be dead rows for the most part.
+ * How long the next merge should wait for compaction and the index's upkeep, which fall behind
+ * where merges want all of a processor: 0 while few merges have left files that nobody dealt
+ * with, and few rows and entries of the index are dead beyond what is normal between two rounds;
+ * then rising with all of them to TABLE_PAUSE_US_MAX, or to as long as the last merge took where
+ * that was longer: then half of the time is theirs. Without it a table under such merges would
+ * be dead rows for the most part.
+ *   worked_us  that the last merge took
  */
-int64_t table_pause_us(struct table *table);
+int64_t table_pause_us(struct table *table, int64_t worked_us);
 
 /* Has nothing been merged for TABLE_REST_US before `now_us` (monotonic time)? */
 bool table_is_resting(struct table *table, int64_t now_us);

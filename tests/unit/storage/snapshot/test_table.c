@@ -864,11 +864,11 @@ Test(table, asks_merges_to_wait_for_compaction_that_is_behind)
     for (int i = 0; i < TABLE_PAUSE_FROM_MERGES; i++) {
         put_many(&fixture, i, 5, i);
     }
-    cr_expect_eq(table_pause_us(fixture.table), 0);
+    cr_expect_eq(table_pause_us(fixture.table, 0), 0);
     for (int i = 0; i < 10; i++) {
         put_many(&fixture, i, 5, 1000 + i);
     }
-    cr_expect_eq(table_pause_us(fixture.table), 10 * TABLE_PAUSE_US_A_MERGE);
+    cr_expect_eq(table_pause_us(fixture.table, 0), 10 * TABLE_PAUSE_US_A_MERGE);
     struct err err = {0};
     for (bool more = true; more;) {
         CLEANUP(compact_plan_deinit) struct compact_plan plan = {0};
@@ -878,15 +878,15 @@ Test(table, asks_merges_to_wait_for_compaction_that_is_behind)
         if (more) {
             cr_assert(compact_run(fixture.table, &plan, NULL, &result, &err) == ERR_OK, "%s",
                       err.msg);
-            cr_expect_eq(table_pause_us(fixture.table), 0, "%zu files together", plan.count);
+            cr_expect_eq(table_pause_us(fixture.table, 0), 0, "%zu files together", plan.count);
         }
     }
     put_many(&fixture, 0, 5, 2000);
-    cr_expect_eq(table_pause_us(fixture.table), 0);
+    cr_expect_eq(table_pause_us(fixture.table, 0), 0);
     for (int i = 0; i < 1000; i++) {
         table_note_backlog(fixture.table, 1);
     }
-    cr_expect_eq(table_pause_us(fixture.table), TABLE_PAUSE_US_MAX, "no longer than this");
+    cr_expect_eq(table_pause_us(fixture.table, 0), TABLE_PAUSE_US_MAX, "no longer than this");
     fixture_remove(&fixture);
 }
 
@@ -909,21 +909,42 @@ Test(table, asks_merges_to_wait_while_too_many_rows_are_dead)
 {
     struct fixture fixture = fixture_make(&keyed);
     put_many(&fixture, 0, 90000, 1);
-    put_many(&fixture, 0, 40000, 2);
-    cr_expect_eq(table_pause_us(fixture.table), 0, "40,000 of 130,000 are normal");
-    put_many(&fixture, 0, 38000, 3);
-    put_many(&fixture, 40000, 2000, 3);
-    /* 80,000 of 170,000 where 22 % and 32,768 are normal: 57 thousandths too many */
-    cr_expect_eq(table_pause_us(fixture.table), 57 * TABLE_PAUSE_US_A_THOUSANDTH);
+    put_many(&fixture, 0, 35000, 2);
+    cr_expect_eq(table_pause_us(fixture.table, 0), 0, "35,000 of 125,000 are normal");
+    put_many(&fixture, 35000, 8000, 2);
+    /* 43,000 of 133,000 where 24 % and 8,192 are normal: 21 thousandths too many */
+    const int64_t pause_us = 21 * TABLE_PAUSE_US_A_THOUSANDTH;
+    cr_expect_eq(table_pause_us(fixture.table, 0), pause_us);
+    cr_expect_eq(table_pause_us(fixture.table, TABLE_PAUSE_US_MAX), pause_us);
+    cr_expect_eq(table_pause_us(fixture.table, 20 * TABLE_PAUSE_US_MAX), 20 * pause_us,
+                 "a share of a merge that takes a second");
     const struct snapshot *snapshot = table_snapshot(fixture.table);
     table_note_settled(fixture.table, snapshot);
-    cr_expect_eq(table_pause_us(fixture.table), 0, "nothing would come of waiting");
+    cr_expect_eq(table_pause_us(fixture.table, 0), 0, "nothing would come of waiting");
     snapshot_release(&snapshot);
-    put_many(&fixture, 42000, 18000, 3);
-    cr_expect_eq(table_pause_us(fixture.table), 95 * TABLE_PAUSE_US_A_THOUSANDTH,
-                 "18,000 of 188,000 more than were settled");
+    put_many(&fixture, 43000, 5000, 3);
+    cr_expect_eq(table_pause_us(fixture.table, 0), 36 * TABLE_PAUSE_US_A_THOUSANDTH,
+                 "5,000 of 138,000 more than were settled");
     compact_all(&fixture);
-    cr_expect_eq(table_pause_us(fixture.table), 0);
+    cr_expect_eq(table_pause_us(fixture.table, 0), 0);
+    fixture_remove(&fixture);
+}
+
+Test(table, asks_merges_to_wait_while_too_much_of_the_index_is_dead)
+{
+    struct fixture fixture = fixture_make(&keyed);
+    put_many(&fixture, 0, 100000, 1);
+    publish_runs(&fixture, 2);
+    cr_expect_eq(table_pause_us(fixture.table, 0), 0, "231,074 entries of 100,000 rows are normal");
+    publish_runs(&fixture, 1);
+    /* 296,611 where 258,192 are normal: 384 thousandths of the rows */
+    cr_expect_eq(table_pause_us(fixture.table, 0),
+                 384 * TABLE_PAUSE_US_A_THOUSANDTH / TABLE_PAUSE_INDEX_SHARE);
+    struct err err = {0};
+    for (bool more = true; more;) {
+        cr_assert(table_index_maintain(fixture.table, &more, &err) == ERR_OK, "%s", err.msg);
+    }
+    cr_expect_eq(table_pause_us(fixture.table, 0), 0);
     fixture_remove(&fixture);
 }
 
