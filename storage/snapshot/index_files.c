@@ -11,6 +11,7 @@
 #include "storage/snapshot/images.h"
 #include "storage/snapshot/table_internal.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -238,14 +239,42 @@ static bool names_images(const struct stored_index *stored, int64_t number)
                NULL;
 }
 
-void table_drop_run_files(struct table *table, const struct index_choice *merged)
+void table_note_dropped_run(struct table *table, const struct index_run *run)
 {
+    assert(lock_is_held(&table->commit));
+    table->dropped_runs =
+        mem_resize(table->dropped_runs, table->dropped_runs_count + 1, sizeof *table->dropped_runs);
+    table->dropped_runs[table->dropped_runs_count++] =
+        (struct manifest_run){.kind = run->kind, .id = run->id};
+}
+
+/* What was noted, when it was published so; else the runs are still in use. */
+static struct stored_index take_dropped(struct table *table, const struct snapshot **snapshot_out)
+{
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&table->commit);
+    struct stored_index dropped = {.runs = table->dropped_runs,
+                                   .runs_count = table->dropped_runs_count};
+    table->dropped_runs = NULL;
+    table->dropped_runs_count = 0;
+    *snapshot_out = table_snapshot(table);
+    return dropped;
+}
+
+void table_drop_run_files(struct table *table)
+{
+    CLEANUP(snapshot_release) const struct snapshot *snapshot = NULL;
+    CLEANUP(stored_index_deinit) struct stored_index dropped = take_dropped(table, &snapshot);
+    CLEANUP(stored_index_deinit) struct stored_index published = {0};
+    if (dropped.runs_count == 0 || snapshot->index == NULL) {
+        return;
+    }
+    published = stored_index_of(snapshot);
     CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&table->index_files_lock);
-    for (size_t i = 0; i < merged->count; i++) {
+    for (size_t i = 0; i < dropped.runs_count; i++) {
         char name[DERIVED_NAME_BYTES];
-        index_run_name(merged->runs[i]->kind, merged->runs[i]->id, name);
+        index_run_name(dropped.runs[i].kind, dropped.runs[i].id, name);
         struct err left = {0}; /* table_clean removes it later */
-        if (!names_run(&table->stored, name)) {
+        if (!names_run(&table->stored, name) && !names_run(&published, name)) {
             err_ignore(remove_named(table, name, &left));
         }
     }

@@ -91,8 +91,8 @@ static bool has_run(const struct index_view *view, const struct index_run *run)
     return false;
 }
 
-/* Put the merged run in the place of its parts, in whatever is published now. False: it cannot. */
-static bool swap_runs(struct table *table, const struct index_choice *choice,
+/* Put the merged run in the place of its parts, in whatever is published now. */
+static void swap_runs(struct table *table, const struct index_choice *choice,
                       struct index_run **merged)
 {
     CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&table->commit);
@@ -105,17 +105,17 @@ static bool swap_runs(struct table *table, const struct index_choice *choice,
     }
     if (!whole) { /* failed, or the index was rebuilt meanwhile */
         index_run_release(merged);
-        return false;
+        return;
     }
     CLEANUP(index_view_release) struct index_view *view = index_view_copy(current->index);
     for (size_t i = 0; i < choice->count; i++) {
+        table_note_dropped_run(table, choice->runs[i]);
         index_view_remove(view, choice->runs[i]);
     }
     index_view_add(view, merged);
     struct file_list files;
     file_list_copy(&files, current);
     table_publish(table, current->schema, current->state, &files, view);
-    return true;
 }
 
 enum err_code table_index_maintain(struct table *table, bool *more_out, struct err *err)
@@ -124,16 +124,15 @@ enum err_code table_index_maintain(struct table *table, bool *more_out, struct e
     CLEANUP(snapshot_release) const struct snapshot *snapshot = NULL;
     struct index_choice choice = {0};
     if (!claim_runs(table, &snapshot, &choice)) {
+        table_drop_run_files(table); /* of runs that commits folded */
         return ERR_OK;
     }
     struct snapshot *alive_self = (struct snapshot *)(uintptr_t)snapshot; /* is_alive only reads */
     struct index_run *merged = NULL;
     enum err_code code = index_runs_merge(table->index_folder, table_new_run_id(table), choice.runs,
                                           choice.count, is_alive, alive_self, &merged, err);
-    bool swapped = swap_runs(table, &choice, &merged);
-    if (swapped) {
-        table_drop_run_files(table, &choice);
-    }
+    swap_runs(table, &choice, &merged);
+    table_drop_run_files(table);
     if (code != ERR_OK) {
         return err_wrap(err, "table '%s': merge index runs", table->name);
     }

@@ -46,6 +46,7 @@ static void table_free(struct table *table)
     published_deinit(&table->current);
     own_commits_close(&table->own);
     stored_index_deinit(&table->stored);
+    mem_free(table->dropped_runs);
     tombstones_deinit(&table->tombstones);
     parquet_writer_context_free(&table->writer);
     store_owner_release(&table->owner);

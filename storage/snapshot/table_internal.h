@@ -61,6 +61,8 @@ struct table {
     struct parquet_writer_context *writer;
     const struct index_run *busy[INDEX_SET_MAX]; /* being merged by table_index_maintain */
     size_t busy_count;
+    struct manifest_run *dropped_runs; /* published no more; table_drop_run_files is to come */
+    size_t dropped_runs_count;
 
     struct lock index_files_lock; /* LOCK_RANK_INDEX_FILES; guards what follows, held across I/O */
     struct stored_index stored;
@@ -169,12 +171,14 @@ enum err_code table_write_attempts(struct table *table, table_attempt_fn *attemp
 
 void table_remember(struct table *table, int64_t version, uint64_t hash, int64_t position_from);
 
+/* Runs that go out of what is published next. The commit lock is held. */
+void table_note_dropped_run(struct table *table, const struct index_run *run);
 /*
- * Remove the files of runs that are published no more, but for those that the manifest names:
- * its next one removes these. What cannot be removed is left to table_clean_index.
+ * Remove the files of runs that were noted, but for those that the manifest names: its next one
+ * removes these. What cannot be removed is left to table_clean_index.
  * Thread: any, without the commit lock; waits for a store.
  */
-void table_drop_run_files(struct table *table, const struct index_choice *merged);
+void table_drop_run_files(struct table *table);
 
 /*
  * Remove files of the index folder that the snapshot does not use and that were

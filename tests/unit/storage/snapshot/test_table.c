@@ -821,6 +821,47 @@ Test(table, drops_the_files_of_merged_runs_that_no_manifest_names)
     fixture_remove(&fixture);
 }
 
+/* Commits fold large runs only where maintenance does not come; their files must not stay, either.
+ */
+Test(table, drops_the_files_of_large_runs_that_commits_folded)
+{
+    struct fixture fixture = fixture_make(&keyed);
+    struct err err = {0};
+    put_many(&fixture, 0, 100, 1);
+    table_store_index(fixture.table);
+    {
+        CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&fixture.table->commit);
+        CLEANUP(snapshot_release) const struct snapshot *snapshot = table_snapshot(fixture.table);
+        CLEANUP(index_view_release) struct index_view *view = index_view_copy(snapshot->index);
+        size_t count = DERIVED_STREAM_BYTES / sizeof(struct index_entry) + 1;
+        struct index_entry *entries = mem_zeroed(count, sizeof *entries);
+        for (size_t i = 0; i < count; i++) {
+            entries[i].hash = i;
+        }
+        for (uint64_t id = 1000; id <= 1000 + INDEX_RUNS_FOREGROUND_MAX; id++) {
+            struct index_run *run = NULL;
+            cr_assert_eq(
+                index_run_build(fixture.table->index_folder, 0, id, entries, count, &run, &err),
+                ERR_OK, "%s", err.msg);
+            index_view_add(view, &run);
+        }
+        mem_free(entries);
+        struct file_list files;
+        file_list_copy(&files, snapshot);
+        table_publish(fixture.table, snapshot->schema, snapshot->state, &files, view);
+    }
+    put_many(&fixture, 0, 100, 2);
+    const struct snapshot *snapshot = table_snapshot(fixture.table);
+    cr_assert_leq(snapshot->index->kinds[0].count, INDEX_RUNS_FOREGROUND_MAX, "the commit folded");
+    snapshot_release(&snapshot);
+    for (bool more = true; more;) {
+        cr_assert(table_index_maintain(fixture.table, &more, &err) == ERR_OK, "%s", err.msg);
+    }
+    table_store_index(fixture.table);
+    cr_expect_eq(count_run_files(&fixture), 1, "%zu files", count_run_files(&fixture));
+    fixture_remove(&fixture);
+}
+
 Test(table, stores_its_index_once_in_a_while)
 {
     struct fixture fixture = fixture_make(&keyed);
