@@ -792,8 +792,7 @@ def main():
             asked = [f"--{name} {value}" for name, value in
                      (("only", arguments.only), ("sizes", arguments.sizes), ("members", arguments.members), ("keys", arguments.keys))
                      if value is not None]
-            bench.report.write_results(path, path.with_name("growth.svg"),
-                                       " ".join(["tests/bench/run.sh OUT", *asked]))
+            bench.report.write_results(path, " ".join(["tests/bench/run.sh OUT", *asked]))
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return 1 if failed else 0

@@ -1,4 +1,11 @@
-"""What a benchmark run found: lines while it goes, JSON, RESULTS.md and the growth plot."""
+#!/usr/bin/env python3
+"""What a benchmark run found: lines while it goes, JSON, RESULTS.md and the growth plot.
+
+    report.py RESULTS.md RUN.json…
+
+writes RESULTS.md from the JSON of several runs (bench.py --json): all workloads take an hour and
+a half. A workload that two of them have is the later one's.
+"""
 import datetime
 import json
 import os
@@ -6,6 +13,7 @@ import pathlib
 import platform
 import statistics
 import subprocess
+import sys
 
 
 def sized(count):
@@ -76,7 +84,13 @@ class Pair:
         return {"workload": self.workload, "size": self.size, "figure": self.figure,
                 "unit": self.unit, "ours": self.ours, "peer": self.peer, "theirs": self.theirs,
                 "ratio": self.ratio, "target": self.target, "limit": self.limit,
-                "verdict": self.verdict}
+                "less_is_better": self.less_is_better, "verdict": self.verdict}
+
+    @classmethod
+    def of_plain(cls, plain):
+        return cls(plain["workload"], plain["size"], plain["figure"], plain["unit"], plain["ours"],
+                   peer=plain["peer"], theirs=plain["theirs"], target=plain["target"],
+                   limit=plain["limit"], less_is_better=plain["less_is_better"])
 
 
 class Report:
@@ -122,12 +136,16 @@ class Report:
              "versions": self.versions, "pairs": [pair.plain() for pair in self.pairs],
              "costs": self.costs, "curves": self.curves, "notes": self.notes}, indent=1) + "\n")
 
-    def write_results(self, path, plot_path, command):
+    def origin(self):
+        return [f"* {self.started:%Y-%m-%d %H:%M} UTC, {self.machine()}, "
+                f"{os.cpu_count()} cores, Linux {platform.release().split('-')[0]}",
+                "* " + ", ".join(f"{name} {version}" for name, version in self.versions.items())]
+
+    def write_results(self, path, command, origin=None):
+        plot_path = path.with_name("growth.svg")
         lines = ["# Benchmark results", "",
                  f"Written by `{command}`; `tests/bench/bench.py --help` says how to repeat one workload.",
-                 "", f"* {self.started:%Y-%m-%d %H:%M} UTC, {self.machine()}, "
-                 f"{os.cpu_count()} cores, Linux {platform.release().split('-')[0]}",
-                 "* " + ", ".join(f"{name} {version}" for name, version in self.versions.items()),
+                 "", *(origin or self.origin()),
                  "* Both sides durable: nothing is answered before it is on the disk. The side that serves has "
                  "the first core, the side that asks the last. Rounds are interleaved; figures are medians "
                  "(least–most). A ratio says how many times better ours is.", ""]
@@ -193,3 +211,49 @@ def commit():
     done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], stdout=subprocess.PIPE, text=True,
                           check=False)
     return done.stdout.strip() or "unknown"
+
+
+def read_run(path):
+    """The report of one run, its origin in a line, and its workloads."""
+    found = json.loads(pathlib.Path(path).read_text())
+    report = Report()
+    report.pairs = [Pair.of_plain(plain) for plain in found["pairs"]]
+    report.costs, report.notes = found["costs"], found["notes"]
+    report.curves = {name: {int(rows): ms for rows, ms in curve.items()}
+                     for name, curve in found["curves"].items()}
+    workloads = list(dict.fromkeys(pair.workload for pair in report.pairs))
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    report.notes = [f"{', '.join(workloads)}: {note}" for note in report.notes]
+    origin = f"{found['date'][:16].replace('T', ' ')} UTC, {found['machine']}, {versions}"
+    return report, origin, workloads
+
+
+def join_runs(paths):
+    """One report of several runs and the lines that say where each workload comes from."""
+    whole = Report()
+    came_from = {}
+    for path in paths:
+        report, origin, workloads = read_run(path)
+        came_from.update({workload: origin for workload in workloads})
+        whole.pairs = [pair for pair in whole.pairs if pair.workload not in workloads] + report.pairs
+        whole.costs = [cost for cost in whole.costs if cost["workload"] not in workloads] + report.costs
+        whole.curves.update(report.curves)
+        whole.notes += report.notes
+    lines = []
+    for origin in dict.fromkeys(came_from.values()):
+        names = ", ".join(workload for workload, of in came_from.items() if of == origin)
+        lines.append(f"* {names}: {origin}")
+    return whole, lines
+
+
+def main():
+    if len(sys.argv) < 3 or sys.argv[1].startswith("-"):
+        print(__doc__, file=sys.stdout if "--help" in sys.argv else sys.stderr)
+        return 0 if "--help" in sys.argv else 64
+    whole, origin = join_runs(sys.argv[2:])
+    whole.write_results(pathlib.Path(sys.argv[1]), "tests/bench/report.py RESULTS.md RUN.json…", origin)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
