@@ -223,7 +223,6 @@ def read_run(path):
                      for name, curve in found["curves"].items()}
     workloads = list(dict.fromkeys(pair.workload for pair in report.pairs))
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
-    report.notes = [f"{', '.join(workloads)}: {note}" for note in report.notes]
     origin = f"{found['date'][:16].replace('T', ' ')} UTC, {found['machine']}, {versions}"
     return report, origin, workloads
 
@@ -231,18 +230,19 @@ def read_run(path):
 def join_runs(paths):
     """One report of several runs and the lines that say where each workload comes from."""
     whole = Report()
-    came_from = {}
+    came_from, notes = {}, {}
     for path in paths:
         report, origin, workloads = read_run(path)
         came_from.update({workload: origin for workload in workloads})
         whole.pairs = [pair for pair in whole.pairs if pair.workload not in workloads] + report.pairs
         whole.costs = [cost for cost in whole.costs if cost["workload"] not in workloads] + report.costs
         whole.curves.update(report.curves)
-        whole.notes += report.notes
+        notes[origin] = report.notes
     lines = []
     for origin in dict.fromkeys(came_from.values()):
         names = ", ".join(workload for workload, of in came_from.items() if of == origin)
         lines.append(f"* {names}: {origin}")
+        whole.notes += [f"{names}: {note}" for note in notes[origin]]
     return whole, lines
 
 
