@@ -36,8 +36,8 @@ void mem_free(void *memory);
 void mem_give_back(void);
 
 /*
- * The same, but only when more than `kept` bytes are free: for now and then. What a flood of work
- * took is reused while it lasts, and need not stay for good.
+ * The same, when the allocator has more than `kept` bytes free, those it gave back before included:
+ * once a minute, say. What a flood of work took is reused while it lasts and goes when it is over.
  */
 void mem_give_back_surplus(size_t kept);
 

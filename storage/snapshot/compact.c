@@ -250,8 +250,7 @@ static bool is_worse(const struct candidate *a, const struct candidate *b)
     return a->dead_rows * b->file->rows_count > b->dead_rows * a->file->rows_count;
 }
 
-/* The file with the largest share of dead rows, when it is too large: most gone for least written.
- */
+/* The file with the largest share of dead rows, when too large: most gone for least written. */
 static void plan_purge(struct compact_plan *plan, const struct candidate *list, size_t count,
                        int percent)
 {

@@ -196,7 +196,7 @@ void table_store_index(struct table *table)
 void table_store_index_when_due(struct table *table, int64_t now_us)
 {
     CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&table->index_files_lock);
-    if (table->stored_us == 0 || now_us - table->stored_us >= TABLE_STORE_US) {
+    if (now_us - table->stored_us >= TABLE_STORE_US) {
         table->stored_us = now_us;
         store_published(table);
     }
@@ -248,38 +248,6 @@ void table_note_dropped_run(struct table *table, const struct index_run *run)
         (struct manifest_run){.kind = run->kind, .id = run->id};
 }
 
-/* What was noted, when it was published so; else the runs are still in use. */
-static struct stored_index take_dropped(struct table *table, const struct snapshot **snapshot_out)
-{
-    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&table->commit);
-    struct stored_index dropped = {.runs = table->dropped_runs,
-                                   .runs_count = table->dropped_runs_count};
-    table->dropped_runs = NULL;
-    table->dropped_runs_count = 0;
-    *snapshot_out = table_snapshot(table);
-    return dropped;
-}
-
-void table_drop_run_files(struct table *table)
-{
-    CLEANUP(snapshot_release) const struct snapshot *snapshot = NULL;
-    CLEANUP(stored_index_deinit) struct stored_index dropped = take_dropped(table, &snapshot);
-    CLEANUP(stored_index_deinit) struct stored_index published = {0};
-    if (dropped.runs_count == 0 || snapshot->index == NULL) {
-        return;
-    }
-    published = stored_index_of(snapshot);
-    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&table->index_files_lock);
-    for (size_t i = 0; i < dropped.runs_count; i++) {
-        char name[DERIVED_NAME_BYTES];
-        index_run_name(dropped.runs[i].kind, dropped.runs[i].id, name);
-        struct err left = {0}; /* table_clean removes it later */
-        if (!names_run(&table->stored, name) && !names_run(&published, name)) {
-            err_ignore(remove_named(table, name, &left));
-        }
-    }
-}
-
 /*
  * Files in use by the manifest or by what is published now; mapped files of older snapshots
  * outlive their names.
@@ -295,6 +263,39 @@ static bool is_index_file_used(const struct stored_index *manifest,
         return names_run(manifest, name) || names_run(published, name);
     }
     return true; /* the manifest, our commits, and what is not ours */
+}
+
+/* What was noted, and what is published now: a run is in use still when its commit failed. */
+static size_t take_dropped(struct table *table, struct manifest_run **dropped_out,
+                           const struct snapshot **snapshot_out)
+{
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&table->commit);
+    size_t count = table->dropped_runs_count;
+    *dropped_out = table->dropped_runs;
+    table->dropped_runs = NULL;
+    table->dropped_runs_count = 0;
+    *snapshot_out = table_snapshot(table);
+    return count;
+}
+
+void table_drop_run_files(struct table *table)
+{
+    CLEANUP(snapshot_release) const struct snapshot *snapshot = NULL;
+    CLEANUP(mem_cleanup) struct manifest_run *dropped = NULL;
+    size_t count = take_dropped(table, &dropped, &snapshot);
+    if (count == 0 || snapshot->index == NULL) {
+        return;
+    }
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&table->index_files_lock);
+    CLEANUP(stored_index_deinit) struct stored_index published = stored_index_of(snapshot);
+    for (size_t i = 0; i < count; i++) {
+        char name[DERIVED_NAME_BYTES];
+        index_run_name(dropped[i].kind, dropped[i].id, name);
+        struct err left = {0}; /* table_clean removes it later */
+        if (!is_index_file_used(&table->stored, &published, name)) {
+            err_ignore(remove_named(table, name, &left));
+        }
+    }
 }
 
 static enum err_code remove_before(const char *path, int64_t before_ms, struct err *err)

@@ -6,7 +6,6 @@
 #include "storage/base/mem.h"
 #include "storage/delta/vacuum.h"
 #include "storage/object/object.h"
-#include "storage/snapshot/compact.h"
 #include "storage/snapshot/table_internal.h"
 
 #include <assert.h>

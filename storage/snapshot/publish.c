@@ -39,7 +39,7 @@ static enum err_code fold_once(struct table *table, struct index_view *view,
                              &run, err));
     }
     for (size_t i = 0; i < choice->count; i++) {
-        if (choice->runs[i]->derived.body.size > DERIVED_STREAM_BYTES) {
+        if (choice->runs[i]->derived.body.size >= DERIVED_STREAM_BYTES) {
             table_note_dropped_run(table, choice->runs[i]); /* it is a file already */
         }
         index_view_remove(view, choice->runs[i]);

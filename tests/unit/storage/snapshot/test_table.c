@@ -354,7 +354,8 @@ Test(table, rebuilds_the_index_that_was_extended)
 }
 
 /* Their ids are none that a small table has. */
-static void add_runs(struct index_view *view, size_t runs_count, size_t entries_count)
+static void add_runs(struct index_view *view, const char *folder, size_t runs_count,
+                     size_t entries_count)
 {
     struct index_entry *entries = mem_zeroed(entries_count, sizeof *entries);
     for (size_t i = 0; i < entries_count; i++) {
@@ -363,7 +364,8 @@ static void add_runs(struct index_view *view, size_t runs_count, size_t entries_
     for (size_t i = 0; i < runs_count; i++) {
         struct err err = {0};
         struct index_run *run = NULL;
-        cr_assert(index_run_build(NULL, 0, 1000 + i, entries, entries_count, &run, &err) == ERR_OK);
+        cr_assert(index_run_build(folder, 0, 1000 + i, entries, entries_count, &run, &err) ==
+                  ERR_OK);
         index_view_add(view, &run);
     }
     mem_free(entries);
@@ -387,15 +389,15 @@ Test(table, commits_leave_large_runs_to_maintenance)
     struct err err = {0};
     const uint8_t hash_key[HASH_KEY_BYTES] = {0};
     CLEANUP(index_view_release) struct index_view *view = index_view_new(1, hash_key);
-    add_runs(view, INDEX_RUNS_CALM + 1, LARGE);
-    add_runs(view, INDEX_SMALL_RUNS_MAX, SMALL);
+    add_runs(view, NULL, INDEX_RUNS_CALM + 1, LARGE);
+    add_runs(view, NULL, INDEX_SMALL_RUNS_MAX, SMALL);
     cr_assert_eq(table_fold_runs(fixture.table, view, &err), ERR_OK, "%s", err.msg);
     cr_expect_eq(count_runs(view, SMALL, SMALL), INDEX_SMALL_RUNS_MAX, "few are left alone");
-    add_runs(view, 1, SMALL);
+    add_runs(view, NULL, 1, SMALL);
     cr_assert_eq(table_fold_runs(fixture.table, view, &err), ERR_OK, "%s", err.msg);
     cr_expect_eq(count_runs(view, SMALL, SMALL), INDEX_SMALL_RUNS_MAX - 1, "two are one now");
     cr_expect_eq(count_runs(view, LARGE, LARGE), INDEX_RUNS_CALM + 1);
-    add_runs(view, INDEX_RUNS_FOREGROUND_MAX - INDEX_RUNS_CALM - 1, LARGE); /* nobody came */
+    add_runs(view, NULL, INDEX_RUNS_FOREGROUND_MAX - INDEX_RUNS_CALM - 1, LARGE); /* nobody came */
     cr_assert_eq(table_fold_runs(fixture.table, view, &err), ERR_OK, "%s", err.msg);
     cr_expect(view->kinds[0].count <= INDEX_RUNS_FOREGROUND_MAX);
     fixture_remove(&fixture);
@@ -765,14 +767,16 @@ Test(table, purges_the_worst_file_when_too_many_rows_of_all_are_dead)
     fixture_remove(&fixture);
 }
 
-/* Publish as many more runs, too large for a commit to fold, of rows that are gone. */
-static void publish_runs(struct fixture *fixture, size_t runs_count)
+enum { FOLDED_BY_NONE = INDEX_SMALL_ENTRIES_MAX + 1 }; /* entries: too many for a commit to fold */
+
+/* Publish as many more runs of rows that are gone. */
+static void publish_runs(struct fixture *fixture, size_t runs_count, size_t entries_count)
 {
     struct table *table = fixture->table;
     CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&table->commit);
     CLEANUP(snapshot_release) const struct snapshot *snapshot = table_snapshot(table);
     CLEANUP(index_view_release) struct index_view *view = index_view_copy(snapshot->index);
-    add_runs(view, runs_count, INDEX_SMALL_ENTRIES_MAX + 1);
+    add_runs(view, table->index_folder, runs_count, entries_count);
     struct file_list files;
     file_list_copy(&files, snapshot);
     table_publish(table, snapshot->schema, snapshot->state, &files, view);
@@ -799,7 +803,7 @@ Test(table, drops_the_files_of_merged_runs_that_no_manifest_names)
     put_many(&fixture, 0, 100, 1);
     table_store_index(fixture.table);
     size_t named = count_run_files(&fixture);
-    publish_runs(&fixture, INDEX_RUNS_CALM + 1);
+    publish_runs(&fixture, INDEX_RUNS_CALM + 1, FOLDED_BY_NONE);
     const struct snapshot *snapshot = table_snapshot(fixture.table);
     struct err err = {0};
     for (size_t i = 0; i < snapshot->index->kinds[0].count; i++) {
@@ -821,35 +825,15 @@ Test(table, drops_the_files_of_merged_runs_that_no_manifest_names)
     fixture_remove(&fixture);
 }
 
-/* Commits fold large runs only where maintenance does not come; their files must not stay, either.
- */
+/* Commits fold large runs where maintenance does not come; their files must not stay, either. */
 Test(table, drops_the_files_of_large_runs_that_commits_folded)
 {
     struct fixture fixture = fixture_make(&keyed);
     struct err err = {0};
     put_many(&fixture, 0, 100, 1);
     table_store_index(fixture.table);
-    {
-        CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&fixture.table->commit);
-        CLEANUP(snapshot_release) const struct snapshot *snapshot = table_snapshot(fixture.table);
-        CLEANUP(index_view_release) struct index_view *view = index_view_copy(snapshot->index);
-        size_t count = DERIVED_STREAM_BYTES / sizeof(struct index_entry) + 1;
-        struct index_entry *entries = mem_zeroed(count, sizeof *entries);
-        for (size_t i = 0; i < count; i++) {
-            entries[i].hash = i;
-        }
-        for (uint64_t id = 1000; id <= 1000 + INDEX_RUNS_FOREGROUND_MAX; id++) {
-            struct index_run *run = NULL;
-            cr_assert_eq(
-                index_run_build(fixture.table->index_folder, 0, id, entries, count, &run, &err),
-                ERR_OK, "%s", err.msg);
-            index_view_add(view, &run);
-        }
-        mem_free(entries);
-        struct file_list files;
-        file_list_copy(&files, snapshot);
-        table_publish(fixture.table, snapshot->schema, snapshot->state, &files, view);
-    }
+    publish_runs(&fixture, INDEX_RUNS_FOREGROUND_MAX + 1,
+                 DERIVED_STREAM_BYTES / sizeof(struct index_entry) + 1);
     put_many(&fixture, 0, 100, 2);
     const struct snapshot *snapshot = table_snapshot(fixture.table);
     cr_assert_leq(snapshot->index->kinds[0].count, INDEX_RUNS_FOREGROUND_MAX, "the commit folded");
@@ -887,7 +871,7 @@ Test(table, merges_runs_between_the_rows_of_a_compaction)
     CLEANUP(compact_plan_deinit) struct compact_plan plan = {0};
     compact_plan_thorough(fixture.table, &plan);
     cr_assert_eq(plan.count, 2);
-    publish_runs(&fixture, INDEX_RUNS_CALM + 1);
+    publish_runs(&fixture, INDEX_RUNS_CALM + 1, FOLDED_BY_NONE);
     struct err err = {0};
     struct compact_result result = {0};
     cr_assert(compact_run(fixture.table, &plan, NULL, &result, &err) == ERR_OK, "%s", err.msg);
@@ -975,9 +959,9 @@ Test(table, asks_merges_to_wait_while_too_much_of_the_index_is_dead)
 {
     struct fixture fixture = fixture_make(&keyed);
     put_many(&fixture, 0, 100000, 1);
-    publish_runs(&fixture, 2);
+    publish_runs(&fixture, 2, FOLDED_BY_NONE);
     cr_expect_eq(table_pause_us(fixture.table, 0), 0, "231,074 entries of 100,000 rows are normal");
-    publish_runs(&fixture, 1);
+    publish_runs(&fixture, 1, FOLDED_BY_NONE);
     /* 296,611 where 258,192 are normal: 384 thousandths of the rows */
     cr_expect_eq(table_pause_us(fixture.table, 0),
                  384 * TABLE_PAUSE_US_A_THOUSANDTH / TABLE_PAUSE_INDEX_SHARE);
