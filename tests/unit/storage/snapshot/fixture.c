@@ -9,6 +9,7 @@
 #include "storage/columns/encode_json.h"
 #include "storage/delta/transaction.h"
 #include "storage/object/object.h"
+#include "storage/snapshot/compact.h"
 #include "storage/snapshot/lookup.h"
 #include "storage/snapshot/order.h"
 #include "storage/snapshot/output.h"
@@ -331,4 +332,19 @@ void fixture_verify(const struct fixture *fixture, const char *when)
     cr_assert(verify_table(fixture->table, &report, &err) == ERR_OK, "%s: %s", when, err.msg);
     cr_assert(report.problems_count == 0, "%s: %s", when, report.problems[0]);
     verify_report_deinit(&report);
+}
+
+void fixture_compact(struct fixture *fixture)
+{
+    struct err err = {0};
+    for (bool more = true; more;) {
+        CLEANUP(compact_plan_deinit) struct compact_plan plan = {0};
+        struct compact_result result = {0};
+        compact_plan(fixture->table, true, &plan);
+        more = plan.count > 0;
+        if (more) {
+            cr_assert(compact_run(fixture->table, &plan, NULL, &result, &err) == ERR_OK, "%s",
+                      err.msg);
+        }
+    }
 }

@@ -47,6 +47,8 @@ void fixture_remove(struct fixture *fixture);
 
 /* Close and open again; torn: the index folder is removed in between. */
 void fixture_reopen(struct fixture *fixture, bool torn);
+/* Background compaction of a table that rests, until it has nothing to do. */
+void fixture_compact(struct fixture *fixture);
 /* Open again with the files as a killed process would leave them. */
 void fixture_reopen_killed(struct fixture *fixture);
 

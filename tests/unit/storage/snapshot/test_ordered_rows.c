@@ -95,21 +95,6 @@ static void fill(struct fixture *fixture, uint64_t seed)
     fixture_put(fixture, records, count);
 }
 
-static void compact_all(struct fixture *fixture)
-{
-    struct err err = {0};
-    for (;;) {
-        CLEANUP(compact_plan_deinit) struct compact_plan plan = {0};
-        compact_plan(fixture->table, true, &plan);
-        if (plan.count == 0) {
-            return;
-        }
-        struct compact_result result = {0};
-        cr_assert_eq(compact_run(fixture->table, &plan, NULL, &result, &err), ERR_OK, "%s",
-                     err.msg);
-    }
-}
-
 static void expect_same(const struct buffer *a, const struct buffer *b, const char *when)
 {
     cr_expect(span_equal(buffer_span(a), buffer_span(b)), "%s", when);
@@ -136,7 +121,7 @@ Test(ordered_rows, the_cut_into_commits_and_files_does_not_show)
         CLEANUP(buffer_deinit) struct buffer before;
         read_all(&fixture, &ask, &before);
         expect_sorted(&fixture, &before, "by key");
-        compact_all(&fixture);
+        fixture_compact(&fixture);
         CLEANUP(buffer_deinit) struct buffer after;
         read_all(&fixture, &ask, &after);
         expect_same(&before, &after, "compacted");

@@ -915,21 +915,6 @@ Test(table, asks_merges_to_wait_for_compaction_that_is_behind)
     fixture_remove(&fixture);
 }
 
-static void compact_all(struct fixture *fixture)
-{
-    struct err err = {0};
-    for (bool more = true; more;) {
-        CLEANUP(compact_plan_deinit) struct compact_plan plan = {0};
-        struct compact_result result = {0};
-        compact_plan(fixture->table, true, &plan);
-        more = plan.count > 0;
-        if (more) {
-            cr_assert(compact_run(fixture->table, &plan, NULL, &result, &err) == ERR_OK, "%s",
-                      err.msg);
-        }
-    }
-}
-
 Test(table, asks_merges_to_wait_while_too_many_rows_are_dead)
 {
     struct fixture fixture = fixture_make(&keyed);
@@ -950,7 +935,7 @@ Test(table, asks_merges_to_wait_while_too_many_rows_are_dead)
     put_many(&fixture, 43000, 5000, 3);
     cr_expect_eq(table_pause_us(fixture.table, 0), 36 * TABLE_PAUSE_US_A_THOUSANDTH,
                  "5,000 of 138,000 more than were settled");
-    compact_all(&fixture);
+    fixture_compact(&fixture);
     cr_expect_eq(table_pause_us(fixture.table, 0), 0);
     fixture_remove(&fixture);
 }
