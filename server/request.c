@@ -292,6 +292,11 @@ bool request_receive(struct request *request, struct span bytes, bool *unwanted_
             answer_busy(request, "the memory for request bodies is used up");
             refuse_body(request);
         } else {
+            if (request->body.size == 0 && request->framing.content_length > 0) {
+                /* all of it at once, so that it need not be moved; what never comes is never
+                 * touched */
+                (void)buffer_reserve(&request->body, (size_t)request->framing.content_length);
+            }
             buffer_append_span(&request->body, bytes);
             return true;
         }

@@ -248,7 +248,7 @@ void frame_check(const struct frame *frame);
 
 /*
  * Bytes for the journal: header (format version, key id 0, schema version),
- * columns by field id, operations, lines; zstd level 1 when it pays. Decode is
+ * columns by field id, operations, lines; LZ4 when it pays. Decode is
  * the trust boundary: every length, count, type, bit and UTF-8 obeyed or
  * ERR_CORRUPT. Fields the frame does not know (added since) decode as null,
  * those that were dropped since are left out; likewise fields added to a struct. Values of

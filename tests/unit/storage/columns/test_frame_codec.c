@@ -1,14 +1,28 @@
 #include "storage/columns/frame.h"
 
 #include "storage/columns/encode_json.h"
+#include "storage/base/mem.h"
 #include "storage/columns/row.h"
 #include "tests/unit/storage/columns/columns_kit.h"
 
 #include <criterion/criterion.h>
+#include <lz4.h>
+#include <string.h>
+#include <zstd.h>
 
 TestSuite(frame_codec, .timeout = 120);
 
 enum { BYTES_MAX = 64 << 20 };
+
+/* frame_codec.c tells the layout. */
+enum {
+    COMPRESSION_AT = 5,
+    PLAIN_SIZE_AT = 32,
+    BODY = FRAME_HEADER_BYTES,
+    COLUMN_HEAD = 8,
+    ZSTD = 1,
+    LZ4 = 2,
+};
 
 static struct frame *decoded(struct span bytes, const struct schema *schema)
 {
@@ -110,6 +124,74 @@ Test(frame_codec, compresses_only_when_it_pays)
     }
 }
 
+/* Bytes of a frame whose body is packed: many rows that are alike. */
+static void encode_packed(const struct schema *schema, struct frame **frame_out,
+                          struct buffer *bytes)
+{
+    struct frame *frame = frame_new(schema);
+    for (int64_t row = 0; row < 5000; row++) {
+        column_append_bytes(&frame->columns[0], span_of_text("a member of 2024"));
+        frame_end_row(frame, FRAME_UPSERT, 0);
+    }
+    buffer_init(bytes, BYTES_MAX);
+    frame_encode(frame, bytes);
+    cr_assert_eq(bytes->data[COMPRESSION_AT], LZ4);
+    *frame_out = frame;
+}
+
+Test(frame_codec, reads_what_earlier_releases_packed_with_zstd)
+{
+    CLEANUP(schema_release)
+    struct schema *schema = kit_schema("{'schema':{'fields':[{'name':'s','type':'string'}]}}");
+    CLEANUP(frame_free) struct frame *frame = NULL;
+    CLEANUP(buffer_deinit) struct buffer bytes;
+    encode_packed(schema, &frame, &bytes);
+    uint64_t plain_size = 0;
+    memcpy(&plain_size, bytes.data + PLAIN_SIZE_AT, sizeof plain_size);
+    CLEANUP(mem_cleanup) char *plain = mem_alloc(plain_size);
+    int unpacked = LZ4_decompress_safe((const char *)bytes.data + BODY, plain,
+                                       (int)(bytes.size - BODY), (int)plain_size);
+    cr_assert_eq((uint64_t)unpacked, plain_size);
+
+    size_t bound = ZSTD_compressBound(plain_size);
+    CLEANUP(mem_cleanup) uint8_t *packed = mem_alloc(bound);
+    size_t size = ZSTD_compress(packed, bound, plain, plain_size, 1);
+    cr_assert_not(ZSTD_isError(size));
+    bytes.data[COMPRESSION_AT] = ZSTD;
+    bytes.size = BODY;
+    buffer_append(&bytes, packed, size);
+    CLEANUP(frame_free) struct frame *back = decoded(buffer_span(&bytes), schema);
+    cr_expect(kit_frames_equal(frame, back));
+    bytes.data[PLAIN_SIZE_AT]++;
+    cr_expect_eq(decode_code(buffer_span(&bytes), schema), ERR_CORRUPT, "a size of its own");
+}
+
+Test(frame_codec, refuses_packed_bodies_of_another_size_cut_or_too_small_for_what_they_claim)
+{
+    CLEANUP(schema_release)
+    struct schema *schema = kit_schema("{'schema':{'fields':[{'name':'s','type':'string'}]}}");
+    CLEANUP(frame_free) struct frame *frame = NULL;
+    CLEANUP(buffer_deinit) struct buffer bytes;
+    encode_packed(schema, &frame, &bytes);
+    for (size_t size = BODY; size < bytes.size; size++) {
+        cr_expect_eq(decode_code(span_of(bytes.data, size), schema), ERR_CORRUPT, "cut to %zu",
+                     size);
+    }
+    uint64_t plain_size = 0;
+    memcpy(&plain_size, bytes.data + PLAIN_SIZE_AT, sizeof plain_size);
+    const uint64_t claims[] = {plain_size - 1, plain_size + 1, (bytes.size - BODY + 1) * 255,
+                               FRAME_PLAIN_BYTES_MAX};
+    for (size_t i = 0; i < sizeof claims / sizeof claims[0]; i++) {
+        memcpy(bytes.data + PLAIN_SIZE_AT, &claims[i], sizeof claims[i]);
+        cr_expect_eq(decode_code(buffer_span(&bytes), schema), ERR_CORRUPT, "%lu bytes claimed",
+                     (unsigned long)claims[i]);
+    }
+    struct err err = {0};
+    CLEANUP(frame_free) struct frame *none = NULL;
+    cr_expect_eq(frame_decode(buffer_span(&bytes), schema, &none, &err), ERR_CORRUPT);
+    cr_expect(strstr(err.msg, "its header's size") != NULL, "before memory is taken: %s", err.msg);
+}
+
 Test(frame_codec, a_full_buffer_is_said_not_cut)
 {
     CLEANUP(schema_release) struct schema *schema = kit_schema_of_all_types();
@@ -189,8 +271,6 @@ Test(frame_codec, flipped_bits_are_refused_or_give_a_sound_frame)
     }
 }
 
-enum { BODY = FRAME_HEADER_BYTES, COLUMN_HEAD = 8 };
-
 Test(frame_codec, refuses_fields_that_lie)
 {
     CLEANUP(schema_release)
@@ -228,8 +308,9 @@ Test(frame_codec, refuses_fields_that_lie)
     } cases[] = {
         {"magic", 0, 'X', ERR_CORRUPT},
         {"later format", 4, 2, ERR_UNSUPPORTED},
-        {"unknown compression", 5, 2, ERR_CORRUPT},
-        {"compressed though it is not", 5, 1, ERR_CORRUPT},
+        {"unknown compression", 5, 3, ERR_CORRUPT},
+        {"zstd though it is not", 5, 1, ERR_CORRUPT},
+        {"LZ4 though it is not", 5, 2, ERR_CORRUPT},
         {"unknown part", 6, 7, ERR_CORRUPT},
         {"no lines", 6, 1, ERR_CORRUPT},
         {"reserved byte", 7, 1, ERR_CORRUPT},
@@ -283,7 +364,7 @@ Test(frame_codec, refuses_repeated_fields_more_rows_than_bits_and_bytes_behind_t
     CLEANUP(buffer_deinit) struct buffer bytes;
     buffer_init(&bytes, BYTES_MAX);
     frame_encode(frame, &bytes);
-    enum { SECOND = BODY + COLUMN_HEAD + 2, PLAIN = 2 * (COLUMN_HEAD + 2), PLAIN_SIZE_AT = 32 };
+    enum { SECOND = BODY + COLUMN_HEAD + 2, PLAIN = 2 * (COLUMN_HEAD + 2) };
     cr_assert_eq(bytes.size, BODY + PLAIN);
 
     bytes.data[SECOND] = 1;
