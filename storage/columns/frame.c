@@ -1,12 +1,12 @@
 /*
  * Frames in memory: typed columns that grow by appending, undo of half-built
- * rows, and copying rows between frames. See frame.h for the contracts; the
- * journal's bytes are in frame_codec.c, keys in key.c.
+ * rows. See frame.h for the contracts; copying rows is frame_copy.c's, the
+ * journal's bytes are frame_codec.c's, keys key.c's.
  */
 #include "storage/columns/frame.h"
 
 #include "storage/base/mem.h"
-#include "storage/columns/widen.h"
+#include "storage/columns/frame_parts.h"
 
 #include <assert.h>
 
@@ -41,23 +41,6 @@ bool frame_operation_parse(struct span name, enum frame_operation *operation_out
 }
 
 /* ---- one column ------------------------------------------------------------ */
-
-static bool has_bytes(const struct column *column)
-{
-    return column->type == COLUMN_STRING || column->type == COLUMN_BINARY;
-}
-
-/* Arrays and maps. */
-static bool has_elements(const struct column *column)
-{
-    return column->type == COLUMN_ARRAY || column->type == COLUMN_MAP;
-}
-
-static size_t slot_bytes(const struct column *column)
-{
-    return has_bytes(column) || has_elements(column) ? sizeof(uint32_t)
-                                                     : column_type_slot_bytes(column->type);
-}
 
 /* Recursion here and below is bounded by SCHEMA_DEPTH_MAX. */
 void column_init(struct column *column, const struct field *field)
@@ -116,17 +99,17 @@ void column_reserve(struct column *column, int64_t rows)
     }
     if (column->type != COLUMN_STRUCT) {
         column->values.slots =
-            mem_resize(column->values.slots, (size_t)capacity, slot_bytes(column));
+            mem_resize(column->values.slots, (size_t)capacity, column_slot_bytes(column));
     }
     column->capacity_rows = capacity;
-    if (has_bytes(column) && column->bytes == NULL) {
+    if (column_has_bytes(column) && column->bytes == NULL) {
         column_reserve_bytes(column, 1); /* so that column_bytes never counts from NULL */
     }
 }
 
 void column_reserve_bytes(struct column *column, size_t size)
 {
-    assert(has_bytes(column));
+    assert(column_has_bytes(column));
     assert(size <= COLUMN_BYTES_MAX - column->bytes_size);
     size_t needed = column->bytes_size + size;
     if (needed <= column->bytes_capacity) {
@@ -139,20 +122,14 @@ void column_reserve_bytes(struct column *column, size_t size)
     column->bytes_capacity = capacity;
 }
 
-/* Where the next value of an array or map ends: the rows its children have by now. */
-static uint32_t elements_end(const struct column *column)
-{
-    return (uint32_t)column->children[0].rows_count;
-}
-
 static void set_zero_slot(struct column *column, int64_t row)
 {
-    if (has_bytes(column)) {
+    if (column_has_bytes(column)) {
         column->values.ends[row] = (uint32_t)column->bytes_size;
         return;
     }
-    if (has_elements(column)) {
-        column->values.ends[row] = elements_end(column);
+    if (column_has_elements(column)) {
+        column->values.ends[row] = column_elements_end(column);
         return;
     }
     if (column->type == COLUMN_STRUCT) {
@@ -161,7 +138,7 @@ static void set_zero_slot(struct column *column, int64_t row)
         }
         return;
     }
-    size_t size = slot_bytes(column);
+    size_t size = column_slot_bytes(column);
     memset((uint8_t *)column->values.slots + (size_t)row * size, 0, size);
 }
 
@@ -181,12 +158,12 @@ static void append_without_value(struct column *column, bool present)
 void column_append_nested(struct column *column)
 {
     int64_t row = column_append_slot(column);
-    if (has_elements(column)) {
-        column->values.ends[row] = elements_end(column);
+    if (column_has_elements(column)) {
+        column->values.ends[row] = column_elements_end(column);
     }
     for (size_t i = 0; i < column->children_count; i++) {
         assert(column->children[i].rows_count ==
-               (has_elements(column) ? column->children[0].rows_count : column->rows_count));
+               (column_has_elements(column) ? column->children[0].rows_count : column->rows_count));
     }
 }
 
@@ -195,8 +172,7 @@ void column_append_null(struct column *column)
     append_without_value(column, true);
 }
 
-/* Bits [start, end) set or cleared. */
-static void bits_fill(uint8_t *bits, int64_t start, int64_t end, bool value)
+void column_fill_bits(uint8_t *bits, int64_t start, int64_t end, bool value)
 {
     for (; start < end && (start & 7) != 0; start++) {
         uint8_t bit = (uint8_t)(1U << (start & 7));
@@ -213,18 +189,18 @@ static void bits_fill(uint8_t *bits, int64_t start, int64_t end, bool value)
     }
 }
 
-static void start_present(struct column *column)
+void column_start_present(struct column *column)
 {
     if (column->present == NULL) {
         column_reserve(column, 1);
         column->present = mem_zeroed((size_t)column->capacity_rows / 8, 1);
-        bits_fill(column->present, 0, column->rows_count, true);
+        column_fill_bits(column->present, 0, column->rows_count, true);
     }
 }
 
 void column_append_absent(struct column *column)
 {
-    start_present(column);
+    column_start_present(column);
     append_without_value(column, false);
 }
 
@@ -232,7 +208,7 @@ void column_append_absent(struct column *column)
 static void truncate_children(struct column *column, int64_t rows_count)
 {
     int64_t rows = rows_count;
-    if (has_elements(column)) {
+    if (column_has_elements(column)) {
         rows = rows_count > 0 ? column->values.ends[rows_count - 1] : 0;
     }
     for (size_t i = 0; i < column->children_count; i++) {
@@ -252,11 +228,11 @@ void column_truncate(struct column *column, int64_t rows_count)
     if (rows_count == column->rows_count) {
         return;
     }
-    bits_fill(column->validity, rows_count, column->rows_count, false);
+    column_fill_bits(column->validity, rows_count, column->rows_count, false);
     if (column->present != NULL) {
-        bits_fill(column->present, rows_count, column->rows_count, false);
+        column_fill_bits(column->present, rows_count, column->rows_count, false);
     }
-    if (has_bytes(column)) {
+    if (column_has_bytes(column)) {
         column->bytes_size = rows_count > 0 ? column->values.ends[rows_count - 1] : 0;
     }
     column->rows_count = rows_count;
@@ -307,8 +283,7 @@ void frame_reset(struct frame *frame)
     frame->rows_count = 0;
 }
 
-/* Room for `rows` more entries in the arrays that the frame itself keeps. */
-static void reserve_row_arrays(struct frame *frame, int64_t rows)
+void frame_reserve_row_arrays(struct frame *frame, int64_t rows)
 {
     assert(rows <= FRAME_ROWS_MAX - frame->rows_count);
     int64_t needed = frame->rows_count + rows;
@@ -327,14 +302,13 @@ static void reserve_row_arrays(struct frame *frame, int64_t rows)
 
 void frame_reserve(struct frame *frame, int64_t rows)
 {
-    reserve_row_arrays(frame, rows);
+    frame_reserve_row_arrays(frame, rows);
     for (size_t i = 0; i < frame->schema->fields_count; i++) {
         column_reserve(&frame->columns[i], rows);
     }
 }
 
-/* The arrays exist only from the first row on that needs them; earlier rows read as zero. */
-static void start_row_arrays(struct frame *frame, bool operations, bool lines)
+void frame_start_row_arrays(struct frame *frame, bool operations, bool lines)
 {
     if (operations && frame->operations == NULL) {
         frame->operations = mem_zeroed((size_t)frame->capacity_rows, 1);
@@ -344,9 +318,9 @@ static void start_row_arrays(struct frame *frame, bool operations, bool lines)
     }
 }
 
-static void set_row(struct frame *frame, int64_t row, enum frame_operation operation, int64_t line)
+void frame_set_row(struct frame *frame, int64_t row, enum frame_operation operation, int64_t line)
 {
-    start_row_arrays(frame, operation != FRAME_UPSERT, line != 0);
+    frame_start_row_arrays(frame, operation != FRAME_UPSERT, line != 0);
     if (frame->operations != NULL) {
         frame->operations[row] = (uint8_t)operation;
     }
@@ -359,8 +333,8 @@ void frame_set_operations(struct frame *frame, enum frame_operation operation)
 {
     assert((unsigned)operation < FRAME_OPERATION_COUNT);
     if (frame->rows_count > 0) {
-        reserve_row_arrays(frame, 0);
-        start_row_arrays(frame, true, false);
+        frame_reserve_row_arrays(frame, 0);
+        frame_start_row_arrays(frame, true, false);
         memset(frame->operations, (int)operation, (size_t)frame->rows_count);
     }
 }
@@ -372,8 +346,8 @@ void frame_end_row(struct frame *frame, enum frame_operation operation, int64_t 
     for (size_t i = 0; i < frame->schema->fields_count; i++) {
         assert(frame->columns[i].rows_count == frame->rows_count + 1);
     }
-    reserve_row_arrays(frame, 1);
-    set_row(frame, frame->rows_count, operation, line);
+    frame_reserve_row_arrays(frame, 1);
+    frame_set_row(frame, frame->rows_count, operation, line);
     frame->rows_count++;
 }
 
@@ -385,281 +359,13 @@ void frame_undo_row(struct frame *frame)
     }
 }
 
-/* ---- copying rows -------------------------------------------------------------- */
-
-static void append_nested_from(struct column *target, const struct column *source, int64_t row)
-{
-    struct column_stretch rows = {.start = row, .end = row + 1};
-    if (has_elements(source)) {
-        rows = column_elements(source, row);
-    }
-    for (size_t i = 0; i < target->children_count; i++) {
-        for (int64_t at = rows.start; at < rows.end; at++) {
-            if (i < source->children_count) {
-                column_append_from(&target->children[i], &source->children[i], at);
-            } else {
-                column_append_null(&target->children[i]);
-            }
-        }
-    }
-    column_append_nested(target);
-}
-
-void column_append_from(struct column *target, const struct column *source, int64_t row)
-{
-    assert(target->type == source->type);
-    assert(target->children_count >= source->children_count);
-    assert(row >= 0);
-    assert(row < source->rows_count);
-    if (!column_is_present(source, row)) {
-        column_append_absent(target);
-    } else if (!column_is_valid(source, row)) {
-        column_append_null(target);
-    } else if (has_bytes(source)) {
-        column_append_bytes(target, column_bytes(source, row));
-    } else if (source->children_count > 0) {
-        append_nested_from(target, source, row);
-    } else {
-        size_t size = slot_bytes(source);
-        int64_t slot = column_append_slot(target);
-        memcpy((uint8_t *)target->values.slots + (size_t)slot * size,
-               (const uint8_t *)source->values.slots + (size_t)row * size, size);
-    }
-}
-
-/* The column of `source` that holds field `index` of `target`, NULL when it has none. */
-static const struct column *matching_column(const struct frame *target, size_t index,
-                                            const struct frame *source)
-{
-    if (target->schema == source->schema) {
-        return &source->columns[index];
-    }
-    int found = schema_field_index_by_id(source->schema, target->schema->fields[index].id);
-    return found < 0 ? NULL : &source->columns[found];
-}
-
-static int64_t line_at(const struct frame *frame, int64_t row)
-{
-    return frame->lines == NULL ? 0 : frame->lines[row];
-}
-
-void frame_append_row(struct frame *target, const struct frame *source, int64_t row)
-{
-    assert(row >= 0);
-    assert(row < source->rows_count);
-    for (size_t i = 0; i < target->schema->fields_count; i++) {
-        const struct column *column = matching_column(target, i, source);
-        if (column == NULL) {
-            column_append_null(&target->columns[i]);
-        } else {
-            column_append_widened(&target->columns[i], &target->schema->fields[i], column, row);
-        }
-    }
-    frame_end_row(target, frame_operation_at(source, row), line_at(source, row));
-}
-
-#define GATHER_SLOTS(member)                                                                       \
-    do {                                                                                           \
-        for (int64_t i = 0; i < count; i++) {                                                      \
-            target->values.member[first + i] = source->values.member[rows[i]];                     \
-        }                                                                                          \
-    } while (0)
-
-static void gather_bytes(struct column *target, const struct column *source, const int64_t *rows,
-                         int64_t count)
-{
-    size_t total = 0;
-    for (int64_t i = 0; i < count; i++) {
-        total += column_bytes(source, rows[i]).size;
-    }
-    column_reserve_bytes(target, total);
-    size_t end = target->bytes_size;
-    for (int64_t i = 0; i < count; i++) {
-        struct span value = column_bytes(source, rows[i]);
-        if (value.size > 0) {
-            memcpy(target->bytes + end, value.data, value.size);
-            end += value.size;
-        }
-        target->values.ends[target->rows_count + i] = (uint32_t)end;
-    }
-    target->bytes_size = end;
-}
-
-static void gather_slots(struct column *target, const struct column *source, const int64_t *rows,
-                         int64_t count)
-{
-    int64_t first = target->rows_count;
-    switch (source->type) {
-    case COLUMN_BOOLEAN:
-        GATHER_SLOTS(u8);
-        break;
-    case COLUMN_INTEGER:
-    case COLUMN_DATE:
-    case COLUMN_BYTE:
-    case COLUMN_SHORT:
-        GATHER_SLOTS(i32);
-        break;
-    case COLUMN_LONG:
-    case COLUMN_TIMESTAMP:
-    case COLUMN_TIMESTAMP_NTZ:
-        GATHER_SLOTS(i64);
-        break;
-    case COLUMN_DOUBLE:
-    case COLUMN_FLOAT:
-        GATHER_SLOTS(f64);
-        break;
-    case COLUMN_DECIMAL:
-        GATHER_SLOTS(i128);
-        break;
-    case COLUMN_STRING:
-    case COLUMN_BINARY:
-    case COLUMN_STRUCT:
-    case COLUMN_ARRAY:
-    case COLUMN_MAP:
-    case COLUMN_TYPE_COUNT:
-        assert(false && "a column of slots");
-    }
-}
-
-static void gather_bits(uint8_t *target, int64_t first, const uint8_t *source, const int64_t *rows,
-                        int64_t count)
-{
-    for (int64_t i = 0; i < count; i++) {
-        unsigned bit = source[rows[i] >> 3] >> (rows[i] & 7) & 1U;
-        target[(first + i) >> 3] |= (uint8_t)(bit << ((first + i) & 7));
-    }
-}
-
-static void gather_validity(struct column *target, const struct column *source, const int64_t *rows,
-                            int64_t count)
-{
-    int64_t first = target->rows_count;
-    if (source->nulls_count == 0) {
-        bits_fill(target->validity, first, first + count, true);
-        return;
-    }
-    gather_bits(target->validity, first, source->validity, rows, count);
-    for (int64_t i = 0; i < count; i++) {
-        target->nulls_count += !column_is_valid(target, first + i);
-    }
-}
-
-static void append_children(struct column *target, const struct column *source, const int64_t *rows,
-                            int64_t count);
-
-/* The elements of the chosen rows, all at once. */
-static void gather_elements(struct column *target, const struct column *source, const int64_t *rows,
-                            int64_t count)
-{
-    int64_t total = 0;
-    for (int64_t i = 0; i < count; i++) {
-        struct column_stretch elements = column_elements(source, rows[i]);
-        total += elements.end - elements.start;
-    }
-    CLEANUP(mem_cleanup) int64_t *chosen = mem_alloc((size_t)(total + 1) * sizeof *chosen);
-    int64_t at = 0;
-    for (int64_t i = 0; i < count; i++) {
-        struct column_stretch elements = column_elements(source, rows[i]);
-        for (int64_t row = elements.start; row < elements.end; row++) {
-            chosen[at++] = row;
-        }
-        target->values.ends[target->rows_count + i] = elements_end(target) + (uint32_t)at;
-    }
-    append_children(target, source, chosen, total);
-}
-
-static void gather_nested(struct column *target, const struct column *source, const int64_t *rows,
-                          int64_t count)
-{
-    if (has_elements(source)) {
-        gather_elements(target, source, rows, count);
-    } else {
-        append_children(target, source, rows, count);
-    }
-}
-
-static void column_append_rows(struct column *target, const struct column *source,
-                               const int64_t *rows, int64_t count)
-{
-    assert(target->type == source->type);
-    assert(target->children_count >= source->children_count);
-    column_reserve(target, count);
-    if (source->present != NULL) {
-        start_present(target);
-    }
-    if (has_bytes(source)) {
-        gather_bytes(target, source, rows, count);
-    } else if (source->children_count > 0) {
-        gather_nested(target, source, rows, count);
-    } else {
-        gather_slots(target, source, rows, count);
-    }
-    gather_validity(target, source, rows, count);
-    if (target->present != NULL && source->present != NULL) {
-        gather_bits(target->present, target->rows_count, source->present, rows, count);
-    } else if (target->present != NULL) {
-        bits_fill(target->present, target->rows_count, target->rows_count + count, true);
-    }
-    target->rows_count += count;
-}
-
-static void column_append_nulls(struct column *column, int64_t count)
-{
-    column_reserve(column, count);
-    for (int64_t i = 0; i < count; i++) {
-        column_append_null(column);
-    }
-}
-
-static void append_children(struct column *target, const struct column *source, const int64_t *rows,
-                            int64_t count)
-{
-    for (size_t i = 0; i < target->children_count; i++) {
-        if (i < source->children_count) {
-            column_append_rows(&target->children[i], &source->children[i], rows, count);
-        } else {
-            column_append_nulls(&target->children[i], count);
-        }
-    }
-}
-
-void frame_append_rows(struct frame *target, const struct frame *source, const int64_t *rows,
-                       int64_t count)
-{
-    assert(count >= 0);
-    assert(target != source);
-    for (int64_t i = 0; i < count; i++) {
-        assert((uint64_t)rows[i] < (uint64_t)source->rows_count);
-    }
-    for (size_t i = 0; i < target->schema->fields_count; i++) {
-        const struct column *column = matching_column(target, i, source);
-        if (column == NULL) {
-            column_append_nulls(&target->columns[i], count);
-        } else if (column->type == target->columns[i].type) {
-            column_append_rows(&target->columns[i], column, rows, count);
-        } else {
-            for (int64_t k = 0; k < count; k++) {
-                column_append_widened(&target->columns[i], &target->schema->fields[i], column,
-                                      rows[k]);
-            }
-        }
-    }
-    reserve_row_arrays(target, count);
-    start_row_arrays(target, source->operations != NULL, source->lines != NULL);
-    for (int64_t i = 0; i < count; i++) {
-        set_row(target, target->rows_count + i, frame_operation_at(source, rows[i]),
-                line_at(source, rows[i]));
-    }
-    target->rows_count += count;
-}
-
 /* ---- measuring and checking ------------------------------------------------------ */
 
 static size_t column_memory_bytes(const struct column *column)
 {
     size_t bits = (size_t)column->capacity_rows / 8;
     size_t bit_arrays = column->present == NULL ? 1 : 2;
-    size_t total = bits * bit_arrays + (size_t)column->capacity_rows * slot_bytes(column) +
+    size_t total = bits * bit_arrays + (size_t)column->capacity_rows * column_slot_bytes(column) +
                    column->bytes_capacity + column->children_count * sizeof *column->children;
     for (size_t i = 0; i < column->children_count; i++) {
         total += column_memory_bytes(&column->children[i]);
@@ -681,7 +387,8 @@ size_t frame_memory_bytes(const struct frame *frame)
 
 static int64_t column_value_bytes(const struct column *column)
 {
-    int64_t bytes = column->rows_count * (int64_t)slot_bytes(column) + (int64_t)column->bytes_size;
+    int64_t bytes =
+        column->rows_count * (int64_t)column_slot_bytes(column) + (int64_t)column->bytes_size;
     for (size_t i = 0; i < column->children_count; i++) {
         bytes += column_value_bytes(&column->children[i]);
     }
@@ -702,7 +409,7 @@ static void column_check(const struct column *column);
 static void children_check(const struct column *column)
 {
     int64_t rows = column->rows_count;
-    if (has_elements(column)) {
+    if (column_has_elements(column)) {
         rows = rows > 0 ? column->values.ends[rows - 1] : 0;
     }
     for (size_t i = 0; i < column->children_count; i++) {
@@ -727,14 +434,14 @@ static void column_check(const struct column *column)
         bool valid = column_is_valid(column, row);
         nulls += !valid;
         assert(!valid || column_is_present(column, row));
-        if (has_bytes(column) || has_elements(column)) {
+        if (column_has_bytes(column) || column_has_elements(column)) {
             assert(column->values.ends[row] >= end);
             assert(valid || column->values.ends[row] == end);
             end = column->values.ends[row];
         }
     }
     assert(nulls == column->nulls_count);
-    assert(!has_bytes(column) || end == column->bytes_size);
+    assert(!column_has_bytes(column) || end == column->bytes_size);
     for (int64_t row = column->rows_count; row < column->capacity_rows; row++) {
         assert(!column_is_valid(column, row));
         assert(column->present == NULL || !column_is_present(column, row));

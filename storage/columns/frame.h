@@ -219,6 +219,15 @@ void frame_append_row(struct frame *target, const struct frame *source, int64_t 
 void frame_append_rows(struct frame *target, const struct frame *source, const int64_t *rows,
                        int64_t count);
 
+/* Row `row` of the frame `source` of several. */
+struct frame_pick {
+    uint32_t source;
+    uint32_t row;
+};
+/* The same from several frames at once, in the order of `picks`. `target` is none of them. */
+void frame_append_picks(struct frame *target, const struct frame *const *sources,
+                        size_t sources_count, const struct frame_pick *picks, int64_t count);
+
 /*
  * Partitions that its rows would be written to, deletes left out: 1 for a table without.
  * What a patch does not say counts as null. Stops at count_max + 1.

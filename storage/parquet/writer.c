@@ -14,7 +14,6 @@
 
 enum {
     ROWS_MULTIPLE = 8, /* row groups start at whole bytes of the validity bitmap */
-    COPY_ROWS = 8192,  /* of an append at a time */
 };
 
 struct parquet_writer {
@@ -25,8 +24,8 @@ struct parquet_writer {
     size_t leaves_count;
     struct shred_levels levels;                   /* of the nested leaf at hand */
     struct parquet_column_statistics *statistics; /* a field each */
-    struct frame *pending; /* rows appended but not yet in a row group; NULL = none yet */
-    int64_t rows_count;
+    struct frame *pending; /* rows gathered for the next row group; NULL = of one frame */
+    int64_t rows_count;    /* in row groups */
     bool finished;
 };
 
@@ -258,79 +257,50 @@ enum err_code parquet_writer_open(struct parquet_writer_context *context,
     (void)err; /* nothing is written before the first row group */
     struct parquet_writer *writer = mem_alloc(sizeof *writer);
     writer_init(writer, context, schema, options, sink);
+    writer->pending = frame_new(schema);
     *writer_out = writer;
     return ERR_OK;
 }
 
+/*
+ * One row group, though what was appended last may have led past the limit of bytes: another of
+ * the few rows beyond it helps nobody.
+ */
 static enum err_code flush_pending(struct parquet_writer *writer, struct err *err)
 {
     struct frame *pending = writer->pending;
-    if (pending == NULL || pending->rows_count == 0) {
+    int64_t count = pending->rows_count;
+    if (count == 0) {
         return ERR_OK;
     }
-    TRY(write_rows(writer, pending, NULL, pending->rows_count, err));
+    if (count <= PARQUET_WRITE_ROW_GROUP_ROWS_MAX && count < 2 * group_rows_of(pending)) {
+        const struct shred_rows rows = {.count = count};
+        TRY(write_row_group(writer, pending, &rows, err));
+    } else {
+        TRY(write_rows(writer, pending, NULL, count, err));
+    }
+    writer->rows_count += count;
     frame_reset(pending);
     return ERR_OK;
 }
 
-/* Copy rows first … first + count - 1 of the selection to the pending frame. */
-static void copy_rows(struct parquet_writer *writer, const struct frame *frame,
-                      const int64_t *order, int64_t first, int64_t count)
-{
-    if (order != NULL) {
-        frame_append_rows(writer->pending, frame, order + first, count);
-        return;
-    }
-    int64_t rows[COPY_ROWS];
-    for (int64_t i = 0; i < count; i++) {
-        rows[i] = first + i;
-    }
-    frame_append_rows(writer->pending, frame, rows, count);
-}
-
-static enum err_code append_copied(struct parquet_writer *writer, const struct frame *frame,
-                                   const int64_t *order, int64_t count, struct err *err)
-{
-    if (writer->pending == NULL) {
-        writer->pending = frame_new(writer->schema);
-    }
-    int64_t first = 0;
-    while (first < count) {
-        int64_t room = PARQUET_WRITE_ROW_GROUP_ROWS_MAX - writer->pending->rows_count;
-        int64_t left = count - first;
-        int64_t step = left < COPY_ROWS ? left : COPY_ROWS;
-        step = step < room ? step : room;
-        copy_rows(writer, frame, order, first, step);
-        first += step;
-        if (writer->pending->rows_count == PARQUET_WRITE_ROW_GROUP_ROWS_MAX) {
-            TRY(flush_pending(writer, err));
-        }
-    }
-    if (frame_value_bytes(writer->pending) >= PARQUET_WRITE_ROW_GROUP_BYTES_MAX) {
-        TRY(flush_pending(writer, err));
-    }
-    return ERR_OK;
-}
-
-enum err_code parquet_writer_append(struct parquet_writer *writer, const struct frame *frame,
-                                    const int64_t *row_order, int64_t row_order_count,
-                                    struct err *err)
+struct frame *parquet_writer_rows(struct parquet_writer *writer)
 {
     assert(!writer->finished);
-    int64_t count = row_order != NULL ? row_order_count : frame->rows_count;
-    if (frame_value_bytes(frame) < PARQUET_WRITE_ROW_GROUP_BYTES_MAX) {
-        TRY(append_copied(writer, frame, row_order, count, err));
-    } else { /* too large to gather: its rows are row groups of their own */
-        TRY(flush_pending(writer, err));
-        TRY(write_rows(writer, frame, row_order, count, err));
-    }
-    writer->rows_count += count;
-    return ERR_OK;
+    return writer->pending;
+}
+
+enum err_code parquet_writer_gathered(struct parquet_writer *writer, struct err *err)
+{
+    assert(!writer->finished);
+    bool full = writer->pending->rows_count >= PARQUET_WRITE_ROW_GROUP_ROWS_MAX ||
+                frame_value_bytes(writer->pending) >= PARQUET_WRITE_ROW_GROUP_BYTES_MAX;
+    return full ? flush_pending(writer, err) : ERR_OK;
 }
 
 int64_t parquet_writer_rows_count(const struct parquet_writer *writer)
 {
-    return writer->rows_count;
+    return writer->rows_count + writer->pending->rows_count;
 }
 
 int64_t parquet_writer_bytes_count(const struct parquet_writer *writer)

@@ -87,8 +87,7 @@ enum err_code parquet_write_frame(struct parquet_writer_context *context, const 
 
 /*
  * One file from many frames of one schema (compaction). Rows are gathered into
- * row groups; memory is one row group. Of the options row_order is ignored at
- * open: each append has its own.
+ * row groups; memory is one row group. Of the options row_order is ignored.
  *
  *   schema   referenced until close
  *   options  borrowed arrays must live until finish or close
@@ -100,10 +99,13 @@ enum err_code parquet_writer_open(struct parquet_writer_context *context,
                                   const struct parquet_sink *sink,
                                   struct parquet_writer **writer_out, struct err *err) MUST_USE;
 
-/* Append rows (all when row_order is NULL); the frame is copied from, not kept. */
-enum err_code parquet_writer_append(struct parquet_writer *writer, const struct frame *frame,
-                                    const int64_t *row_order, int64_t row_order_count,
-                                    struct err *err) MUST_USE;
+/*
+ * The rows of the row group that is being gathered, for the caller to append whole rows to;
+ * parquet_writer_gathered writes them when they are enough for a row group. It is told after at
+ * most PARQUET_WRITE_ROW_GROUP_ROWS_MAX rows; row groups end where it was.
+ */
+struct frame *parquet_writer_rows(struct parquet_writer *writer);
+enum err_code parquet_writer_gathered(struct parquet_writer *writer, struct err *err) MUST_USE;
 
 /* Rows given so far, and bytes that went to the sink so far. */
 int64_t parquet_writer_rows_count(const struct parquet_writer *writer);

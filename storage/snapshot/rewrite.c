@@ -18,9 +18,9 @@
 
 enum {
     CHUNK_ROWS = 4096,          /* of one input in memory */
-    STAGED_ROWS = 16384,        /* handed to the Parquet writer at a time */
+    PORTION_ROWS = 16384,       /* given to the Parquet writer at a time */
+    TAKEN_ROWS = 4096,          /* copied at a time at most */
     KEYS_BYTES_MAX = INT32_MAX, /* of one chunk */
-    STRETCH_ROWS_MIN = 8,       /* fewer are copied one by one */
 };
 
 /* Where one input, or one run, stands. */
@@ -53,10 +53,10 @@ struct rewriter {
     struct source *sources;
     size_t sources_count;
     struct sort_runs runs;
-    struct frame *staged;
-    const struct frame *taken_from; /* a chunk of which `taken` rows are staged next */
-    int64_t taken[CHUNK_ROWS];
+    const struct frame **frames;         /* that rows are taken from, a source each */
+    struct frame_pick taken[TAKEN_ROWS]; /* rows that are copied to the writer's next */
     int64_t taken_count;
+    int64_t portion_count; /* rows since the writer was told */
     struct parquet_writer *writer;
     struct object_stream *stream;
     bool *columns;
@@ -363,7 +363,7 @@ static void rewriter_deinit(struct rewriter *rewriter)
     mem_free(rewriter->columns);
     mem_free(rewriter->statistics);
     mem_free(rewriter->blooms);
-    frame_free(&rewriter->staged);
+    mem_free((void *)rewriter->frames);
     buffer_deinit(&rewriter->scratch);
 }
 
@@ -418,35 +418,25 @@ static enum err_code index_row(struct rewriter *rewriter, const struct source *s
     return keep_image(rewriter, source, input, stored_row, place.sequence, frame, row, err);
 }
 
-/* A whole stretch of one chunk goes column by column; where inputs alternate, rows go alone. */
-static void stage_taken(struct rewriter *rewriter)
+/* Before a chunk that rows were taken from gives way to the next. */
+static void copy_taken(struct rewriter *rewriter)
 {
-    if (rewriter->taken_count >= STRETCH_ROWS_MIN) {
-        frame_append_rows(rewriter->staged, rewriter->taken_from, rewriter->taken,
-                          rewriter->taken_count);
-    } else {
-        for (int64_t i = 0; i < rewriter->taken_count; i++) {
-            frame_append_row(rewriter->staged, rewriter->taken_from, rewriter->taken[i]);
-        }
+    for (size_t i = 0; i < rewriter->sources_count; i++) {
+        const struct source *source = &rewriter->sources[i];
+        rewriter->frames[i] = source->extra != NULL ? source->extra->frame : source->frame;
     }
+    frame_append_picks(parquet_writer_rows(rewriter->writer), rewriter->frames,
+                       rewriter->sources_count, rewriter->taken, rewriter->taken_count);
+    rewriter->portion_count += rewriter->taken_count;
     rewriter->taken_count = 0;
 }
 
-static void stage_row(struct rewriter *rewriter, const struct frame *frame, int64_t row)
+static enum err_code end_portion(struct rewriter *rewriter, struct err *err)
 {
-    if (rewriter->taken_from != frame || rewriter->taken_count == CHUNK_ROWS) {
-        stage_taken(rewriter);
-        rewriter->taken_from = frame;
-    }
-    rewriter->taken[rewriter->taken_count++] = row;
-}
-
-static enum err_code flush_staged(struct rewriter *rewriter, struct err *err)
-{
-    stage_taken(rewriter);
     const struct rewrite_request *request = rewriter->request;
-    TRY(parquet_writer_append(rewriter->writer, rewriter->staged, NULL, 0, err));
-    frame_reset(rewriter->staged);
+    copy_taken(rewriter);
+    rewriter->portion_count = 0;
+    TRY(parquet_writer_gathered(rewriter->writer, err));
     TRY(check_stop(rewriter, err));
     return request->between != NULL ? request->between(request->between_arg, err) : ERR_OK;
 }
@@ -463,14 +453,18 @@ static enum err_code take_row(struct rewriter *rewriter, struct source *source, 
     if (input != NULL && input->new_rows != NULL) {
         input->new_rows[stored_row] = (uint32_t)rewriter->output->rows_count;
     }
-    stage_row(rewriter, frame, row);
+    if (rewriter->taken_count == TAKEN_ROWS) {
+        copy_taken(rewriter);
+    }
+    rewriter->taken[rewriter->taken_count++] =
+        (struct frame_pick){.source = (uint32_t)(source - rewriter->sources), .row = (uint32_t)row};
     rewriter->output->rows_count++;
     if (rewriter->output->rows_count >= UINT32_MAX) {
         return err_set(err, ERR_TOO_LARGE, "a rewritten file of 2^32 rows");
     }
-    return rewriter->staged->rows_count + rewriter->taken_count < STAGED_ROWS
+    return rewriter->portion_count + rewriter->taken_count < PORTION_ROWS
                ? ERR_OK
-               : flush_staged(rewriter, err);
+               : end_portion(rewriter, err);
 }
 
 static enum err_code merge_sources(struct rewriter *rewriter, struct err *err)
@@ -479,7 +473,7 @@ static enum err_code merge_sources(struct rewriter *rewriter, struct err *err)
         struct source *source = rewriter->heap[0];
         TRY(take_row(rewriter, source, err));
         if (source->next + 1 == source->chunk_count) {
-            stage_taken(rewriter); /* the next chunk takes the place of this one */
+            copy_taken(rewriter); /* the next chunk takes the place of this one */
         }
         bool more = false;
         TRY(step(source, &more, err));
@@ -488,7 +482,7 @@ static enum err_code merge_sources(struct rewriter *rewriter, struct err *err)
         }
         sift_down(rewriter->heap, rewriter->heap_count, 0);
     }
-    return flush_staged(rewriter, err);
+    return end_portion(rewriter, err);
 }
 
 static enum err_code finish(struct rewriter *rewriter, struct err *err)
@@ -514,13 +508,13 @@ enum err_code rewrite_run(const struct rewrite_request *request, struct output *
     CLEANUP(rewriter_deinit)
     struct rewriter rewriter = {
         .request = request, .schema = request->snapshot->schema, .output = output, .lists = lists};
-    rewriter.staged = frame_new(rewriter.schema);
     buffer_init(&rewriter.scratch, KEYS_BYTES_MAX);
     for (size_t i = 0; i < request->inputs_count; i++) {
         int64_t position = request->inputs[i].file->position;
         output->position = position > output->position ? position : output->position;
     }
     TRY(open_sources(&rewriter, err));
+    rewriter.frames = mem_zeroed(rewriter.sources_count + 1, sizeof(struct frame *));
     TRY(open_output(&rewriter, err));
     TRY(merge_sources(&rewriter, err));
     return finish(&rewriter, err);

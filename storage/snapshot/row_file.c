@@ -14,7 +14,7 @@
 enum {
     TEXT_BYTES = 256 << 10,   /* handed to the compressor at a time, about */
     TEXT_BYTES_MAX = 1 << 30, /* one row at most */
-    STAGED_ROWS = 8192,       /* handed to the Parquet writer at a time, exactly */
+    PORTION_ROWS = 8192,      /* handed to the Parquet writer at a time, exactly */
 };
 
 static const struct {
@@ -61,7 +61,6 @@ struct row_file {
     struct deflater *deflater;
     /* Parquet */
     bool *statistics;
-    struct frame *staged;
     struct parquet_writer *parquet;
 };
 
@@ -147,35 +146,28 @@ static enum err_code open_parquet(struct row_file *file, struct err *err)
     for (size_t i = 0; i < schema->fields_count; i++) {
         file->statistics[i] = !schema->fields[i].phi;
     }
-    file->staged = frame_new(schema);
     const struct parquet_write_options options = {.columns = file->options.columns,
                                                   .statistics = file->statistics};
     const struct parquet_sink sink = {.write = to_sink, .self = file};
     return parquet_writer_open(NULL, schema, &options, &sink, &file->parquet, err);
 }
 
-static enum err_code flush_staged(struct row_file *file, struct err *err)
-{
-    TRY(parquet_writer_append(file->parquet, file->staged, NULL, 0, err));
-    frame_reset(file->staged);
-    return ERR_OK;
-}
-
 /* In portions of one size, so that row groups end at the same rows however these came. */
 static enum err_code append_parquet(struct row_file *file, const struct frame *frame,
                                     struct err *err)
 {
-    int64_t rows[STAGED_ROWS];
+    struct frame *gathered = parquet_writer_rows(file->parquet);
+    int64_t rows[PORTION_ROWS];
     for (int64_t at = 0; at < frame->rows_count;) {
-        int64_t room = STAGED_ROWS - file->staged->rows_count;
+        int64_t room = PORTION_ROWS - gathered->rows_count % PORTION_ROWS;
         int64_t count = frame->rows_count - at < room ? frame->rows_count - at : room;
         for (int64_t i = 0; i < count; i++) {
             rows[i] = at + i;
         }
-        frame_append_rows(file->staged, frame, rows, count);
+        frame_append_rows(gathered, frame, rows, count);
         at += count;
-        if (file->staged->rows_count == STAGED_ROWS) {
-            TRY(flush_staged(file, err));
+        if (count == room) {
+            TRY(parquet_writer_gathered(file->parquet, err));
         }
     }
     return ERR_OK;
@@ -183,7 +175,6 @@ static enum err_code append_parquet(struct row_file *file, const struct frame *f
 
 static enum err_code finish_parquet(struct row_file *file, struct err *err)
 {
-    TRY(flush_staged(file, err));
     struct parquet_written written = {0};
     TRY(parquet_writer_finish(file->parquet, &written, err));
     parquet_written_deinit(&written);
@@ -214,7 +205,6 @@ void row_file_close(struct row_file **file)
         return;
     }
     parquet_writer_close(&closed->parquet);
-    frame_free(&closed->staged);
     mem_free(closed->statistics);
     deflater_close(&closed->deflater);
     buffer_deinit(&closed->text);

@@ -90,6 +90,43 @@ Test(frame, gather_equals_row_by_row)
     }
 }
 
+/* Sources with and without nulls and absent values, one of an older schema, texts of every size. */
+Test(frame, picks_of_several_frames_equal_row_by_row)
+{
+    enum { SOURCES = 5, PICKS = 400 };
+    CLEANUP(schema_release) struct schema *schema = kit_schema_of_all_types();
+    CLEANUP(schema_release)
+    struct schema *other = kit_schema("{'schema':{'fields':[{'name':'c0','type':'string'}]}}");
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        struct frame *sources[SOURCES];
+        for (uint64_t i = 0; i < SOURCES; i++) {
+            bool is_other = seed % 3 == 0 && i == 4;
+            sources[i] =
+                kit_random_frame(is_other ? other : schema, 1 + (int64_t)(seed * i), seed + i);
+        }
+        CLEANUP(frame_free) struct frame *gathered = kit_random_frame(schema, 11, seed + 1000);
+        CLEANUP(frame_free) struct frame *one_by_one = kit_random_frame(schema, 11, seed + 1000);
+        struct frame_pick picks[PICKS];
+        uint64_t state = seed;
+        for (size_t i = 0; i < PICKS; i++) {
+            uint32_t source = (uint32_t)(kit_random(&state) % SOURCES);
+            uint64_t rows = (uint64_t)sources[source]->rows_count;
+            picks[i] = (struct frame_pick){source, (uint32_t)(kit_random(&state) % rows)};
+            frame_append_row(one_by_one, sources[source], picks[i].row);
+        }
+        for (int64_t at = 0; at < PICKS; at += PICKS / 4) { /* also from a row that ends no byte */
+            frame_append_picks(gathered, (const struct frame *const *)sources, SOURCES, picks + at,
+                               PICKS / 4);
+        }
+        frame_append_picks(gathered, (const struct frame *const *)sources, SOURCES, picks, 0);
+        frame_check(gathered);
+        cr_expect(kit_frames_equal(gathered, one_by_one), "seed %lu", seed);
+        for (size_t i = 0; i < SOURCES; i++) {
+            frame_free(&sources[i]);
+        }
+    }
+}
+
 Test(frame, rows_of_an_older_schema_get_nulls_in_added_fields)
 {
     CLEANUP(schema_release)

@@ -35,6 +35,21 @@ void file_kit_deinit(struct file_kit *kit)
     buffer_deinit(&kit->bytes);
 }
 
+void file_kit_append(struct parquet_writer *writer, const struct frame *frame, const int64_t *order,
+                     int64_t count)
+{
+    struct err err = {0};
+    struct frame *gathered = parquet_writer_rows(writer);
+    count = order != NULL ? count : frame->rows_count;
+    for (int64_t i = 0; i < count; i++) {
+        frame_append_row(gathered, frame, order != NULL ? order[i] : i);
+        if (gathered->rows_count == PARQUET_WRITE_ROW_GROUP_ROWS_MAX) {
+            cr_assert_eq(parquet_writer_gathered(writer, &err), ERR_OK, "%s", err.msg);
+        }
+    }
+    cr_assert_eq(parquet_writer_gathered(writer, &err), ERR_OK, "%s", err.msg);
+}
+
 struct frame *file_kit_read(struct file_kit *kit, const struct schema *schema, int64_t start,
                             int64_t count)
 {

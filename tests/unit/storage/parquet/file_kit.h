@@ -23,6 +23,10 @@ void file_kit_deinit(struct file_kit *kit);
 /* Open what `kit->bytes` holds. */
 void file_kit_open(struct file_kit *kit);
 
+/* Append rows (all when order is NULL), telling the writer when a row group is full. */
+void file_kit_append(struct parquet_writer *writer, const struct frame *frame, const int64_t *order,
+                     int64_t count);
+
 /* Rows start … start + count - 1 as a new frame of `schema`; must succeed. */
 struct frame *file_kit_read(struct file_kit *kit, const struct schema *schema, int64_t start,
                             int64_t count);

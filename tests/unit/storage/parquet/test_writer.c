@@ -275,9 +275,9 @@ Test(writer, gathers_appended_frames_into_row_groups)
     struct parquet_writer *writer = NULL;
     cr_assert_eq(parquet_writer_open(context, schema, NULL, &sink, &writer, &err), ERR_OK);
     static const int64_t evens[] = {0, 2, 4, 6, 8};
-    cr_assert_eq(parquet_writer_append(writer, frame, evens, 5, &err), ERR_OK);
+    file_kit_append(writer, frame, evens, 5);
     for (int i = 0; i < 4; i++) {
-        cr_assert_eq(parquet_writer_append(writer, frame, NULL, 0, &err), ERR_OK);
+        file_kit_append(writer, frame, NULL, 0);
     }
     cr_expect_eq(parquet_writer_rows_count(writer), 1200005);
     cr_assert_eq(parquet_writer_finish(writer, &kit.written, &err), ERR_OK);
@@ -293,6 +293,40 @@ Test(writer, gathers_appended_frames_into_row_groups)
         cr_expect(sample_columns_equal(&frame->columns[i], 99995, &found->columns[i], 0, 200005));
     }
     parquet_writer_context_free(&context);
+}
+
+Test(writer, a_gathered_group_ends_where_it_was_told_and_huge_ones_are_cut)
+{
+    CLEANUP(schema_cleanup) struct schema *schema = sample_schema("b:string");
+    CLEANUP(frame_cleanup)
+    struct frame *frame =
+        sample_frame(schema, &(struct sample){.rows_count = 100000, .seed = 5, .text_bytes = 200});
+    int64_t row_bytes = frame_value_bytes(frame) / frame->rows_count;
+    int64_t group_rows = PARQUET_WRITE_ROW_GROUP_BYTES_MAX / row_bytes;
+    const struct {
+        int64_t portion;
+        int64_t groups;
+    } cases[] = {{group_rows / 4 + 9, 2}, {group_rows * 5 / 2, 3}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        CLEANUP(file_kit_deinit) struct file_kit kit = {0};
+        buffer_init(&kit.bytes, 1 << 30);
+        const struct parquet_sink sink = parquet_sink_to_buffer(&kit.bytes);
+        struct err err = {0};
+        struct parquet_writer *writer = NULL;
+        cr_assert_eq(parquet_writer_open(NULL, schema, NULL, &sink, &writer, &err), ERR_OK);
+        int64_t rows = 0;
+        for (; rows < group_rows * 3 / 2; rows += cases[i].portion) {
+            for (int64_t row = 0; row < cases[i].portion; row++) {
+                frame_append_row(parquet_writer_rows(writer), frame, (rows + row) % 100000);
+            }
+            cr_assert_eq(parquet_writer_gathered(writer, &err), ERR_OK);
+        }
+        cr_assert_eq(parquet_writer_finish(writer, &kit.written, &err), ERR_OK);
+        parquet_writer_close(&writer);
+        file_kit_open(&kit);
+        cr_expect_eq(parquet_reader_rows_count(kit.reader), rows);
+        cr_expect_eq(parquet_reader_row_groups_count(kit.reader), cases[i].groups);
+    }
 }
 
 Test(writer, a_file_without_rows_is_a_file)
