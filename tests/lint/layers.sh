@@ -40,7 +40,7 @@ curl/: storage/object/s3.c storage/remote/client.c server/cli/client.c
 zstd: storage/parquet/codec.c storage/columns/inflate.c storage/columns/inflate_stream.c storage/columns/deflate.c storage/columns/frame_codec.c
 zlib.h: storage/base/hash.c storage/parquet/codec.c storage/columns/inflate.c storage/columns/inflate_stream.c storage/columns/deflate.c storage/remote/gunzip.c
 snappy-c.h: storage/parquet/codec.c
-lz4: storage/parquet/codec.c
+lz4: storage/parquet/codec.c storage/columns/frame_codec.c
 brotli/: storage/parquet/codec.c
 pcre2.h: storage/columns/pattern.c
 roaring/: storage/delta/deletion_vector.c

@@ -325,7 +325,7 @@ Test(writer, a_gathered_group_ends_where_it_was_told_and_huge_ones_are_cut)
         parquet_writer_close(&writer);
         file_kit_open(&kit);
         cr_expect_eq(parquet_reader_rows_count(kit.reader), rows);
-        cr_expect_eq(parquet_reader_row_groups_count(kit.reader), cases[i].groups);
+        cr_expect_eq((int64_t)parquet_reader_row_groups_count(kit.reader), cases[i].groups);
     }
 }
 
