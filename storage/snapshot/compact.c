@@ -15,7 +15,7 @@
 #include <assert.h>
 
 enum {
-    TIER_RATIO = 2, /* the next larger file joins when it is not larger than this times the sum */
+    TIER_RATIO = 1, /* the next larger file joins when it is not larger than this times the sum */
     PURGE_ROWS_MIN = 1024, /* fewer dead rows are not worth a rewrite */
 };
 

@@ -20,19 +20,19 @@ struct table;
 
 /* Inputs and rows of one run are what its memory follows: it stays below 512 MB. */
 enum {
-    COMPACT_SMALL_FILES_MAX = 16,       /* per partition; more are merged */
-    COMPACT_BASE_FILES_MAX = 16,        /* per partition, about */
-    COMPACT_SHARING_FILES = 8,          /* an output has at most such a part of a partition, … */
-    COMPACT_SHARE_ROWS_MIN = 128 << 10, /* … unless that is less than these live rows */
-    COMPACT_INPUTS_MAX = 32,            /* files of one run */
-    COMPACT_TABLE_PERCENT = 20,         /* of all rows dead: the worst file is purged … */
-    COMPACT_URGENT_PERCENT = 22,        /* … before small files are joined */
-    COMPACT_FILE_PERCENT = 50,          /* a file with a larger share of dead rows is purged */
-    COMPACT_RESTING_PERCENT = 25,       /* the same, while nobody merges */
-    COMPACT_THOROUGH_PERCENT = 5,       /* the same, when it was asked for */
-    COMPACT_ROWS_MAX = 4 << 20,         /* live rows of one output */
-    COMPACT_FILE_BYTES_MAX = 1 << 30,   /* sum of the inputs of one run, unless one file alone */
-    COMPACT_BETWEEN_MERGES = 24,        /* of a backlog that is dealt with during a long run */
+    COMPACT_SMALL_FILES_MAX = 16,      /* per partition; more are merged */
+    COMPACT_BASE_FILES_MAX = 16,       /* per partition, about */
+    COMPACT_SHARING_FILES = 8,         /* an output has at most such a part of a partition, … */
+    COMPACT_SHARE_ROWS_MIN = 32 << 10, /* … unless that is less than these live rows */
+    COMPACT_INPUTS_MAX = 32,           /* files of one run */
+    COMPACT_TABLE_PERCENT = 20,        /* of all rows dead: the worst file is purged … */
+    COMPACT_URGENT_PERCENT = 22,       /* … before small files are joined */
+    COMPACT_FILE_PERCENT = 50,         /* a file with a larger share of dead rows is purged */
+    COMPACT_RESTING_PERCENT = 25,      /* the same, while nobody merges */
+    COMPACT_THOROUGH_PERCENT = 5,      /* the same, when it was asked for */
+    COMPACT_ROWS_MAX = 4 << 20,        /* live rows of one output */
+    COMPACT_FILE_BYTES_MAX = 1 << 30,  /* sum of the inputs of one run, unless one file alone */
+    COMPACT_BETWEEN_MERGES = 24,       /* of a backlog that is dealt with during a long run */
     COMPACT_BETWEEN_ROWS_MAX = 256 << 10, /* live rows of such a run between the rows of another */
 };
 
