@@ -61,13 +61,19 @@ static const char ending_cut[] = ",\"cut\":true}\n";
 
 static _Atomic int level_min = LOG_INFO;
 
-/* Lines that go out together. */
+/*
+ * Lines that go out together. Some are written while others are gathered: whoever logs does not
+ * wait for a slow disk or reader before both halves are full.
+ */
 static _Atomic bool gathering;
 static struct {
     struct lock lock; /* guards what follows */
-    struct wake wake;
-    char text[LOG_GATHER_BYTES];
-    size_t size;
+    struct wake wake; /* of the thread */
+    struct wake back; /* nobody writes any more */
+    char text[2][LOG_GATHER_BYTES];
+    int half;           /* where lines are gathered; the other one is written */
+    size_t size;        /* in that half */
+    bool writing;       /* somebody does, outside the lock */
     int64_t written_us; /* when something went out last */
     int64_t due_us;     /* when these go out */
     bool stopping;
@@ -169,12 +175,27 @@ static void write_out(const char *text, size_t size)
     }
 }
 
-/* With the lock. */
+/* All that was gathered before the call goes out. With the lock, which is given up meanwhile. */
 static void write_gathered(void)
 {
-    write_out(lines.text, lines.size);
+    while (lines.writing) {
+        wake_wait(&lines.back, &lines.lock);
+    }
+    if (lines.size == 0) {
+        lines.written_us = clock_monotonic_us(); /* the caller's line goes out now */
+        return;
+    }
+    const char *text = lines.text[lines.half];
+    size_t size = lines.size;
+    lines.half = 1 - lines.half;
     lines.size = 0;
+    lines.writing = true;
+    lock_drop(&lines.lock);
+    write_out(text, size);
+    lock_take(&lines.lock);
+    lines.writing = false;
     lines.written_us = clock_monotonic_us();
+    wake_all(&lines.back);
 }
 
 static void flush(void)
@@ -190,17 +211,17 @@ static bool gather(const struct log_line *line)
 {
     CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&lines.lock);
     int64_t now_us = clock_monotonic_us();
-    if (lines.size + line->size > sizeof lines.text) {
+    if (lines.size + line->size > LOG_GATHER_BYTES) {
         return false;
     }
     if (lines.size == 0) {
-        if (now_us - lines.written_us >= LOG_GATHER_US) {
+        if (now_us - lines.written_us >= LOG_GATHER_US && !lines.writing) {
             return false;
         }
         lines.due_us = lines.written_us + LOG_GATHER_US;
         wake_one(&lines.wake);
     }
-    memcpy(lines.text + lines.size, line->text, line->size);
+    memcpy(lines.text[lines.half] + lines.size, line->text, line->size);
     lines.size += line->size;
     return true;
 }
@@ -225,6 +246,7 @@ enum err_code log_gather_start(struct err *err)
     assert(!atomic_load(&gathering));
     lock_init(&lines.lock, LOCK_RANK_LOG);
     wake_init(&lines.wake);
+    wake_init(&lines.back);
     lines.stopping = false;
     int failed = pthread_create(&lines.thread, NULL, gather_main, NULL);
     if (failed != 0) {

@@ -63,7 +63,8 @@ void log_end(struct log_line *line);
 /*
  * From here on lines that come within LOG_GATHER_US of each other go out together, those of a
  * warning or an error at once with all before them. A killed process loses as much; who wants
- * to know for certain reads the audit trail.
+ * to know for certain reads the audit trail. A slow reader is waited for when twice
+ * LOG_GATHER_BYTES are to be written.
  */
 enum { LOG_GATHER_US = 5000, LOG_GATHER_BYTES = 256 << 10 };
 enum err_code log_gather_start(struct err *err) MUST_USE;

@@ -28,6 +28,7 @@
 enum { PADDING_BYTES_MAX = 8 };
 
 static const char reserve_name[] = "reserve";
+static const char next_name[] = "next";
 
 /* One file of the log; guarded by the log's lock. */
 struct segment {
@@ -36,6 +37,14 @@ struct segment {
     int64_t allocated;  /* bytes of the file */
     int64_t written_us; /* wall time of the last append, for the keep time */
     int64_t pins;
+};
+
+/* The file of the next segment, made before it is needed; fd -1 = there is none. */
+struct prepared {
+    int fd;
+    int64_t number;
+    uint64_t nonce;
+    int64_t allocated;
 };
 
 /* What a latch of the waiters is opened with. */
@@ -64,6 +73,9 @@ struct segment_log {
     int64_t tail;            /* where the next record goes in it */
     struct location durable; /* what lies before it survives; offset is an end, size unused */
     bool syncing;            /* a leader is in fdatasync, outside the lock */
+    bool folder_unsynced;    /* the last segment's name is not durable yet */
+    bool preparing;          /* somebody makes `next`, outside the lock */
+    struct prepared next;
     bool has_reserve;
     int64_t unsynced_since_us;
     int64_t appends_count;
@@ -124,7 +136,7 @@ static void replenish_reserve(struct segment_log *log)
 static enum err_code take_file(struct segment_log *log, int64_t bytes, int *fd_out, char **path_out,
                                struct err *err)
 {
-    char *path = file_join(log->folder, "next");
+    char *path = file_join(log->folder, next_name);
     int fd = -1;
     enum err_code code = create_file(path, bytes, &fd, err);
     if (code == ERR_NO_SPACE && log->has_reserve && bytes <= log->options.segment_bytes) {
@@ -166,37 +178,96 @@ static bool has_room(struct segment_log *log, int64_t extent)
     return log->segments_count > 0 && extent <= last_segment(log)->allocated - log->tail;
 }
 
-/* A durable new segment of at least `bytes`, named only when its header is on disk. */
-static enum err_code start_segment(struct segment_log *log, int64_t bytes, struct err *err)
+/* The header, durably. */
+static enum err_code write_header(const struct segment_log *log, struct prepared *next,
+                                  struct err *err)
 {
-    struct segment next = {.number = log->segments_count == 0 ? 1 : last_segment(log)->number + 1,
-                           .allocated = bytes,
-                           .written_us = clock_wall_us()};
-    secret_random(&next.nonce, sizeof next.nonce);
-
-    CLEANUP(file_close) int fd = -1;
-    CLEANUP(mem_cleanup) char *draft = NULL;
-    TRY(take_file(log, bytes, &fd, &draft, err));
-
+    secret_random(&next->nonce, sizeof next->nonce);
     CLEANUP(buffer_deinit) struct buffer header;
     buffer_init(&header, SEGMENT_HEADER_BYTES);
-    segment_encode_header(log->magic, next.number, next.nonce, &header);
-    TRY(file_write_at(fd, 0, buffer_span(&header), err));
-    TRY(file_sync_data(fd, err));
-    CLEANUP(mem_cleanup) char *path = segment_path(log->folder, next.number);
-    if (rename(draft, path) != 0) {
-        return err_set_errno(err, errno, "name %s", path);
-    }
-    TRY(file_sync_directory(log->folder, err));
+    segment_encode_header(log->magic, next->number, next->nonce, &header);
+    TRY(file_write_at(next->fd, 0, buffer_span(&header), err));
+    return file_sync_data(next->fd, err);
+}
 
-    (void)add_segment(log, &next);
+static void discard_next(struct segment_log *log)
+{
+    if (log->next.fd >= 0) {
+        CLEANUP(mem_cleanup) char *path = file_join(log->folder, next_name);
+        (void)unlink(path); /* else the next start does it */
+        file_close(&log->next.fd);
+    }
+}
+
+/*
+ * A new segment of at least `bytes`, named only when its header is on disk. Its name is durable
+ * with the first sync of its records (folder_unsynced).
+ */
+static enum err_code start_segment(struct segment_log *log, int64_t bytes, struct err *err)
+{
+    CLEANUP(mem_cleanup) char *draft = NULL;
+    if (log->next.fd >= 0 && bytes <= log->next.allocated) {
+        draft = file_join(log->folder, next_name);
+    } else {
+        discard_next(log);
+        struct prepared next = {.number =
+                                    log->segments_count == 0 ? 1 : last_segment(log)->number + 1,
+                                .allocated = bytes};
+        TRY(take_file(log, bytes, &next.fd, &draft, err));
+        if (write_header(log, &next, err) != ERR_OK) {
+            file_close(&next.fd);
+            return err->code;
+        }
+        log->next = next;
+    }
+    CLEANUP(mem_cleanup) char *path = segment_path(log->folder, log->next.number);
+    if (rename(draft, path) != 0) {
+        int failed = errno;
+        file_close(&log->next.fd);
+        return err_set_errno(err, failed, "name %s", path);
+    }
+    const struct segment started = {.number = log->next.number,
+                                    .nonce = log->next.nonce,
+                                    .allocated = log->next.allocated,
+                                    .written_us = clock_wall_us()};
+    (void)add_segment(log, &started);
     file_close(&log->fd);
-    log->fd = fd;
-    fd = -1;
+    log->fd = log->next.fd;
+    log->next.fd = -1;
+    log->folder_unsynced = true;
     log->tail = SEGMENT_HEADER_BYTES;
-    log->durable = (struct location){.segment = next.number, .offset = log->tail};
+    log->durable = (struct location){.segment = started.number, .offset = log->tail};
     replenish_reserve(log);
     return ERR_OK;
+}
+
+/*
+ * Make the next segment's file when this one is half full, so that whoever finds it full need not
+ * wait for the disk. By the leader of a sync, behind it. The lock is held, and given up meanwhile.
+ */
+static void prepare_next(struct segment_log *log)
+{
+    if (log->preparing || log->next.fd >= 0 || log->tail <= last_segment(log)->allocated / 2) {
+        return;
+    }
+    log->preparing = true;
+    struct prepared next = {
+        .fd = -1, .number = last_segment(log)->number + 1, .allocated = log->options.segment_bytes};
+    lock_drop(&log->lock);
+
+    struct err ignored = {0}; /* made when it is needed, then, or its error told */
+    CLEANUP(mem_cleanup) char *path = file_join(log->folder, next_name);
+    if (create_file(path, next.allocated, &next.fd, &ignored) == ERR_OK &&
+        write_header(log, &next, &ignored) != ERR_OK) {
+        (void)unlink(path); /* else the next start does it */
+        file_close(&next.fd);
+    }
+
+    lock_take(&log->lock);
+    assert(next.number == last_segment(log)->number + 1); /* make_room waits for us */
+    log->preparing = false;
+    log->next = next;
+    wake_all(&log->idle);
 }
 
 /* ---- syncing ---- */
@@ -212,6 +283,17 @@ static void sync_or_stop(const struct segment_log *log, int fd)
         (void)err_wrap(&err, "sync of segment log %s", log->folder);
         process_stop_after_io_error(&err);
     }
+}
+
+/* The records of the last segment, and its name. The lock may be held. */
+static void sync_last_or_stop(const struct segment_log *log, int fd, bool folder_unsynced)
+{
+    struct err err = {0};
+    if (folder_unsynced && file_sync_directory(log->folder, &err) != ERR_OK) {
+        (void)err_wrap(&err, "sync of segment log %s", log->folder);
+        process_stop_after_io_error(&err);
+    }
+    sync_or_stop(log, fd);
 }
 
 static bool is_durable(const struct segment_log *log, int64_t segment, int64_t end)
@@ -249,19 +331,22 @@ static void lead_sync(struct segment_log *log)
 {
     assert(log->syncing);
     int fd = log->fd;
+    bool folder_unsynced = log->folder_unsynced;
     struct location upto = {.segment = last_segment(log)->number, .offset = log->tail};
     int64_t started_us = clock_monotonic_us();
     lock_drop(&log->lock);
 
-    sync_or_stop(log, fd);
+    sync_last_or_stop(log, fd, folder_unsynced);
 
     lock_take(&log->lock);
     log->syncing = false;
+    log->folder_unsynced = false; /* no segment begins while a leader syncs */
     log->syncs_count++;
     log->durable = upto;
     log->unsynced_since_us = log->tail > upto.offset ? started_us : 0;
     release_waiters(log);
     wake_all(&log->idle);
+    prepare_next(log);
 }
 
 static void sync_until(struct segment_log *log, int64_t segment, int64_t end)
@@ -314,7 +399,7 @@ void segments_sync_all(struct segment_log *log)
 /* Make room for `extent` bytes at the tail: the next segment when this one is full. */
 static enum err_code make_room(struct segment_log *log, int64_t extent, struct err *err)
 {
-    while (log->syncing) { /* its file must stay open until the leader is back */
+    while (log->syncing || log->preparing) { /* the leader's file must stay open */
         wake_wait(&log->idle, &log->lock);
     }
     if (has_room(log, extent)) {
@@ -325,8 +410,10 @@ static enum err_code make_room(struct segment_log *log, int64_t extent, struct e
     if (log->segments_count == 0) {
         return start_segment(log, bytes, err);
     }
-    if (!is_durable(log, last_segment(log)->number, log->tail)) {
-        sync_or_stop(log, log->fd);
+    if (log->folder_unsynced || !is_durable(log, last_segment(log)->number, log->tail)) {
+        /* nothing of the next segment may be on the disk before all of this one */
+        sync_last_or_stop(log, log->fd, log->folder_unsynced);
+        log->folder_unsynced = false;
         log->syncs_count++;
         log->durable.offset = log->tail;
         log->unsynced_since_us = 0;
@@ -514,7 +601,7 @@ static enum err_code load_segments(struct segment_log *log, struct err *err)
 /* Blocks of a start that did not finish; the reserve is taken over when it is whole. */
 static enum err_code sort_out_drafts(struct segment_log *log, struct err *err)
 {
-    CLEANUP(mem_cleanup) char *next = file_join(log->folder, "next");
+    CLEANUP(mem_cleanup) char *next = file_join(log->folder, next_name);
     TRY(file_remove(next, err));
     CLEANUP(mem_cleanup) char *reserve = file_join(log->folder, reserve_name);
     int64_t size = 0;
@@ -542,6 +629,7 @@ enum err_code segments_open(const char *folder, const struct segment_options *op
     TRY(file_make_directory(folder, err));
     CLEANUP(segments_close) struct segment_log *log = mem_zeroed(1, sizeof *log);
     log->fd = -1;
+    log->next.fd = -1;
     log->folder = mem_copy_text(folder);
     log->options = *options;
     memcpy(log->magic, options->magic, SEGMENT_MAGIC_BYTES);
@@ -575,6 +663,7 @@ void segments_close(struct segment_log **log_pointer)
         segments_sync_all(log);
         file_close(&log->fd);
     }
+    discard_next(log);
     wake_deinit(&log->idle);
     lock_deinit(&log->lock);
     mem_free(log->segments);
@@ -647,5 +736,6 @@ void segments_statistics(struct segment_log *log, struct segment_statistics *sta
     for (size_t i = 0; i < log->segments_count; i++) {
         statistics.bytes += log->segments[i].allocated;
     }
+    statistics.bytes += log->next.fd >= 0 ? log->next.allocated : 0;
     *statistics_out = statistics;
 }

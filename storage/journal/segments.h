@@ -1,7 +1,8 @@
 /*
  * A segment log: an append-only run of checksummed records in preallocated
- * files `<folder>/<number>.segment`. One mechanism, three users: the journal of
- * accepted frames, the payloads of dead letters, the audit trail.
+ * files `<folder>/<number>.segment`, the next one made (`<folder>/next`) while the last is
+ * half full. One mechanism, three users: the journal of accepted frames, the payloads of dead
+ * letters, the audit trail.
  *
  * File:    header  magic 8 · format u32 · reserved u32 · number u64 · nonce u64 ·
  *                  created_at_us i64 · checksum u64 (XXH3-64 of what precedes) = 48 bytes

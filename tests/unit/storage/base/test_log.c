@@ -11,6 +11,7 @@
 #include <criterion/criterion.h>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -280,6 +281,37 @@ Test(log, an_error_goes_out_at_once_behind_what_was_gathered)
         number++;
     }
     cr_expect_eq(number, 6);
+    capture_end(&capture);
+}
+
+/* Nobody reads, the pipe is full and the thread that writes stands: whoever logs goes on. */
+Test(log, a_slow_reader_holds_up_nobody_while_there_is_room, .timeout = 30)
+{
+    static char text[1 << 20];
+    enum { FIRST = 2000, ALL = 3000 }; /* the first are more than a pipe holds */
+    struct err err = {0};
+    struct capture capture = capture_begin();
+    cr_assert_eq(log_gather_start(&err), ERR_OK);
+    for (int64_t i = 0; i < FIRST; i++) {
+        log_number(LOG_INFO, i);
+    }
+    struct pollfd pipe_end = {.fd = STDERR_FILENO, .events = POLLOUT};
+    while (poll(&pipe_end, 1, 0) == 1) { /* until it is full */
+    }
+    for (int64_t i = FIRST; i < ALL; i++) {
+        log_number(LOG_INFO, i);
+    }
+    size_t size = 0;
+    while (count_lines(text) < ALL) {
+        size = read_now(&capture, text, size, sizeof text);
+    }
+    log_gather_stop();
+    int64_t number = 0;
+    for (const char *at = text; (at = strstr(at, "\"count\":")) != NULL; at++) {
+        cr_expect_eq(strtol(at + 8, NULL, 10), number);
+        number++;
+    }
+    cr_expect_eq(number, ALL);
     capture_end(&capture);
 }
 

@@ -102,6 +102,86 @@ Test(segments, gives_a_large_record_a_segment_of_its_own_size)
     temp_dir_remove(&dir);
 }
 
+static bool has_next(const struct temp_dir *dir)
+{
+    CLEANUP(mem_cleanup) char *path = file_join(dir->path, "next");
+    return access(path, F_OK) == 0;
+}
+
+static int64_t bytes_of(struct segment_log *log)
+{
+    struct segment_statistics statistics;
+    segments_statistics(log, &statistics);
+    return statistics.bytes;
+}
+
+/* Append and sync until the next segment's file is there. */
+static struct location fill_half(struct segment_log *log, const struct temp_dir *dir)
+{
+    struct location location = {0};
+    for (int i = 0; i < 100 && !has_next(dir); i++) {
+        location = append_text(log, "some text that fills the segments of this log");
+        segments_sync(log, &location);
+    }
+    cr_assert(has_next(dir));
+    cr_expect_gt(location.offset, 1500);
+    cr_expect_lt(location.offset, 2600, "in the middle, not at the end");
+    return location;
+}
+
+Test(segments, makes_the_next_file_when_one_is_half_full)
+{
+    struct temp_dir dir = temp_dir_make();
+    struct segment_log *log = open_log(dir.path, NULL);
+    struct location half = fill_half(log, &dir);
+    cr_expect_eq(bytes_of(log), 2 * 4096, "what is allocated is told");
+    struct location last = half;
+    while (last.segment == half.segment) {
+        last = append_text(log, "not synced");
+    }
+    cr_expect_eq(last.segment, half.segment + 1);
+    cr_expect_not(has_next(&dir), "it was taken");
+    expect_record(log, &half, "some text that fills the segments of this log");
+    expect_record(log, &last, "not synced");
+    (void)fill_half(log, &dir);
+    segments_close(&log);
+    cr_expect_not(has_next(&dir), "an unused one goes at the end");
+    log = open_log(dir.path, NULL);
+    expect_record(log, &last, "not synced");
+    segments_close(&log);
+    temp_dir_remove(&dir);
+}
+
+Test(segments, a_next_file_that_is_too_small_or_left_over_is_not_used)
+{
+    struct temp_dir dir = temp_dir_make();
+    struct err err = {0};
+    struct segment_log *log = open_log(dir.path, NULL);
+    struct location half = fill_half(log, &dir);
+    uint8_t *bytes = mem_zeroed(10000, 1);
+    struct location large;
+    cr_expect_eq(segments_append(log, span_of(bytes, 10000), &large, &err), ERR_OK, "%s", err.msg);
+    mem_free(bytes);
+    cr_expect_eq(large.segment, half.segment + 1);
+    cr_expect_not(has_next(&dir));
+    segments_close(&log);
+
+    CLEANUP(mem_cleanup) char *path = file_join(dir.path, "next");
+    int fd = open(path, O_CREAT | O_WRONLY, 0600);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(write(fd, "torn", 4), 4);
+    close(fd);
+    struct segment_recovery recovery;
+    log = open_log(dir.path, &recovery);
+    cr_expect_eq(recovery.newest, large.segment);
+    cr_expect_not(has_next(&dir));
+    struct location after = append_text(log, "after a kill");
+    cr_expect_eq(after.segment, large.segment + 1);
+    expect_record(log, &after, "after a kill");
+    segments_close(&log);
+    temp_dir_remove(&dir);
+}
+
 static void expect_read(struct segment_reader *reader, const struct location *location,
                         const char *text)
 {
