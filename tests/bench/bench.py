@@ -108,35 +108,6 @@ def stop_all(*subjects_of_a_workload):
             subject.stop()
 
 
-CALM_SECONDS_MAX = 60
-CALM_LATE_MS = 3  # of a thread that sleeps a millisecond at a time
-CALM_TURN_SECONDS = 4.5
-
-
-def latest_wake_ms(seconds):
-    """How late a sleeper on the server's core woke up at worst."""
-    worst = 0.0
-    until = time.perf_counter() + seconds
-    while (started := time.perf_counter()) < until:
-        time.sleep(0.001)
-        worst = max(worst, (time.perf_counter() - started) * 1000 - 1)
-    return worst
-
-
-def wait_for_calm(report):
-    """Where a hypervisor takes free memory back, the end of processes that held gigabytes stops the
-    machine for tens of milliseconds every two seconds, for a while. Tails wait for the end of that."""
-    cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {int(subjects.SERVER_CORE)})
-    until = time.monotonic() + CALM_SECONDS_MAX
-    while (worst := latest_wake_ms(CALM_TURN_SECONDS)) > CALM_LATE_MS:
-        if time.monotonic() > until:
-            report.note(f"the machine itself stood still for up to {worst:.0f} ms every {CALM_TURN_SECONDS} s "
-                        "before an open loop: its 99th percentile is not the server's")
-            break
-    os.sched_setaffinity(0, cores)
-
-
 def fsync_p50(folder):
     """Milliseconds of an fsync of 16 KiB, which absolute targets lean on."""
     samples = []
@@ -377,7 +348,6 @@ def run_trickle(bench):
         bench.report.add(Pair("W4", size, "commits under load", "commits/s", commits, limit=5,
                               less_is_better=True))
         stop_all(redis, postgres)  # what they still write behind would be waited for here
-        wait_for_calm(bench.report)
         rate = int(statistics.median(ours) / 2)
         waits = [bench.http(server, "trickle", 64, 3, keys, turn, rate) for turn in range(bench.rounds)]
         bench.report.add(Pair("W4", size, f"open loop at {rate:,}/s, p50", "ms",
@@ -427,7 +397,6 @@ def run_lookups(bench, members):
             lookups_at(bench, size, members, clients, server, [nothing, audited, epoll], services, redis,
                        postgres)
         stop_all(redis, postgres, *services)  # services still work on requests that nobody waits for
-        wait_for_calm(bench.report)
         open_loop(bench, size, members, server)
     finally:
         stop_all(server, nothing, audited, epoll, redis, postgres, *services)
