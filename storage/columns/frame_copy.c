@@ -84,10 +84,50 @@ void frame_append_row(struct frame *target, const struct frame *source, int64_t 
 
 /* ---- rows of one frame ---- */
 
-#define GATHER_SLOTS(member)                                                                       \
+/* Contents are a few bytes mostly: cheaper than a call. */
+static inline void copy_short(uint8_t *to, const uint8_t *from, size_t size)
+{
+    if (size > 2 * sizeof(uint64_t)) {
+        memcpy(to, from, size);
+    } else if (size >= sizeof(uint64_t)) {
+        uint64_t ends[2]; /* they overlap where there are fewer than 16 bytes */
+        memcpy(&ends[0], from, sizeof ends[0]);
+        memcpy(&ends[1], from + size - sizeof ends[1], sizeof ends[1]);
+        memcpy(to, &ends[0], sizeof ends[0]);
+        memcpy(to + size - sizeof ends[1], &ends[1], sizeof ends[1]);
+    } else {
+        for (size_t i = 0; i < size; i++) {
+            to[i] = from[i];
+        }
+    }
+}
+
+/* Slots of one size; `from` and `row` say where number i comes from. */
+#define COPY_SLOTS(type, from, row)                                                                \
     do {                                                                                           \
         for (int64_t i = 0; i < count; i++) {                                                      \
-            target->values.member[first + i] = source->values.member[rows[i]];                     \
+            memcpy((uint8_t *)target->values.slots + (size_t)(first + i) * sizeof(type),           \
+                   (const uint8_t *)(from)->values.slots + (size_t)(row) * sizeof(type),           \
+                   sizeof(type));                                                                  \
+        }                                                                                          \
+    } while (0)
+
+#define COPY_SLOTS_OF_SIZE(size, from, row)                                                        \
+    do {                                                                                           \
+        switch (size) {                                                                            \
+        case sizeof(uint8_t):                                                                      \
+            COPY_SLOTS(uint8_t, from, row);                                                        \
+            break;                                                                                 \
+        case sizeof(int32_t):                                                                      \
+            COPY_SLOTS(int32_t, from, row);                                                        \
+            break;                                                                                 \
+        case sizeof(int64_t):                                                                      \
+            COPY_SLOTS(int64_t, from, row);                                                        \
+            break;                                                                                 \
+        default:                                                                                   \
+            assert((size) == sizeof(__int128));                                                    \
+            COPY_SLOTS(__int128, from, row);                                                       \
+            break;                                                                                 \
         }                                                                                          \
     } while (0)
 
@@ -102,10 +142,8 @@ static void gather_bytes(struct column *target, const struct column *source, con
     size_t end = target->bytes_size;
     for (int64_t i = 0; i < count; i++) {
         struct span value = column_bytes(source, rows[i]);
-        if (value.size > 0) {
-            memcpy(target->bytes + end, value.data, value.size);
-            end += value.size;
-        }
+        copy_short(target->bytes + end, value.data, value.size);
+        end += value.size;
         target->values.ends[target->rows_count + i] = (uint32_t)end;
     }
     target->bytes_size = end;
@@ -115,36 +153,7 @@ static void gather_slots(struct column *target, const struct column *source, con
                          int64_t count)
 {
     int64_t first = target->rows_count;
-    switch (source->type) {
-    case COLUMN_BOOLEAN:
-        GATHER_SLOTS(u8);
-        break;
-    case COLUMN_INTEGER:
-    case COLUMN_DATE:
-    case COLUMN_BYTE:
-    case COLUMN_SHORT:
-        GATHER_SLOTS(i32);
-        break;
-    case COLUMN_LONG:
-    case COLUMN_TIMESTAMP:
-    case COLUMN_TIMESTAMP_NTZ:
-        GATHER_SLOTS(i64);
-        break;
-    case COLUMN_DOUBLE:
-    case COLUMN_FLOAT:
-        GATHER_SLOTS(f64);
-        break;
-    case COLUMN_DECIMAL:
-        GATHER_SLOTS(i128);
-        break;
-    case COLUMN_STRING:
-    case COLUMN_BINARY:
-    case COLUMN_STRUCT:
-    case COLUMN_ARRAY:
-    case COLUMN_MAP:
-    case COLUMN_TYPE_COUNT:
-        assert(false && "a column of slots");
-    }
+    COPY_SLOTS_OF_SIZE(column_slot_bytes(source), source, rows[i]);
 }
 
 static void gather_bits(uint8_t *target, int64_t first, const uint8_t *source, const int64_t *rows,
@@ -281,24 +290,6 @@ void frame_append_rows(struct frame *target, const struct frame *source, const i
 
 /* ---- rows of several frames ---- */
 
-/* Contents are a few bytes mostly: cheaper than a call. */
-static inline void copy_short(uint8_t *to, const uint8_t *from, size_t size)
-{
-    if (size > 2 * sizeof(uint64_t)) {
-        memcpy(to, from, size);
-    } else if (size >= sizeof(uint64_t)) {
-        uint64_t ends[2]; /* they overlap where there are fewer than 16 bytes */
-        memcpy(&ends[0], from, sizeof ends[0]);
-        memcpy(&ends[1], from + size - sizeof ends[1], sizeof ends[1]);
-        memcpy(to, &ends[0], sizeof ends[0]);
-        memcpy(to + size - sizeof ends[1], &ends[1], sizeof ends[1]);
-    } else {
-        for (size_t i = 0; i < size; i++) {
-            to[i] = from[i];
-        }
-    }
-}
-
 /* The column of each source that holds the field at hand. */
 struct picked {
     const struct column **columns;
@@ -318,15 +309,6 @@ static bool is_plain(const struct column *target, const struct picked *picked)
     return plain;
 }
 
-#define PICK_SLOTS(member)                                                                         \
-    do {                                                                                           \
-        for (int64_t i = 0; i < picked->count; i++) {                                              \
-            const struct frame_pick pick = picked->picks[i];                                       \
-            target->values.member[first + i] =                                                     \
-                picked->columns[pick.source]->values.member[pick.row];                             \
-        }                                                                                          \
-    } while (0)
-
 static void pick_bytes(struct column *target, const struct picked *picked)
 {
     int64_t first = target->rows_count;
@@ -345,21 +327,9 @@ static void pick_bytes(struct column *target, const struct picked *picked)
 static void pick_slots(struct column *target, const struct picked *picked)
 {
     int64_t first = target->rows_count;
-    switch (column_slot_bytes(target)) {
-    case sizeof(uint8_t):
-        PICK_SLOTS(u8);
-        break;
-    case sizeof(int32_t):
-        PICK_SLOTS(i32);
-        break;
-    case sizeof(int64_t):
-        PICK_SLOTS(i64);
-        break;
-    default:
-        assert(column_slot_bytes(target) == sizeof(__int128));
-        PICK_SLOTS(i128);
-        break;
-    }
+    int64_t count = picked->count;
+    COPY_SLOTS_OF_SIZE(column_slot_bytes(target), picked->columns[picked->picks[i].source],
+                       picked->picks[i].row);
 }
 
 static void pick_validity(struct column *target, const struct picked *picked)

@@ -14,10 +14,7 @@
 
 #include <assert.h>
 
-enum {
-    TIER_RATIO = 1, /* the next larger file joins when it is not larger than this times the sum */
-    PURGE_ROWS_MIN = 1024, /* fewer dead rows are not worth a rewrite */
-};
+enum { PURGE_ROWS_MIN = 1024 }; /* fewer dead rows are not worth a rewrite */
 
 void compact_plan_deinit(struct compact_plan *plan)
 {
@@ -105,7 +102,10 @@ static int64_t rows_max_of(const struct candidate *files, size_t count)
     return share < COMPACT_ROWS_MAX ? share : COMPACT_ROWS_MAX;
 }
 
-/* How many of the smallest files go together; fewer than two is nothing. */
+/*
+ * How many of the smallest files go together, each not larger than those before it; fewer than two
+ * is nothing.
+ */
 static size_t choose_tier(const struct candidate *files, size_t count)
 {
     int64_t rows_max = rows_max_of(files, count);
@@ -116,7 +116,7 @@ static size_t choose_tier(const struct candidate *files, size_t count)
         const struct candidate *next = &files[chosen];
         bool too_large = rows + next->live_rows > rows_max ||
                          bytes + next->file->file->size > COMPACT_FILE_BYTES_MAX;
-        if (chosen >= 2 && (too_large || next->live_rows > rows * TIER_RATIO)) {
+        if (chosen >= 2 && (too_large || next->live_rows > rows)) {
             break;
         }
         if (too_large) {

@@ -139,6 +139,13 @@ static void encode_packed(const struct schema *schema, struct frame **frame_out,
     *frame_out = frame;
 }
 
+static uint64_t plain_size_of(const struct buffer *bytes)
+{
+    uint64_t plain_size = 0;
+    memcpy(&plain_size, bytes->data + PLAIN_SIZE_AT, sizeof plain_size);
+    return plain_size;
+}
+
 Test(frame_codec, reads_what_earlier_releases_packed_with_zstd)
 {
     CLEANUP(schema_release)
@@ -146,8 +153,7 @@ Test(frame_codec, reads_what_earlier_releases_packed_with_zstd)
     CLEANUP(frame_free) struct frame *frame = NULL;
     CLEANUP(buffer_deinit) struct buffer bytes;
     encode_packed(schema, &frame, &bytes);
-    uint64_t plain_size = 0;
-    memcpy(&plain_size, bytes.data + PLAIN_SIZE_AT, sizeof plain_size);
+    uint64_t plain_size = plain_size_of(&bytes);
     CLEANUP(mem_cleanup) char *plain = mem_alloc(plain_size);
     int unpacked = LZ4_decompress_safe((const char *)bytes.data + BODY, plain,
                                        (int)(bytes.size - BODY), (int)plain_size);
@@ -177,8 +183,7 @@ Test(frame_codec, refuses_packed_bodies_of_another_size_cut_or_too_small_for_wha
         cr_expect_eq(decode_code(span_of(bytes.data, size), schema), ERR_CORRUPT, "cut to %zu",
                      size);
     }
-    uint64_t plain_size = 0;
-    memcpy(&plain_size, bytes.data + PLAIN_SIZE_AT, sizeof plain_size);
+    uint64_t plain_size = plain_size_of(&bytes);
     const uint64_t claims[] = {plain_size - 1, plain_size + 1, (bytes.size - BODY + 1) * 255,
                                FRAME_PLAIN_BYTES_MAX};
     for (size_t i = 0; i < sizeof claims / sizeof claims[0]; i++) {
