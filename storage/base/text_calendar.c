@@ -89,16 +89,44 @@ static int digits_value(const uint8_t *digits, size_t count)
     return value;
 }
 
+/*
+ * Eight bytes at once: three times two digits with `between` between them, "12-31-59". False
+ * when they are anything else.
+ */
+static inline bool read_pairs(const uint8_t *text, uint8_t between, int pairs_out[3])
+{
+    const uint64_t each = UINT64_C(0x0101010101010101);
+    const uint64_t betweens = UINT64_C(0x0000ff0000ff0000); /* bytes 2 and 5, little endian */
+    uint64_t word = 0;
+    memcpy(&word, text, sizeof word);
+    word ^= (each * '0' & ~betweens) | (each * between & betweens);
+    /* digits are 0 to 9 now and what is between them 0; whatever is more reaches bit 7 */
+    uint64_t over = word + ((each * (0x7f - 9) & ~betweens) | (each * 0x7f & betweens));
+    if (((word | over) & each << 7) != 0) {
+        return false;
+    }
+    word = word * 10 + (word >> 8);
+    pairs_out[0] = (int)(word & 0xff);
+    pairs_out[1] = (int)(word >> 24 & 0xff);
+    pairs_out[2] = (int)(word >> 48 & 0xff);
+    return true;
+}
+
 /* The ten bytes of a date. */
 static bool parse_civil_days(const uint8_t *text, int64_t *days_out)
 {
+    int century = digits_value(text, 2);
+    int pairs[3];
+    if (century < 0 || !read_pairs(text + 2, '-', pairs)) {
+        return false;
+    }
     struct text_civil date = {
-        .year = digits_value(text, 4),
-        .month = digits_value(text + 5, 2),
-        .day = digits_value(text + 8, 2),
+        .year = century * 100 + pairs[0],
+        .month = pairs[1],
+        .day = pairs[2],
     };
-    if (text[4] != '-' || text[7] != '-' || date.year < 1 || date.month < 1 || date.month > 12 ||
-        date.day < 1 || date.day > days_in_month(date.year, date.month)) {
+    if (date.year < 1 || date.month < 1 || date.month > 12 || date.day < 1 ||
+        date.day > days_in_month(date.year, date.month)) {
         return false;
     }
     *days_out = days_from_civil(date);
@@ -118,14 +146,11 @@ bool text_parse_date(struct span text, int32_t *days_out)
 /* The eight bytes of a time of day; leap seconds have no place in the epoch count. */
 static bool parse_seconds(const uint8_t *text, int64_t *seconds_out)
 {
-    int hour = digits_value(text, 2);
-    int minute = digits_value(text + 3, 2);
-    int second = digits_value(text + 6, 2);
-    if (text[2] != ':' || text[5] != ':' || hour < 0 || hour > 23 || minute < 0 || minute > 59 ||
-        second < 0 || second > 59) {
+    int pairs[3];
+    if (!read_pairs(text, ':', pairs) || pairs[0] > 23 || pairs[1] > 59 || pairs[2] > 59) {
         return false;
     }
-    *seconds_out = hour * 3600 + minute * 60 + second;
+    *seconds_out = pairs[0] * 3600 + pairs[1] * 60 + pairs[2];
     return true;
 }
 

@@ -7,9 +7,12 @@
 #include "storage/columns/decode.h"
 
 #include "storage/base/mem.h"
+#include "storage/columns/decode_rows.h"
 #include "storage/columns/decoder.h"
 
 #include <assert.h>
+
+enum { RESERVE_AFTER = 64 }; /* records */
 
 static const char *const code_names[DECODE_CODE_COUNT] = {
     [DECODE_SYNTAX] = "syntax",
@@ -209,8 +212,38 @@ enum err_code decoder_check_size(const struct decoder *decoder, int64_t line, st
     return ERR_OK;
 }
 
+/*
+ * The first records tell how many the body has and how long their texts are: room for the rest at
+ * once, so that nothing is copied from small memory to larger. No more than twice the body, for
+ * those that begin unlike they go on.
+ */
+static void __attribute__((cold)) reserve_rest(struct decoder *decoder)
+{
+    struct frame *frame = decoder->frame;
+    int64_t rest = (int64_t)(decoder->body_bytes / (decoder->payloads_bytes / RESERVE_AFTER + 1));
+    int64_t rest_max = 2 * (int64_t)decoder->body_bytes / decode_row_bytes(decoder->schema);
+    rest = rest < rest_max ? rest : rest_max;
+    rest = rest < decoder->rows_max ? rest : decoder->rows_max;
+    if (rest <= frame->rows_count || frame->rows_count == 0) {
+        return;
+    }
+    frame_reserve(frame, rest - frame->rows_count);
+    for (size_t i = 0; i < decoder->fields_count; i++) {
+        struct column *column = &frame->columns[i];
+        if (column->bytes_size > 0) {
+            size_t each = column->bytes_size / (size_t)frame->rows_count + 1;
+            size_t size = each * (size_t)(rest - frame->rows_count);
+            column_reserve_bytes(column, size < decoder->body_bytes ? size : decoder->body_bytes);
+        }
+    }
+}
+
 void decoder_end(struct decoder *decoder, struct span payload)
 {
+    decoder->payloads_bytes += payload.size;
+    if (decoder->errors->received_count == RESERVE_AFTER) {
+        reserve_rest(decoder);
+    }
     decoder_fill_missing(decoder);
     bool with_rules = decoder->operation != FRAME_DELETE;
     if (decoder->faults_count > 0 || (with_rules && decoder->rule_faults_count > 0)) {

@@ -12,29 +12,30 @@ enum { RECORD_DEPTH = 1 }; /* the record is the first level; an array around it 
 
 _Static_assert((int)DECODER_QUOTED_BYTES == (int)SCAN_STEP, "a quoted name is one step");
 
-/* is_name_of for a name of sixteen bytes or more. */
+/* is_name_of for a name that its first bytes do not tell. */
 static bool is_long_name_of(const uint8_t *p, size_t readable, const struct decode_field *field)
 {
-    size_t name_size = field->quoted_size - 1;
-    return readable > name_size && p[name_size] == '"' &&
-           memcmp(p, field->field->name, name_size) == 0;
+    size_t name_size = field->quoted_size - 2;
+    return readable >= field->quoted_size && p[name_size + 1] == '"' &&
+           memcmp(p + 1, field->field->name, name_size) == 0;
 }
 
-/* Do the bytes at `p`, after an opening quote, spell this field's name and its closing quote? */
+/* Do the bytes at `p` spell this field's name in quotes? A line's end is in no name. */
 static inline bool is_name_of(const struct json_parser *parser, const uint8_t *p,
                               const struct decode_field *field)
 {
     size_t readable = (size_t)(parser->readable_end - p);
-    if (field->quoted_size > DECODER_QUOTED_BYTES) {
-        return is_long_name_of(p, readable, field);
-    }
+    bool is_long = field->quoted_size > DECODER_QUOTED_BYTES;
 #if defined(__SSE2__)
     if (readable >= SCAN_STEP) {
         __m128i equal = _mm_cmpeq_epi8(scan_load(p), scan_load(field->quoted));
-        unsigned wanted = (1U << field->quoted_size) - 1U;
-        return ((unsigned)_mm_movemask_epi8(equal) & wanted) == wanted && wanted != 0;
+        unsigned differs = ~(unsigned)_mm_movemask_epi8(equal) & field->quoted_mask;
+        return differs == 0 && (!is_long || is_long_name_of(p, readable, field));
     }
 #endif
+    if (is_long) {
+        return is_long_name_of(p, readable, field);
+    }
     return field->quoted_size > 0 && scan_equals(p, readable, field->quoted, field->quoted_size);
 }
 
@@ -42,7 +43,10 @@ static inline bool is_name_of(const struct json_parser *parser, const uint8_t *p
 static const uint8_t *find_name(struct json_parser *parser, const uint8_t *p, int *index_out)
 {
     struct json_token name;
-    p = json_read_string(parser, p, &name);
+    if (json_peek(parser, p) != '"') {
+        return json_stop(parser, p, "expected a field name in quotes");
+    }
+    p = json_read_string(parser, p + 1, &name);
     if (p == NULL) {
         return NULL;
     }
@@ -62,16 +66,13 @@ static const uint8_t *find_name(struct json_parser *parser, const uint8_t *p, in
  */
 static inline const uint8_t *read_name(struct json_parser *parser, const uint8_t *p, int *index_out)
 {
-    if (json_peek(parser, p) != '"') {
-        return json_stop(parser, p, "expected a field name in quotes");
-    }
     const struct decode_field *fields = parser->decoder->fields;
     size_t predicted = fields[parser->previous].next;
-    if (is_name_of(parser, p + 1, &fields[predicted])) {
+    if (is_name_of(parser, p, &fields[predicted])) {
         *index_out = (int)predicted;
-        p += 1 + fields[predicted].quoted_size;
+        p += fields[predicted].quoted_size;
     } else {
-        p = find_name(parser, p + 1, index_out);
+        p = find_name(parser, p, index_out);
         if (p == NULL) {
             return NULL;
         }
@@ -86,10 +87,13 @@ static inline const uint8_t *read_name(struct json_parser *parser, const uint8_t
     return json_peek(parser, p) > ' ' ? p : json_skip_space(parser, p);
 }
 
-static const uint8_t *read_string_value(struct json_parser *parser, const uint8_t *p, size_t index)
+/* The rest of a string value that has its first escape, or a fault, at `p`. */
+static const uint8_t *__attribute__((noinline))
+read_escaped_value(struct json_parser *parser, const uint8_t *start, const uint8_t *p, bool high,
+                   size_t index)
 {
     struct json_token text;
-    p = json_read_string(parser, p + 1, &text);
+    p = json_read_escaped_string(parser, start, p, high, &text);
     if (p == NULL) {
         return NULL;
     }
@@ -102,7 +106,22 @@ static const uint8_t *read_string_value(struct json_parser *parser, const uint8_
     return p;
 }
 
-static const uint8_t *read_number_value(struct json_parser *parser, const uint8_t *p, size_t index)
+/* `p` is at the opening quote. */
+static inline __attribute__((always_inline)) const uint8_t *
+read_string_value(struct json_parser *parser, const uint8_t *p, size_t index)
+{
+    const uint8_t *start = p + 1;
+    bool high = false;
+    p = scan_json_text(start, parser->readable_end, &high);
+    if (__builtin_expect(json_peek(parser, p) != '"', 0)) {
+        return read_escaped_value(parser, start, p, high, index);
+    }
+    decoder_put_string(parser->decoder, index, span_of(start, (size_t)(p - start)), !high);
+    return p + 1;
+}
+
+static const uint8_t *__attribute__((noinline))
+read_number_value(struct json_parser *parser, const uint8_t *p, size_t index)
 {
     struct decode_number number;
     const uint8_t *after = decode_number_scan(p, parser->end, &number);
@@ -163,9 +182,9 @@ static const uint8_t *read_child_name(struct json_parser *parser, const uint8_t 
     struct decoder *decoder = parser->decoder;
     const struct decode_field *predicted = &decoder->fields[*prediction];
     struct json_token name;
-    if (json_peek(parser, p) == '"' && is_name_of(parser, p + 1, predicted)) {
+    if (is_name_of(parser, p, predicted)) {
         *child_out = (int)*prediction;
-        return read_colon(parser, p + 1 + predicted->quoted_size);
+        return read_colon(parser, p + predicted->quoted_size);
     }
     p = read_text_name(parser, p, &name);
     if (p == NULL) {
@@ -331,7 +350,19 @@ static const uint8_t *read_value(struct json_parser *parser, const uint8_t *p, s
     }
 }
 
-static const uint8_t *read_member(struct json_parser *parser, const uint8_t *p)
+/* Texts and numbers are most of all values, and shorter to read than the call of read_value. */
+static inline const uint8_t *read_member_value(struct json_parser *parser, const uint8_t *p,
+                                               size_t index)
+{
+    uint8_t c = json_peek(parser, p);
+    if (c == '"') {
+        return read_string_value(parser, p, index);
+    }
+    return c <= '9' ? read_number_value(parser, p, index)
+                    : read_value(parser, p, index, RECORD_DEPTH);
+}
+
+static inline const uint8_t *read_member(struct json_parser *parser, const uint8_t *p)
 {
     int index = -1;
     p = read_name(parser, p, &index);
@@ -342,7 +373,7 @@ static const uint8_t *read_member(struct json_parser *parser, const uint8_t *p)
         return json_skip_value(parser, p, RECORD_DEPTH);
     }
     parser->previous = (size_t)index;
-    return read_value(parser, p, (size_t)index, RECORD_DEPTH);
+    return read_member_value(parser, p, (size_t)index);
 }
 
 /* `p` is at the opening brace; returns the byte after the closing one. */

@@ -45,20 +45,38 @@ static bool is_digit(uint8_t c)
     return c >= '0' && c <= '9';
 }
 
-/* Digits at `p` into the mantissa; what does not fit makes the number inexact. */
-static const uint8_t *scan_digits(const uint8_t *p, const uint8_t *end, int *room,
-                                  struct decode_number *number)
+/* Digits at `p` onto the mantissa, from which those beyond 64 bits are lost. */
+static inline const uint8_t *scan_digits(const uint8_t *p, const uint8_t *end, uint64_t *mantissa)
 {
-    while (p < end && is_digit(*p)) {
-        if (*room > 0) {
+    uint64_t value = *mantissa;
+    for (; p < end; p++) {
+        unsigned digit = (unsigned)*p - '0';
+        if (digit > 9) {
+            break;
+        }
+        value = value * 10 + digit;
+    }
+    *mantissa = value;
+    return p;
+}
+
+/* The mantissa again, of so many digits (and a point) that some may be lost. */
+static void __attribute__((cold))
+count_digits(const uint8_t *p, const uint8_t *end, struct decode_number *number)
+{
+    int room = MANTISSA_DIGITS;
+    number->mantissa = 0;
+    for (; p < end; p++) {
+        if (*p == '.') {
+            continue;
+        }
+        if (room > 0) {
             number->mantissa = number->mantissa * 10 + (uint64_t)(*p - '0');
-            *room -= number->mantissa != 0; /* leading zeros take no room */
+            room -= number->mantissa != 0; /* leading zeros take no room */
         } else {
             number->exact = false;
         }
-        p++;
     }
-    return p;
 }
 
 /* After the 'e'. The exponent stops growing far outside of every type. */
@@ -90,7 +108,6 @@ const uint8_t *decode_number_scan(const uint8_t *p, const uint8_t *end,
 {
     struct decode_number number = {.integral = true, .exact = true};
     const uint8_t *start = p;
-    int room = MANTISSA_DIGITS;
     if (p < end && *p == '-') {
         number.negative = true;
         p++;
@@ -98,18 +115,22 @@ const uint8_t *decode_number_scan(const uint8_t *p, const uint8_t *end,
     if (p == end || !is_digit(*p)) {
         return NULL;
     }
-    p = *p == '0' ? p + 1 : scan_digits(p, end, &room, &number);
+    const uint8_t *digits = p;
+    p = *p == '0' ? p + 1 : scan_digits(p, end, &number.mantissa);
+    int32_t decimals = 0;
     if (p < end && *p == '.') {
         number.integral = false;
         const uint8_t *fraction = p + 1;
-        p = scan_digits(fraction, end, &room, &number);
+        p = scan_digits(fraction, end, &number.mantissa);
         if (p == fraction) {
             return NULL;
         }
-        if (number.exact) {
-            number.exponent = -(int32_t)(p - fraction);
-        }
+        decimals = (int32_t)(p - fraction);
     }
+    if (p - digits > MANTISSA_DIGITS) {
+        count_digits(digits, p, &number);
+    }
+    number.exponent = number.exact ? -decimals : 0;
     if (p < end && (*p == 'e' || *p == 'E')) {
         number.integral = false;
         p = scan_exponent(p + 1, end, &number);

@@ -36,15 +36,20 @@ static bool needs_no_escape(struct span name)
 static void describe_name(struct decode_field *described, const char *name)
 {
     struct span span = span_of_text(name);
+    described->quoted_mask = 1U << DECODER_QUOTED_BYTES; /* no byte is there to be the same */
     if (!needs_no_escape(span)) {
         return;
     }
-    size_t copied = span.size < DECODER_QUOTED_BYTES ? span.size : DECODER_QUOTED_BYTES;
-    memcpy(described->quoted, span.data, copied);
-    if (span.size < DECODER_QUOTED_BYTES) {
-        described->quoted[span.size] = '"';
+    size_t copied = span.size < DECODER_QUOTED_BYTES - 1 ? span.size : DECODER_QUOTED_BYTES - 1;
+    described->quoted[0] = '"';
+    memcpy(described->quoted + 1, span.data, copied);
+    if (copied + 1 < DECODER_QUOTED_BYTES) {
+        described->quoted[copied + 1] = '"';
     }
-    described->quoted_size = span.size + 1;
+    described->quoted_size = span.size + 2;
+    size_t told = described->quoted_size < DECODER_QUOTED_BYTES ? described->quoted_size
+                                                                : DECODER_QUOTED_BYTES;
+    described->quoted_mask = (1U << told) - 1;
 }
 
 static size_t text_bytes_safe(const struct field *field)
@@ -66,6 +71,7 @@ static void describe_rules(struct decode_field *described, const struct field *f
     described->bytes_safe = text_bytes_safe(field);
     described->next = index + 1;
     described->parent = index;
+    described->takes_text = field->type == COLUMN_STRING;
     described->text_rules = described->partitions || field->pattern != NULL ||
                             field->enum_count > 0 || field->format != FORMAT_NONE;
     describe_name(described, field->name);
@@ -133,6 +139,7 @@ void decoder_init(struct decoder *decoder, const struct schema *schema,
                                  decoder_nested_count(schema->fields, schema->fields_count),
                              sizeof *decoder->fields),
         .fields_count = schema->fields_count,
+        .body_bytes = body_bytes,
     };
     struct decode_options *resolved = &decoder->options;
     resolved->records_max = or_default(options->records_max, DECODE_RECORDS_MAX);
@@ -172,21 +179,15 @@ int decoder_field_index(const struct decoder *decoder, struct span name)
 }
 
 /* ---- values ------------------------------------------------------------------ */
-bool decoder_claim(struct decoder *decoder, size_t index)
+
+bool decoder_claim_otherwise(struct decoder *decoder, size_t index)
 {
-    bool given = decoder_is_operation(decoder, index)
-                     ? decoder->operation_seen
-                     : decoder->fields[index].column->rows_count > decoder->frame->rows_count;
-    if (given) {
-        decoder_fault(decoder, index, DECODE_DUPLICATE_FIELD, "is given twice in one record");
-        return false;
-    }
-    if (decoder_is_operation(decoder, index)) {
+    if (decoder_is_operation(decoder, index) && !decoder->operation_seen) {
         decoder->operation_seen = true;
-    } else {
-        decoder->values_count++;
+        return true;
     }
-    return true;
+    decoder_fault(decoder, index, DECODE_DUPLICATE_FIELD, "is given twice in one record");
+    return false;
 }
 
 void decoder_put_nothing(struct decoder *decoder, size_t index)
@@ -336,44 +337,15 @@ void decoder_put_number(struct decoder *decoder, size_t index, const struct deco
     }
 }
 
-static unsigned two_digits(const uint8_t *p)
-{
-    return (unsigned)(p[0] - '0') * 10 + (unsigned)(p[1] - '0');
-}
-
 static bool is_digit(uint8_t c)
 {
     return c >= '0' && c <= '9';
 }
 
-/* The short way for the years people live in; anything else is text_parse_date's to judge. */
-static bool parse_date(struct span text, int32_t *days_out)
-{
-    static const uint16_t days_before[12] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
-    const uint8_t *p = text.data;
-    if (text.size != 10 || p[4] != '-' || p[7] != '-') {
-        return false;
-    }
-    unsigned year = two_digits(p) * 100 + two_digits(p + 2);
-    unsigned month = two_digits(p + 5);
-    unsigned day = two_digits(p + 8);
-    bool digits = is_digit(p[0]) && is_digit(p[1]) && is_digit(p[2]) && is_digit(p[3]) &&
-                  is_digit(p[5]) && is_digit(p[6]) && is_digit(p[8]) && is_digit(p[9]);
-    /* 1901…2099 have a leap year every four years; day 28 exists in every month */
-    if (!digits || year < 1901 || year > 2099 || month - 1 > 11 || day - 1 > 27) {
-        return text_parse_date(text, days_out);
-    }
-    unsigned years = year - 1901;
-    unsigned days = years * 365 + years / 4 + days_before[month - 1] + (day - 1);
-    days += month > 2 && year % 4 == 0;
-    *days_out = (int32_t)days - 25202; /* 1901-01-01 */
-    return true;
-}
-
 static bool put_date(struct decoder *decoder, size_t index, struct span text)
 {
     int32_t days = 0;
-    if (!parse_date(text, &days)) {
+    if (!text_parse_date(text, &days)) {
         decoder_fault_form(decoder, index);
         return false;
     }
@@ -455,7 +427,7 @@ static void put_operation(struct decoder *decoder, struct span text)
     }
 }
 
-void decoder_put_string(struct decoder *decoder, size_t index, struct span text, bool ascii)
+void decoder_put_other_string(struct decoder *decoder, size_t index, struct span text, bool ascii)
 {
     if (decoder_is_operation(decoder, index)) {
         put_operation(decoder, text);

@@ -28,12 +28,14 @@ struct decode_field {
     bool identifies;   /* key or sequence: needed in every operation */
     bool bounded;      /* minimum or maximum */
     bool partitions;   /* text that the table is partitioned by */
+    bool takes_text;   /* a string column */
     bool text_rules;   /* pattern, enumeration or format; all that partitions */
     size_t bytes_safe; /* text up to here cannot break max_length */
     size_t next;       /* the field that followed this one last time */
-    /* the name as it stands in JSON with its closing quote; size 0 when it needs escapes */
+    /* the name as it stands in JSON with its quotes; size 0 when it needs escapes */
     size_t quoted_size;
     uint8_t quoted[DECODER_QUOTED_BYTES]; /* its first bytes */
+    unsigned quoted_mask;                 /* bits of those; one beyond them when there are none */
     struct span *enum_sorted;             /* of a long enumeration, made when first asked */
     /* nested types */
     size_t parent;         /* of a child: index of the field it is in; else its own */
@@ -62,6 +64,8 @@ struct decoder {
     struct decode_field *fields;
     size_t fields_count;    /* without nested ones */
     size_t described_count; /* with them */
+    size_t body_bytes;
+    size_t payloads_bytes;  /* of the records so far */
     int64_t elements_bytes; /* that elements of arrays and maps take in slots, all records */
     struct buffer scratch;  /* base64 */
     /* the record in hand */
@@ -95,17 +99,45 @@ static inline bool decoder_is_operation(const struct decoder *decoder, size_t in
     return index == decoder->fields_count;
 }
 
+/* decoder_claim for what is not given for the first time, and for the operation. */
+bool decoder_claim_otherwise(struct decoder *decoder, size_t index);
+
 /* Index of the field called `name` (fields_count for `_op`), or -1. */
 int decoder_field_index(const struct decoder *decoder, struct span name);
 
 /* Mark a field as given; false, with the fault noted, when it was given before. */
-bool decoder_claim(struct decoder *decoder, size_t index);
+static inline bool decoder_claim(struct decoder *decoder, size_t index)
+{
+    const struct column *column = decoder->fields[index].column;
+    if (column != NULL && column->rows_count == decoder->frame->rows_count) {
+        decoder->values_count++;
+        return true;
+    }
+    return decoder_claim_otherwise(decoder, index);
+}
+
+/* Enumeration, format and pattern of a field with text_rules. */
+void decoder_check_text(struct decoder *decoder, size_t index, struct span text);
+/* decoder_put_string for all but short ASCII text of a string column. */
+void decoder_put_other_string(struct decoder *decoder, size_t index, struct span text, bool ascii);
 
 /* The value of a claimed field. `ascii` says that `text` is known to be. */
 void decoder_put_null(struct decoder *decoder, size_t index);
 void decoder_put_boolean(struct decoder *decoder, size_t index, bool value);
 void decoder_put_number(struct decoder *decoder, size_t index, const struct decode_number *number);
-void decoder_put_string(struct decoder *decoder, size_t index, struct span text, bool ascii);
+static inline void decoder_put_string(struct decoder *decoder, size_t index, struct span text,
+                                      bool ascii)
+{
+    const struct decode_field *described = &decoder->fields[index];
+    if (!described->takes_text || !ascii || text.size > described->bytes_safe) {
+        decoder_put_other_string(decoder, index, text, ascii);
+        return;
+    }
+    column_append_bytes(described->column, text);
+    if (described->text_rules) {
+        decoder_check_text(decoder, index, text);
+    }
+}
 /* CSV text, which may stand for a value of any type. */
 void decoder_put_text(struct decoder *decoder, size_t index, struct span text, bool ascii);
 /* A value that was refused already: the caller noted why. */
@@ -169,8 +201,6 @@ bool decode_name_is_plain(struct span name);
 /* minimum and maximum of a bounded field, in the column's unit. */
 void decoder_check_bounds(struct decoder *decoder, size_t index, __int128 value);
 void decoder_check_double_bounds(struct decoder *decoder, size_t index, double value);
-/* Enumeration, format and pattern of a field with text_rules. */
-void decoder_check_text(struct decoder *decoder, size_t index, struct span text);
 /*
  * For values over bytes_safe: the limits themselves. False when the value is
  * over SCHEMA_STRING_BYTES_MAX and must not be kept at all.

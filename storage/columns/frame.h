@@ -127,7 +127,7 @@ void column_append_absent(struct column *column);
 static inline int64_t column_append_slot(struct column *column)
 {
     int64_t row = column->rows_count;
-    if (row == column->capacity_rows) {
+    if (__builtin_expect(row == column->capacity_rows, 0)) {
         column_reserve(column, 1);
     }
     uint8_t bit = (uint8_t)(1U << (row & 7));
@@ -169,15 +169,34 @@ static inline void column_append_i128(struct column *column, __int128 value)
     column->values.i128[row] = value;
 }
 
-static inline void column_append_bytes(struct column *column, struct span bytes)
+/* memcpy of what is mostly shorter than a call of it is worth. */
+static inline void column_copy_text(uint8_t *to, const uint8_t *from, size_t size)
+{
+    enum { WORD = 8 };
+    if (size < WORD || size > 4 * WORD) {
+        if (size > 0) {
+            memcpy(to, from, size);
+        }
+        return;
+    }
+    /* a whole one from the start and one up to the end, which overlap as they must */
+    if (size <= 2 * WORD) {
+        memcpy(to, from, WORD);
+        memcpy(to + size - WORD, from + size - WORD, WORD);
+        return;
+    }
+    memcpy(to, from, 2 * WORD);
+    memcpy(to + size - 2 * WORD, from + size - 2 * WORD, 2 * WORD);
+}
+
+static inline __attribute__((always_inline)) void column_append_bytes(struct column *column,
+                                                                      struct span bytes)
 {
     int64_t row = column_append_slot(column);
-    if (bytes.size > column->bytes_capacity - column->bytes_size) {
+    if (__builtin_expect(bytes.size > column->bytes_capacity - column->bytes_size, 0)) {
         column_reserve_bytes(column, bytes.size);
     }
-    if (bytes.size > 0) {
-        memcpy(column->bytes + column->bytes_size, bytes.data, bytes.size);
-    }
+    column_copy_text(column->bytes + column->bytes_size, bytes.data, bytes.size);
     column->bytes_size += bytes.size;
     column->values.ends[row] = (uint32_t)column->bytes_size;
 }

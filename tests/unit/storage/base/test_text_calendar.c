@@ -186,3 +186,56 @@ Test(text_calendar, timestamp_cut_anywhere_is_refused)
         cr_expect_not(text_parse_timestamp(span_of(text, size), &us), "%.*s", (int)size, text);
     }
 }
+
+/* A time of 19 characters that is 2024-02-29T12:34:56 with one byte replaced: is it still one? */
+static bool is_time_with(size_t place, int byte)
+{
+    static const char form[] = "0000-00-00T00:00:00";
+    if (form[place] == 'T') {
+        return byte == 'T' || byte == 't' || byte == ' ';
+    }
+    if (form[place] != '0') {
+        return byte == form[place];
+    }
+    int digit = byte - '0';
+    if (digit < 0 || digit > 9) {
+        return false;
+    }
+    switch (place) {
+    case 2: /* of the years 20x4 every other is a leap year, */
+        return digit % 2 == 0;
+    case 3: /* of 202x every fourth */
+        return digit % 4 == 0;
+    case 5:
+        return digit < 2;
+    case 6:
+        return digit > 0;
+    case 8:
+    case 11:
+        return digit < 3;
+    case 14:
+    case 17:
+        return digit < 6;
+    default:
+        return true;
+    }
+}
+
+Test(text_calendar, any_byte_anywhere_is_seen)
+{
+    static const char good[] = "2024-02-29T12:34:56";
+    for (size_t place = 0; place < sizeof good - 1; place++) {
+        for (int byte = 0; byte < 256; byte++) {
+            char text[sizeof good];
+            memcpy(text, good, sizeof good);
+            text[place] = (char)byte;
+            int64_t us = 0;
+            int32_t days = 0;
+            bool expected = is_time_with(place, byte);
+            cr_expect_eq(text_parse_timestamp_ntz(span_of(text, sizeof good - 1), &us), expected,
+                         "byte %d at %zu", byte, place);
+            cr_expect_eq(text_parse_date(span_of(text, 10), &days), place >= 10 || expected,
+                         "byte %d at %zu", byte, place);
+        }
+    }
+}

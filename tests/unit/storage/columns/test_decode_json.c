@@ -207,6 +207,81 @@ Test(decode_json, rejects_strange_and_repeated_fields)
     expect_cases(cases, COUNT(cases), &ndjson);
 }
 
+/* Names are compared sixteen bytes at once, quotes included: none passes for another. */
+Test(decode_json, tells_names_of_every_length)
+{
+    enum { LENGTH_MAX = 40 };
+    for (size_t length = 2; length <= LENGTH_MAX; length++) {
+        char name[LENGTH_MAX + 1];
+        for (size_t i = 0; i < length; i++) {
+            name[i] = (char)('a' + i % 26);
+        }
+        name[length] = '\0';
+        CLEANUP(buffer_deinit) struct buffer text;
+        buffer_init(&text, 1 << 12);
+        buffer_append_format(&text,
+                             "{'schema':{'fields':[{'name':'%s','type':'string','nullable':false},"
+                             "{'name':'n','type':'integer'}]},'key':['%s'],"
+                             "'merge':'deletion-vectors'}%c",
+                             name, name, 0);
+        CLEANUP(schema_release)
+        struct schema *own = decode_test_schema((const char *)text.data);
+        for (size_t place = 0; place <= length; place++) { /* the last is the name itself */
+            char other[LENGTH_MAX + 1];
+            memcpy(other, name, sizeof other);
+            if (place < length) {
+                other[place] = '_';
+            }
+            CLEANUP(buffer_deinit) struct buffer body;
+            buffer_init(&body, 1 << 12);
+            buffer_append_format(&body, "{\"%s\":\"a\"}", other);
+            CLEANUP(buffer_deinit) struct buffer expected;
+            buffer_init(&expected, 1 << 12);
+            CLEANUP(buffer_deinit) struct buffer expected_cut;
+            buffer_init(&expected_cut, 1 << 12);
+            if (place < length) {
+                buffer_append_format(&expected, "!1 /%s unknown_field; !1 /%s key_null%c", other,
+                                     name, 0);
+                buffer_append_format(&expected_cut, "!1 /%s unknown_field; !1  syntax%c", other, 0);
+            } else {
+                buffer_append_format(&expected, "1 upsert a|~%c", 0);
+                buffer_append_format(&expected_cut, "!1  syntax%c", 0);
+            }
+            decode_test_expect(other, buffer_span(&body), own, &ndjson,
+                               (const char *)expected.data);
+            /* the same body, cut behind the closing quote */
+            decode_test_expect("cut", span_of(body.data, length + 3), own, &ndjson,
+                               (const char *)expected_cut.data);
+        }
+    }
+}
+
+/* Room for the rest is made behind the first records: those may be unlike it. */
+Test(decode_json, records_may_grow_and_shrink_within_a_body)
+{
+    for (int grows = 0; grows < 2; grows++) {
+        CLEANUP(buffer_deinit) struct buffer body;
+        buffer_init(&body, 1 << 24);
+        for (int i = 0; i < 1000; i++) {
+            bool is_long = (i < 64) != (grows == 1);
+            buffer_append_format(&body, "{\"k\":\"%0*d\",\"n\":%d}\n", is_long ? 2000 : 4, i, i);
+        }
+        CLEANUP(frame_free) struct frame *frame = NULL;
+        CLEANUP(decode_errors_deinit) struct decode_errors errors = {0};
+        struct err err = {0};
+        cr_assert_eq(decode_body(buffer_span(&body), schema, &ndjson, &frame, &errors, &err),
+                     ERR_OK, "%s", err.msg);
+        cr_assert_eq(frame->rows_count, 1000);
+        frame_check(frame);
+        for (int64_t i = 0; i < 1000; i++) {
+            struct span key = column_bytes(&frame->columns[0], i);
+            cr_assert_eq(frame->columns[1].values.i32[i], i);
+            cr_assert_eq(key.size, (i < 64) != (grows == 1) ? 2000U : 4U);
+            cr_assert_eq(key.data[key.size - 1], '0' + i % 10);
+        }
+    }
+}
+
 Test(decode_json, reads_arrays_of_objects)
 {
     static const struct text_case cases[] = {

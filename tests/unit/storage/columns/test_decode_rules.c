@@ -247,34 +247,6 @@ Test(decode_rules, dates)
     expect_csv("'type':'date'", text, COUNT(text));
 }
 
-/* Every day of the years that have a short way, against the long way. */
-Test(decode_rules, dates_agree_with_the_calendar)
-{
-    CLEANUP(schema_release) struct schema *schema = schema_with("'type':'date'");
-    CLEANUP(buffer_deinit) struct buffer body;
-    buffer_init(&body, 1 << 24);
-    buffer_append_text(&body, "k,v\n");
-    static const int days_of[12] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    for (int year = 1895; year <= 2105; year++) {
-        bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-        for (int month = 1; month <= 12; month++) {
-            int days = days_of[month - 1] + (leap && month == 2);
-            for (int day = 1; day <= days; day++) {
-                buffer_append_format(&body, "a,%04d-%02d-%02d\n", year, month, day);
-            }
-        }
-    }
-    CLEANUP(frame_free) struct frame *frame = NULL;
-    CLEANUP(decode_errors_deinit) struct decode_errors errors = {0};
-    struct err err = {0};
-    cr_assert_eq(decode_body(buffer_span(&body), schema, &csv, &frame, &errors, &err), ERR_OK);
-    cr_assert_eq(errors.rejected_count, 0);
-    for (int64_t row = 0; row < frame->rows_count; row++) {
-        cr_assert_eq(frame->columns[1].values.i32[row], frame->columns[1].values.i32[0] + row);
-    }
-    cr_expect_eq(frame->columns[1].values.i32[0], -27393, "1895-01-01");
-}
-
 Test(decode_rules, timestamps)
 {
     static const struct value_case json[] = {

@@ -2,6 +2,9 @@
 
 #include <criterion/criterion.h>
 
+#include <stdio.h>
+#include <string.h>
+
 TestSuite(format);
 
 Test(format, accepts_and_refuses_by_the_published_rules)
@@ -84,6 +87,61 @@ Test(format, npi_takes_exactly_one_check_digit)
             valid += field_format_holds(FORMAT_NPI, span_of_text(npi));
         }
         cr_assert_eq(valid, 1, "stem %d", stem);
+    }
+}
+
+/* Luhn's sum over "80840" and the number, digit by digit. */
+static bool has_luhn_sum(const char *npi)
+{
+    char whole[24];
+    int size = snprintf(whole, sizeof whole, "80840%s", npi);
+    int sum = 0;
+    for (int i = 0; i < size; i++) {
+        int digit = whole[size - 1 - i] - '0';
+        int weighted = i % 2 == 0 ? digit : digit * 2;
+        sum += weighted / 10 + weighted % 10;
+    }
+    return sum % 10 == 0;
+}
+
+Test(format, npi_agrees_with_the_sum_digit_by_digit)
+{
+    unsigned long long state = 1;
+    for (int i = 0; i < 100000; i++) {
+        char npi[24];
+        state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+        (void)snprintf(npi, sizeof npi, "%010llu", 1000000000 + (state >> 20) % 2000000000);
+        cr_assert_eq(field_format_holds(FORMAT_NPI, span_of_text(npi)), has_luhn_sum(npi), "%s",
+                     npi);
+    }
+}
+
+Test(format, numbers_have_digits_only)
+{
+    static const struct {
+        enum field_format format;
+        const char *good;
+    } cases[] = {
+        {FORMAT_NPI, "1234567893"},
+        {FORMAT_NDC11, "00002322730"},
+        {FORMAT_ZIP, "02134"},
+        {FORMAT_ZIP, "021341234"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        size_t size = strlen(cases[i].good);
+        cr_expect(field_format_holds(cases[i].format, span_of_text(cases[i].good)));
+        for (size_t place = 0; place < size; place++) {
+            for (int byte = 0; byte < 256; byte++) {
+                char text[24];
+                memcpy(text, cases[i].good, size);
+                text[place] = (char)byte;
+                bool digit = byte >= '0' && byte <= '9';
+                bool holds = field_format_holds(cases[i].format, span_of(text, size));
+                cr_expect(digit || !holds, "byte %d at %zu of %s", byte, place, cases[i].good);
+                cr_expect(!digit || holds || cases[i].format == FORMAT_NPI, "byte %d at %zu of %s",
+                          byte, place, cases[i].good);
+            }
+        }
     }
 }
 
