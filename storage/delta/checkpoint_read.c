@@ -450,10 +450,11 @@ static enum err_code read_sidecar(const struct parquet_value *group, struct row_
 typedef enum err_code (*read_action_fn)(const struct parquet_value *group, struct row_texts *texts,
                                         struct delta_actions *actions, struct err *err);
 
-static const char *const column_names[] = {"add",      "remove",         "txn",     "metaData",
-                                           "protocol", "domainMetadata", "sidecar", NULL};
+/* Tombstones first: who does without them starts behind. */
+static const char *const column_names[] = {
+    "remove", "add", "txn", "metaData", "protocol", "domainMetadata", "sidecar", NULL};
 static const read_action_fn column_readers[] = {
-    read_add, read_remove, read_txn, read_metadata, read_protocol, read_domain, read_sidecar};
+    read_remove, read_add, read_txn, read_metadata, read_protocol, read_domain, read_sidecar};
 
 enum { COLUMNS_COUNT = sizeof column_readers / sizeof *column_readers };
 
@@ -486,8 +487,8 @@ static enum err_code read_row(const struct parquet_value *row, const int positio
     return ERR_OK;
 }
 
-static enum err_code read_rows(struct parquet_reader *reader, struct delta_actions *actions,
-                               struct err *err)
+static enum err_code read_rows(struct parquet_reader *reader, bool whole,
+                               struct delta_actions *actions, struct err *err)
 {
     CLEANUP(parquet_rows_end) struct parquet_rows *rows = NULL;
     CLEANUP(row_texts_deinit) struct row_texts texts = {0};
@@ -495,7 +496,7 @@ static enum err_code read_rows(struct parquet_reader *reader, struct delta_actio
         return err_set(err, ERR_TOO_LARGE, "a checkpoint of more than %d rows",
                        DELTA_CHECKPOINT_ROWS_MAX);
     }
-    TRY(parquet_rows_begin(reader, column_names, &rows, err));
+    TRY(parquet_rows_begin(reader, whole ? column_names : column_names + 1, &rows, err));
     int positions[COLUMNS_COUNT];
     resolve_columns(parquet_rows_root(rows), positions);
     for (int64_t index = 0;; index++) {
@@ -510,7 +511,7 @@ static enum err_code read_rows(struct parquet_reader *reader, struct delta_actio
     }
 }
 
-static enum err_code read_parquet(struct object_store *store, const char *name,
+static enum err_code read_parquet(struct object_store *store, const char *name, bool whole,
                                   struct delta_actions *actions, struct err *err)
 {
     CLEANUP(object_close) struct object *object = NULL;
@@ -519,7 +520,7 @@ static enum err_code read_parquet(struct object_store *store, const char *name,
     const struct parquet_source source = {
         .read_at = object_read_at, .self = object, .size = object_size(object)};
     TRY(parquet_reader_open(&source, &reader, err));
-    return read_rows(reader, actions, err);
+    return read_rows(reader, whole, actions, err);
 }
 
 enum err_code checkpoint_decode(struct span file, struct delta_actions *actions, struct err *err)
@@ -527,7 +528,7 @@ enum err_code checkpoint_decode(struct span file, struct delta_actions *actions,
     CLEANUP(parquet_reader_close) struct parquet_reader *reader = NULL;
     const struct parquet_source source = parquet_source_of(&file);
     TRY(parquet_reader_open(&source, &reader, err));
-    return read_rows(reader, actions, err);
+    return read_rows(reader, true, actions, err);
 }
 
 static enum err_code read_json(struct object_store *store, const char *name,
@@ -539,19 +540,19 @@ static enum err_code read_json(struct object_store *store, const char *name,
     return delta_actions_decode(buffer_span(&bytes), actions, err);
 }
 
-static enum err_code read_object(struct object_store *store, const char *name,
+static enum err_code read_object(struct object_store *store, const char *name, bool whole,
                                  struct delta_actions *actions, struct err *err)
 {
     size_t size = strlen(name);
     bool is_json = size > 5 && strcmp(name + size - 5, ".json") == 0;
-    enum err_code code =
-        is_json ? read_json(store, name, actions, err) : read_parquet(store, name, actions, err);
+    enum err_code code = is_json ? read_json(store, name, actions, err)
+                                 : read_parquet(store, name, whole, actions, err);
     return code == ERR_OK ? ERR_OK : err_wrap(err, "'%s'", name);
 }
 
 /* Sidecars hold only file actions; one that names sidecars of its own is not followed. */
-static enum err_code read_sidecars(struct object_store *store, struct delta_actions *actions,
-                                   struct err *err)
+static enum err_code read_sidecars(struct object_store *store, bool whole,
+                                   struct delta_actions *actions, struct err *err)
 {
     size_t count = actions->sidecars_count;
     for (size_t i = 0; i < count; i++) {
@@ -559,19 +560,19 @@ static enum err_code read_sidecars(struct object_store *store, struct delta_acti
         char *name = mem_alloc(strlen(actions->sidecars[i]) + sizeof SIDECAR_FOLDER + 1);
         (void)snprintf(name, strlen(actions->sidecars[i]) + sizeof SIDECAR_FOLDER + 1,
                        SIDECAR_FOLDER "/%s", actions->sidecars[i]); /* fits */
-        TRY(read_object(store, name, actions, err));
+        TRY(read_object(store, name, whole, actions, err));
     }
     return ERR_OK;
 }
 
 enum err_code checkpoint_read(struct object_store *store, char *const *names, size_t names_count,
-                              struct delta_actions *actions, struct err *err)
+                              bool whole, struct delta_actions *actions, struct err *err)
 {
     assert(names_count > 0);
     for (size_t i = 0; i < names_count; i++) {
-        TRY(read_object(store, names[i], actions, err));
+        TRY(read_object(store, names[i], whole, actions, err));
     }
-    return read_sidecars(store, actions, err);
+    return read_sidecars(store, whole, actions, err);
 }
 
 /* ---- _last_checkpoint ---- */

@@ -33,14 +33,15 @@ void checkpoint_classic_name(int64_t version, char name_out[DELTA_LOG_NAME_BYTES
  * Read all objects of one complete checkpoint, sidecars too.
  *
  *   names    one object, or all parts in order
+ *   whole    false: tombstones may be left out, which costs nothing to read them
  *   actions  appended to
  *
  * Errors:  ERR_CORRUPT, ERR_UNSUPPORTED; ERR_NOT_FOUND a part or sidecar; ERR_IO.
  */
 enum err_code checkpoint_read(struct object_store *store, char *const *names, size_t names_count,
-                              struct delta_actions *actions, struct err *err) MUST_USE;
+                              bool whole, struct delta_actions *actions, struct err *err) MUST_USE;
 
-/* One Parquet checkpoint file in memory; sidecars are named, not read. Errors: as above. */
+/* One Parquet checkpoint file in memory, whole; sidecars are named, not read. Errors: as above. */
 enum err_code checkpoint_decode(struct span file, struct delta_actions *actions,
                                 struct err *err) MUST_USE;
 

@@ -383,7 +383,7 @@ static enum err_code compare_states(const struct delta_state *written,
 static enum err_code validate(struct span file, const struct delta_state *written, struct err *err)
 {
     CLEANUP(delta_actions_deinit) struct delta_actions actions = {0};
-    CLEANUP(replay_deinit) struct replay replay = {0};
+    CLEANUP(replay_deinit) struct replay replay = {.whole = true};
     CLEANUP(delta_state_release) struct delta_state *read = NULL;
     TRY(checkpoint_decode(file, &actions, err));
     replay_add_actions(&replay, &actions);
@@ -431,7 +431,9 @@ enum err_code delta_checkpoint_write(struct object_store *store, const struct de
                                      struct err *err)
 {
     char name[DELTA_LOG_NAME_BYTES];
-    CLEANUP(delta_state_release) struct delta_state *kept = delta_state_expire(state, now_ms);
+    CLEANUP(delta_state_release) struct delta_state *whole = NULL;
+    TRY(delta_state_make_whole(state, store, &whole, err));
+    CLEANUP(delta_state_release) struct delta_state *kept = delta_state_expire(whole, now_ms);
     CLEANUP(buffer_deinit) struct buffer file = {0};
     struct delta_checkpoint_result result = {.version = state->version};
     buffer_init(&file, DELTA_CHECKPOINT_BYTES_MAX);

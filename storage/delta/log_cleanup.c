@@ -53,7 +53,7 @@ static enum err_code check_readable(struct object_store *store,
                                     const struct listed_checkpoint *checkpoint, struct err *err)
 {
     CLEANUP(delta_actions_deinit) struct delta_actions actions = {0};
-    if (checkpoint_read(store, checkpoint->names, checkpoint->names_count, &actions, err) !=
+    if (checkpoint_read(store, checkpoint->names, checkpoint->names_count, true, &actions, err) !=
         ERR_OK) {
         return err_wrap(err, "the log is not cleaned up");
     }

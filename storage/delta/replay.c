@@ -161,8 +161,8 @@ static void count_file(struct delta_state *state, const struct delta_file *file,
 }
 
 /*
- * Change both sets at once: an add leaves the tombstones, a remove leaves the
- * live files.
+ * Change both sets at once: an add leaves the tombstones (NULL: nobody wants them), a remove
+ * leaves the live files.
  * spec: delta PROTOCOL.md#action-reconciliation — key is (path, dvId)
  */
 static void fold_files(struct replay *replay, const struct ordered *live,
@@ -185,9 +185,11 @@ static void fold_files(struct replay *replay, const struct ordered *live,
         dead_edits[i] = (struct ordered_edit){.item = file, .put = file->removed};
     }
     state->files = ordered_apply(live, live_edits, count);
-    state->tombstones = ordered_apply(tombstones, dead_edits, count);
     state->files_count = ordered_count(state->files);
-    state->tombstones_count = ordered_count(state->tombstones);
+    if (tombstones != NULL) {
+        state->tombstones = ordered_apply(tombstones, dead_edits, count);
+        state->tombstones_count = ordered_count(state->tombstones);
+    }
 }
 
 static struct ordered *fold_txns(struct replay *replay, const struct ordered *base)
@@ -264,7 +266,9 @@ enum err_code replay_finish(struct replay *replay, int64_t version, int64_t time
         .references = 1,
     };
     CLEANUP(ordered_release) struct ordered *live = base_set(base->files, &file_kind);
-    CLEANUP(ordered_release) struct ordered *dead = base_set(base->tombstones, &file_kind);
+    bool whole = replay->base != NULL ? base->tombstones != NULL : replay->whole;
+    CLEANUP(ordered_release)
+    struct ordered *dead = whole ? base_set(base->tombstones, &file_kind) : NULL;
     CLEANUP(ordered_release) struct ordered *txns = base_set(base->txns, &txn_kind);
     CLEANUP(ordered_release) struct ordered *domains = base_set(base->domains, &domain_kind);
     fold_files(replay, live, dead, state);

@@ -22,6 +22,7 @@ struct mentions {
 /* Actions gathered in log order on top of a base state; deinit when done. */
 struct replay {
     const struct delta_state *base; /* borrowed; NULL = from nothing */
+    bool whole;                     /* keep tombstones; with a base: where that does */
     struct mentions files;
     struct mentions txns;
     struct mentions domains;

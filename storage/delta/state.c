@@ -53,7 +53,7 @@ static struct delta_state *copy_state(const struct delta_state *state)
     copy->protocol = delta_protocol_acquire(state->protocol);
     copy->metadata = delta_metadata_acquire(state->metadata);
     copy->files = ordered_acquire(state->files);
-    copy->tombstones = ordered_acquire(state->tombstones);
+    copy->tombstones = state->tombstones != NULL ? ordered_acquire(state->tombstones) : NULL;
     copy->txns = ordered_acquire(state->txns);
     copy->domains = ordered_acquire(state->domains);
     return copy;
@@ -102,6 +102,7 @@ static enum err_code read_commits(struct object_store *store, const struct log_l
 struct load_plan {
     const struct listed_checkpoint *checkpoint; /* NULL = from version 0 */
     int64_t target;
+    bool whole;
 };
 
 static enum err_code load_by_plan(struct object_store *store, const struct log_listing *listing,
@@ -110,11 +111,11 @@ static enum err_code load_by_plan(struct object_store *store, const struct log_l
 {
     CLEANUP(delta_actions_deinit) struct delta_actions actions = {0};
     CLEANUP(delta_commits_free) struct delta_commits commits = {0};
-    CLEANUP(replay_deinit) struct replay replay = {0};
+    CLEANUP(replay_deinit) struct replay replay = {.whole = plan->whole};
     int64_t checkpoint_version = plan->checkpoint != NULL ? plan->checkpoint->version : -1;
     if (plan->checkpoint != NULL) {
-        TRY(checkpoint_read(store, plan->checkpoint->names, plan->checkpoint->names_count, &actions,
-                            err));
+        TRY(checkpoint_read(store, plan->checkpoint->names, plan->checkpoint->names_count,
+                            plan->whole, &actions, err));
         replay_add_actions(&replay, &actions);
     }
     TRY(read_commits(store, listing, checkpoint_version + 1, plan->target, &commits, err));
@@ -174,22 +175,30 @@ static bool may_pass_over(enum err_code code)
            code == ERR_TOO_LARGE;
 }
 
+/* What is asked of a load; target -1 = the newest. */
+struct load_request {
+    int64_t target;
+    bool whole;
+};
+
 /*
  * Try the checkpoints at or below the target, newest first, then the log from
  * its beginning. The first failure is reported when nothing else works: it is
  * about the newest checkpoint, which is what needs attention.
  */
 static enum err_code load_from_listing(struct object_store *store,
-                                       const struct log_listing *listing, int64_t target,
+                                       const struct log_listing *listing,
+                                       const struct load_request *request,
                                        struct delta_state **state_out, struct err *err)
 {
+    struct load_plan plan = {.target = request->target, .whole = request->whole};
     struct err first = {0};
     for (size_t i = listing->checkpoints_count; i-- > 0;) {
         const struct listed_checkpoint *checkpoint = &listing->checkpoints[i];
-        if (checkpoint->version > target) {
+        if (checkpoint->version > request->target) {
             continue;
         }
-        const struct load_plan plan = {.checkpoint = checkpoint, .target = target};
+        plan.checkpoint = checkpoint;
         struct err attempt = {0};
         enum err_code code = load_by_plan(store, listing, &plan, state_out, &attempt);
         if (code == ERR_OK) {
@@ -205,7 +214,7 @@ static enum err_code load_from_listing(struct object_store *store,
     }
     bool may_replay = first.code == ERR_OK || may_pass_over(first.code);
     if (may_replay && (first.code == ERR_OK || starts_at_zero(listing))) {
-        const struct load_plan plan = {.target = target};
+        plan.checkpoint = NULL;
         struct err attempt = {0};
         if (load_by_plan(store, listing, &plan, state_out, &attempt) == ERR_OK) {
             return ERR_OK;
@@ -216,14 +225,14 @@ static enum err_code load_from_listing(struct object_store *store,
     return first.code;
 }
 
-/* target -1 = the newest. */
-static enum err_code load_listed(struct object_store *store, int64_t from_version, int64_t target,
-                                 struct delta_state **state_out, struct err *err)
+static enum err_code load_listed(struct object_store *store, int64_t from_version,
+                                 const struct load_request *request, struct delta_state **state_out,
+                                 struct err *err)
 {
     CLEANUP(log_listing_free) struct log_listing listing = {0};
     TRY(log_listing_read(store, from_version, true, &listing, err));
     int64_t newest = newest_version(&listing);
-    int64_t wanted = target < 0 ? newest : target;
+    int64_t wanted = request->target < 0 ? newest : request->target;
     if (newest < 0 || wanted > newest) {
         return refuse_version(&listing, wanted, err);
     }
@@ -234,20 +243,21 @@ static enum err_code load_listed(struct object_store *store, int64_t from_versio
     if (!covered && (listing.commits_count == 0 || wanted < listing.commits[0].version)) {
         return refuse_version(&listing, wanted, err);
     }
-    return load_from_listing(store, &listing, wanted, state_out, err);
+    const struct load_request resolved = {.target = wanted, .whole = request->whole};
+    return load_from_listing(store, &listing, &resolved, state_out, err);
 }
 
 /*
  * The hint only saves listing what lies before it: when anything is wrong with
  * what it leads to, the whole log decides.
  */
-static enum err_code load_state(struct object_store *store, int64_t target,
+static enum err_code load_state(struct object_store *store, const struct load_request *request,
                                 struct delta_state **state_out, struct err *err)
 {
     int64_t hint = checkpoint_hint(store);
-    if (hint > 0 && (target < 0 || hint <= target)) {
+    if (hint > 0 && (request->target < 0 || hint <= request->target)) {
         struct err ignored = {0};
-        enum err_code code = load_listed(store, hint, target, state_out, &ignored);
+        enum err_code code = load_listed(store, hint, request, state_out, &ignored);
         if (code == ERR_OK) {
             return ERR_OK;
         }
@@ -256,23 +266,83 @@ static enum err_code load_state(struct object_store *store, int64_t target,
             return code;
         }
     }
-    return load_listed(store, 0, target, state_out, err);
+    return load_listed(store, 0, request, state_out, err);
 }
 
 enum err_code delta_state_load(struct object_store *store, struct delta_state **state_out,
                                struct err *err)
 {
-    return load_state(store, -1, state_out, err);
+    const struct load_request request = {.target = -1};
+    return load_state(store, &request, state_out, err);
+}
+
+static enum err_code load_version(struct object_store *store, const struct load_request *request,
+                                  struct delta_state **state_out, struct err *err)
+{
+    if (load_state(store, request, state_out, err) != ERR_OK) {
+        return err_wrap(err, "version %lld", (long long)request->target);
+    }
+    return ERR_OK;
 }
 
 enum err_code delta_state_load_version(struct object_store *store, int64_t version,
                                        struct delta_state **state_out, struct err *err)
 {
     assert(version >= 0);
-    if (load_state(store, version, state_out, err) != ERR_OK) {
-        return err_wrap(err, "version %lld", (long long)version);
+    const struct load_request request = {.target = version};
+    return load_version(store, &request, state_out, err);
+}
+
+enum err_code delta_state_load_whole(struct object_store *store, int64_t version,
+                                     struct delta_state **state_out, struct err *err)
+{
+    const struct load_request request = {.target = version, .whole = true};
+    return version < 0 ? load_state(store, &request, state_out, err)
+                       : load_version(store, &request, state_out, err);
+}
+
+/*
+ * As the state was loaded, or left by our own checkpoint since: all names are known, so that the
+ * log, which may have a million of them, need not be listed.
+ */
+static enum err_code read_again(const struct delta_state *state, struct object_store *store,
+                                struct delta_state **whole_out, struct err *err)
+{
+    CLEANUP(delta_actions_deinit) struct delta_actions actions = {0};
+    CLEANUP(replay_deinit) struct replay replay = {.whole = true};
+    char name[DELTA_LOG_NAME_BYTES];
+    char *const names[] = {name};
+    if (state->checkpoint_version >= 0) {
+        checkpoint_classic_name(state->checkpoint_version, name);
+        TRY(checkpoint_read(store, names, 1, true, &actions, err));
+        replay_add_actions(&replay, &actions);
     }
+    CLEANUP(delta_commits_free) struct delta_commits commits = {0};
+    int64_t first = state->checkpoint_version + 1;
+    commits.items = mem_zeroed((size_t)(state->version - first) + 2, sizeof *commits.items);
+    for (int64_t version = first; version <= state->version; version++) {
+        TRY(delta_commit_read(store, version, &commits.items[commits.count], err));
+        replay_add_commit(&replay, commits.items[commits.count]);
+        commits.count++;
+    }
+    TRY(replay_finish(&replay, state->version, state->timestamp_ms, whole_out, err));
+    (*whole_out)->checkpoint_version = state->checkpoint_version;
+    (*whole_out)->log_bytes = state->log_bytes;
     return ERR_OK;
+}
+
+enum err_code delta_state_make_whole(const struct delta_state *state, struct object_store *store,
+                                     struct delta_state **whole_out, struct err *err)
+{
+    if (state->tombstones != NULL) {
+        *whole_out = delta_state_acquire(state);
+        return ERR_OK;
+    }
+    struct err otherwise = {0}; /* a checkpoint of another kind, or cleaned up by somebody */
+    if (read_again(state, store, whole_out, &otherwise) == ERR_OK) {
+        return ERR_OK;
+    }
+    return delta_state_load_whole(store, state->version, whole_out, err);
 }
 
 /* ---- times ---- */
@@ -442,6 +512,7 @@ static bool is_unexpired(const void *item, const void *context)
 
 struct delta_state *delta_state_expire(const struct delta_state *state, int64_t now_ms)
 {
+    assert(state->tombstones != NULL);
     int64_t cutoff_ms = now_ms - delta_state_retention_ms(state);
     struct delta_state *copy = copy_state(state);
     ordered_release(&copy->tombstones);
@@ -481,6 +552,7 @@ bool delta_state_file_is_live(const struct delta_state *state, const struct delt
 
 const struct delta_file *delta_state_tombstone_at(const struct delta_state *state, int64_t index)
 {
+    assert(state->tombstones != NULL);
     return ordered_at(state->tombstones, index);
 }
 
@@ -524,5 +596,6 @@ const struct delta_file *delta_state_next_file(const struct delta_state *state,
 const struct delta_file *delta_state_next_tombstone(const struct delta_state *state,
                                                     struct delta_cursor *cursor)
 {
+    assert(state->tombstones != NULL);
     return ordered_next(state->tombstones, &cursor->chunk, &cursor->item);
 }

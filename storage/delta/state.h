@@ -3,7 +3,11 @@
  *
  * Immutable and reference-counted. Applying a commit shares all but the touched
  * chunks with the state it came from, so its cost follows the commit and not the
- * table; 200,000 tombstones are never copied.
+ * table.
+ *
+ * Only a whole state has tombstones: a table with many commits a second has millions of
+ * them until they expire, and nobody but checkpoints and vacuum asks. Who needs them makes
+ * his state whole out of the log, which has them in its checkpoints.
  *
  * Source: delta PROTOCOL.md "Action Reconciliation"; reference section 3.10, 7.4.
  */
@@ -33,11 +37,12 @@ struct delta_state {
     int64_t deleted_rows_count;       /* sum of the live vectors' cardinalities */
     int64_t rows_count;               /* live rows of the files that say how many they have */
     int64_t rows_unknown_files_count; /* files without numRecords */
-    int64_t tombstones_count;         /* expired ones included until delta_state_expire */
+    int64_t tombstones_count;         /* of a whole state, else 0; expired ones included until
+                                         delta_state_expire */
     /* private to state.c */
     int references; /* atomic */
     struct ordered *files;
-    struct ordered *tombstones;
+    struct ordered *tombstones; /* NULL: not whole */
     struct ordered *txns;
     struct ordered *domains;
 };
@@ -46,7 +51,7 @@ struct delta_state *delta_state_acquire(const struct delta_state *state);
 void delta_state_release(struct delta_state **state);
 
 /*
- * Load the newest version.
+ * Load the newest version, without tombstones.
  *
  * Uses the newest complete checkpoint (classic, multi-part or V2) and the
  * commits after it; `_last_checkpoint` may be missing, stale or torn. A
@@ -63,6 +68,19 @@ enum err_code delta_state_load(struct object_store *store, struct delta_state **
 enum err_code delta_state_load_version(struct object_store *store, int64_t version,
                                        struct delta_state **state_out, struct err *err) MUST_USE;
 
+/* The same with tombstones; version -1 = the newest. */
+enum err_code delta_state_load_whole(struct object_store *store, int64_t version,
+                                     struct delta_state **state_out, struct err *err) MUST_USE;
+
+/*
+ * The same version with its tombstones: read from the checkpoint that the state was loaded from
+ * and the commits behind it, or however else the log leads there.
+ *   whole_out  a reference; to `state` itself when it is whole
+ * Errors:  as delta_state_load_version.
+ */
+enum err_code delta_state_make_whole(const struct delta_state *state, struct object_store *store,
+                                     struct delta_state **whole_out, struct err *err) MUST_USE;
+
 /*
  * The newest version committed at or before `timestamp_ms`.
  * Errors: ERR_NOT_FOUND the table, or what is left of its log, is younger.
@@ -71,7 +89,7 @@ enum err_code delta_state_version_at(struct object_store *store, int64_t timesta
                                      int64_t *version_out, struct err *err) MUST_USE;
 
 /*
- * The state after `commit`, whose version is state->version + 1.
+ * The state after `commit`, whose version is state->version + 1; whole when `state` is.
  *
  *   timestamp_ms  of the commit file, used when the commit has no timestamp of its own; -1 = now
  *   commit_bytes  size of the commit file, for checkpoint triggers
@@ -108,7 +126,7 @@ enum err_code delta_state_step(struct object_store *store, const struct delta_st
                                const struct delta_commit **commit_out,
                                struct delta_state **state_out, struct err *err) MUST_USE;
 
-/* The same state without tombstones that were due before now_ms less the table's retention. */
+/* A whole state without the tombstones that were due before now_ms less the table's retention. */
 struct delta_state *delta_state_expire(const struct delta_state *state, int64_t now_ms);
 
 /* The same state with the checkpoint mark moved: resets checkpoint_version and log_bytes. */
@@ -127,6 +145,7 @@ const struct delta_file *delta_state_file_by_path(const struct delta_state *stat
                                                   const char *path);
 /* Is this very (path, vector) live? */
 bool delta_state_file_is_live(const struct delta_state *state, const struct delta_file *file);
+/* Of a whole state. */
 const struct delta_file *delta_state_tombstone_at(const struct delta_state *state, int64_t index);
 
 /* False when the appId was never seen. */
@@ -146,6 +165,7 @@ struct delta_cursor {
 };
 const struct delta_file *delta_state_next_file(const struct delta_state *state,
                                                struct delta_cursor *cursor);
+/* Of a whole state. */
 const struct delta_file *delta_state_next_tombstone(const struct delta_state *state,
                                                     struct delta_cursor *cursor);
 

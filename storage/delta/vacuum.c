@@ -86,8 +86,7 @@ static enum err_code want_live_files(const struct object_store *store,
     return ERR_OK;
 }
 
-static enum err_code collect_wanted(const struct object_store *store,
-                                    const struct delta_state *state,
+static enum err_code collect_wanted(struct object_store *store, const struct delta_state *state,
                                     const struct delta_vacuum_options *options, int64_t cutoff_ms,
                                     struct wanted *wanted, struct err *err)
 {
@@ -96,7 +95,9 @@ static enum err_code collect_wanted(const struct object_store *store,
     for (size_t i = 0; i < options->in_use_count; i++) {
         TRY(want_live_files(store, options->in_use[i], wanted, err));
     }
-    for (struct delta_cursor at = {0}; (file = delta_state_next_tombstone(state, &at)) != NULL;) {
+    CLEANUP(delta_state_release) struct delta_state *whole = NULL;
+    TRY(delta_state_make_whole(state, store, &whole, err));
+    for (struct delta_cursor at = {0}; (file = delta_state_next_tombstone(whole, &at)) != NULL;) {
         if (file->deleted_ms > cutoff_ms) {
             TRY(want_file(wanted, store, file, err));
         }

@@ -51,12 +51,27 @@ static void put_sidecars(struct object_store *store, const struct delta_actions 
     }
 }
 
+static size_t count_adds(const struct delta_actions *actions)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < actions->files_count; i++) {
+        count += !actions->files[i]->removed;
+    }
+    return count;
+}
+
 static enum err_code read_stored(struct object_store *store, char *name,
                                  struct delta_actions *actions)
 {
     struct err err = {0};
-    enum err_code code = checkpoint_read(store, &name, 1, actions, &err);
+    enum err_code code = checkpoint_read(store, &name, 1, true, actions, &err);
     assert(code == ERR_OK || err.code == code);
+    /* what reads with its tombstones reads without them */
+    CLEANUP(delta_actions_deinit) struct delta_actions bare = {0};
+    struct err bare_err = {0};
+    enum err_code bare_code = checkpoint_read(store, &name, 1, false, &bare, &bare_err);
+    assert(code != ERR_OK || bare_code == ERR_OK);
+    assert(code != ERR_OK || count_adds(&bare) == count_adds(actions));
     return code;
 }
 

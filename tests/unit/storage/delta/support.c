@@ -13,7 +13,8 @@ struct delta_state *support_create(struct object_store *store, bool deletion_vec
     const struct delta_table_options options = {
         .schema_string = SCHEMA_TEXT, .needs = deletion_vectors ? DELTA_NEEDS_DELETION_VECTORS : 0};
     cr_assert_eq(delta_table_create(store, &options, NULL, &state, &err), ERR_OK, "%s", err.msg);
-    return state;
+    delta_state_release(&state);
+    return support_load(store);
 }
 
 struct delta_file support_file(const char *path)
@@ -64,7 +65,7 @@ struct delta_state *support_load(struct object_store *store)
 {
     struct err err = {0};
     struct delta_state *state = NULL;
-    cr_assert_eq(delta_state_load(store, &state, &err), ERR_OK, "%s", err.msg);
+    cr_assert_eq(delta_state_load_whole(store, -1, &state, &err), ERR_OK, "%s", err.msg);
     return state;
 }
 

@@ -13,7 +13,7 @@
     "{\"type\":\"struct\",\"fields\":[{\"name\":\"id\",\"type\":\"long\",\"nullable\":true,"       \
     "\"metadata\":{}},{\"name\":\"v\",\"type\":\"string\",\"nullable\":true,\"metadata\":{}}]}"
 
-/* Version 0 in `store`; stops the test on failure. */
+/* Version 0 in `store`, whole; stops the test on failure. */
 struct delta_state *support_create(struct object_store *store, bool deletion_vectors);
 
 /* A file of ten rows; `path` is borrowed. */
@@ -25,7 +25,7 @@ struct delta_dv support_dv(int64_t row);
 /* Put `text` as the commit of `version`. */
 void support_put_commit(struct object_store *store, int64_t version, const char *text);
 
-/* Load; stops the test on failure. */
+/* Load, whole; stops the test on failure. */
 struct delta_state *support_load(struct object_store *store);
 
 /* Same files, tombstones, txns, domains, protocol and metadata? Expectations name `what`. */

@@ -105,6 +105,67 @@ Test(checkpoint, leaves_out_expired_tombstones)
     object_store_close(&store);
 }
 
+static struct delta_state *load_bare(struct object_store *store)
+{
+    struct err err = {0};
+    struct delta_state *state = NULL;
+    cr_assert_eq(delta_state_load(store, &state, &err), ERR_OK, "%s", err.msg);
+    return state;
+}
+
+Test(checkpoint, keeps_the_tombstones_of_the_one_before)
+{
+    struct object_store *store = object_store_new_memory();
+    struct err err = {0};
+    struct delta_checkpoint_result result = {0};
+    CLEANUP(delta_state_release) struct delta_state *three = make_table(store);
+    cr_assert_eq(delta_checkpoint_write(store, three, 0, &result, &err), ERR_OK, "%s", err.msg);
+    drop_commits(store, 3);
+    /* one that comes back is none any more, one that goes is one */
+    support_put_commit(store, 4,
+                       "{\"remove\":{\"path\":\"f05\",\"deletionTimestamp\":5}}\n"
+                       "{\"add\":{\"path\":\"bare\",\"partitionValues\":{},\"size\":1,"
+                       "\"modificationTime\":1,\"dataChange\":true}}\n");
+    CLEANUP(delta_state_release) struct delta_state *followed = NULL;
+    cr_assert_eq(delta_state_update(three, store, NULL, &followed, &err), ERR_OK, "%s", err.msg);
+    CLEANUP(delta_state_release) struct delta_state *bare = load_bare(store);
+    cr_expect_eq(bare->tombstones_count, 0);
+    cr_expect_eq(bare->files_count, followed->files_count);
+    cr_assert_eq(delta_checkpoint_write(store, bare, 0, &result, &err), ERR_OK, "%s", err.msg);
+    cr_expect_eq(result.actions_count, 1 + 1 + 2 + 1 + 19 + 5);
+    drop_commits(store, 4);
+    CLEANUP(delta_state_release) struct delta_state *loaded = support_load(store);
+    cr_expect_eq(loaded->checkpoint_version, 4);
+    support_expect_equal(followed, loaded, "of a state without tombstones");
+    object_store_close(&store);
+}
+
+Test(checkpoint, a_state_is_made_whole_whatever_the_log_has)
+{
+    struct object_store *store = object_store_new_memory();
+    struct err err = {0};
+    struct delta_checkpoint_result result = {0};
+    CLEANUP(delta_state_release) struct delta_state *whole = make_table(store);
+    CLEANUP(delta_state_release) struct delta_state *from_commits = load_bare(store);
+    cr_assert_eq(delta_checkpoint_write(store, whole, 0, &result, &err), ERR_OK, "%s", err.msg);
+    CLEANUP(delta_state_release) struct delta_state *from_checkpoint = load_bare(store);
+    cr_expect_eq(from_checkpoint->checkpoint_version, 3);
+    /* the file it was loaded from has another name than ours, as of another kind of checkpoint */
+    CLEANUP(delta_state_release)
+    struct delta_state *of_other = delta_state_after_checkpoint(from_commits, 2);
+    const struct delta_state *const states[] = {whole, from_commits, from_checkpoint, of_other};
+    for (size_t i = 0; i < sizeof states / sizeof states[0]; i++) {
+        struct delta_state *made = NULL;
+        cr_assert_eq(delta_state_make_whole(states[i], store, &made, &err), ERR_OK, "%s", err.msg);
+        support_expect_equal(made, whole, "made whole");
+        delta_state_release(&made);
+        if (i == 1) {
+            drop_commits(store, 3); /* from here on there is the checkpoint only */
+        }
+    }
+    object_store_close(&store);
+}
+
 Test(checkpoint, a_hint_that_lies_does_not_matter)
 {
     static const char *const hints[] = {

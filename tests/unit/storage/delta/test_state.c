@@ -323,7 +323,7 @@ Test(state, any_failing_read_is_an_error_or_harmless)
             struct object_store *store = object_store_new_faulty(inner, kinds[i], at);
             struct delta_state *loaded = NULL;
             err_clear(&err);
-            if (delta_state_load(store, &loaded, &err) == ERR_OK) {
+            if (delta_state_load_whole(store, -1, &loaded, &err) == ERR_OK) {
                 support_expect_equal(state, loaded, "under a fault");
             }
             delta_state_release(&loaded);
