@@ -26,6 +26,11 @@ enum {
 };
 #define DERIVED_BODY_BYTES_MAX ((size_t)1 << 40)
 
+/* What a file of the index is called, within its folder. */
+struct derived_name {
+    char text[DERIVED_NAME_BYTES];
+};
+
 /* The bytes of one file: mapped, or in memory when it is small. */
 struct derived {
     struct span body;

@@ -239,13 +239,21 @@ static bool names_images(const struct stored_index *stored, int64_t number)
                NULL;
 }
 
-void table_note_dropped_run(struct table *table, const struct index_run *run)
+static struct derived_name *note_dropped(struct table *table)
 {
     assert(lock_is_held(&table->commit));
-    table->dropped_runs =
-        mem_resize(table->dropped_runs, table->dropped_runs_count + 1, sizeof *table->dropped_runs);
-    table->dropped_runs[table->dropped_runs_count++] =
-        (struct manifest_run){.kind = run->kind, .id = run->id};
+    table->dropped = mem_resize(table->dropped, table->dropped_count + 1, sizeof *table->dropped);
+    return &table->dropped[table->dropped_count++];
+}
+
+void table_note_dropped_run(struct table *table, const struct index_run *run)
+{
+    index_run_name(run->kind, run->id, note_dropped(table)->text);
+}
+
+void table_note_dropped_images(struct table *table, const struct images *images)
+{
+    images_name(images->number, note_dropped(table)->text);
 }
 
 /*
@@ -266,22 +274,22 @@ static bool is_index_file_used(const struct stored_index *manifest,
 }
 
 /* What was noted, and what is published now: a run is in use still when its commit failed. */
-static size_t take_dropped(struct table *table, struct manifest_run **dropped_out,
+static size_t take_dropped(struct table *table, struct derived_name **dropped_out,
                            const struct snapshot **snapshot_out)
 {
     CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&table->commit);
-    size_t count = table->dropped_runs_count;
-    *dropped_out = table->dropped_runs;
-    table->dropped_runs = NULL;
-    table->dropped_runs_count = 0;
+    size_t count = table->dropped_count;
+    *dropped_out = table->dropped;
+    table->dropped = NULL;
+    table->dropped_count = 0;
     *snapshot_out = table_snapshot(table);
     return count;
 }
 
-void table_drop_run_files(struct table *table)
+void table_drop_files(struct table *table)
 {
     CLEANUP(snapshot_release) const struct snapshot *snapshot = NULL;
-    CLEANUP(mem_cleanup) struct manifest_run *dropped = NULL;
+    CLEANUP(mem_cleanup) struct derived_name *dropped = NULL;
     size_t count = take_dropped(table, &dropped, &snapshot);
     if (count == 0 || snapshot->index == NULL) {
         return;
@@ -289,11 +297,9 @@ void table_drop_run_files(struct table *table)
     CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&table->index_files_lock);
     CLEANUP(stored_index_deinit) struct stored_index published = stored_index_of(snapshot);
     for (size_t i = 0; i < count; i++) {
-        char name[DERIVED_NAME_BYTES];
-        index_run_name(dropped[i].kind, dropped[i].id, name);
         struct err left = {0}; /* table_clean removes it later */
-        if (!is_index_file_used(&table->stored, &published, name)) {
-            err_ignore(remove_named(table, name, &left));
+        if (!is_index_file_used(&table->stored, &published, dropped[i].text)) {
+            err_ignore(remove_named(table, dropped[i].text, &left));
         }
     }
 }

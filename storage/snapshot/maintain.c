@@ -123,7 +123,7 @@ enum err_code table_index_maintain(struct table *table, bool *more_out, struct e
     CLEANUP(snapshot_release) const struct snapshot *snapshot = NULL;
     struct index_choice choice = {0};
     if (!claim_runs(table, &snapshot, &choice)) {
-        table_drop_run_files(table); /* of runs that commits folded */
+        table_drop_files(table); /* that commits and compactions replaced */
         return ERR_OK;
     }
     struct snapshot *alive_self = (struct snapshot *)(uintptr_t)snapshot; /* is_alive only reads */
@@ -131,7 +131,7 @@ enum err_code table_index_maintain(struct table *table, bool *more_out, struct e
     enum err_code code = index_runs_merge(table->index_folder, table_new_run_id(table), choice.runs,
                                           choice.count, is_alive, alive_self, &merged, err);
     swap_runs(table, &choice, &merged);
-    table_drop_run_files(table);
+    table_drop_files(table);
     if (code != ERR_OK) {
         return err_wrap(err, "table '%s': merge index runs", table->name);
     }

@@ -2,6 +2,7 @@
  * Publishing a version: fold small index runs, swap the snapshot. The caller
  * holds the commit lock. See table_internal.h.
  */
+#include "storage/snapshot/images.h"
 #include "storage/snapshot/table_internal.h"
 
 #include <assert.h>
@@ -27,6 +28,13 @@ static bool is_busy(void *self, const struct index_run *run)
     return false;
 }
 
+/* Those are files from the start; others once a manifest names them, whose next one removes them.
+ */
+static bool was_streamed(const struct derived *derived)
+{
+    return derived->body.size >= DERIVED_STREAM_BYTES;
+}
+
 /* Dead entries stay: finding them takes longer than a merge should, and maintenance drops them. */
 static enum err_code fold_once(struct table *table, struct index_view *view,
                                const struct index_choice *choice, struct err *err)
@@ -39,8 +47,8 @@ static enum err_code fold_once(struct table *table, struct index_view *view,
                              &run, err));
     }
     for (size_t i = 0; i < choice->count; i++) {
-        if (choice->runs[i]->derived.body.size >= DERIVED_STREAM_BYTES) {
-            table_note_dropped_run(table, choice->runs[i]); /* it is a file already */
+        if (was_streamed(&choice->runs[i]->derived)) {
+            table_note_dropped_run(table, choice->runs[i]);
         }
         index_view_remove(view, choice->runs[i]);
     }
@@ -98,6 +106,20 @@ void table_remember(struct table *table, int64_t version, uint64_t hash, int64_t
     own_commits_add(&table->own, &commit);
 }
 
+/* Compacted again and again between two manifests, images would fill the disk. */
+static void note_dropped_images(struct table *table, const struct snapshot *old,
+                                const struct snapshot *now)
+{
+    size_t files_count = old != NULL ? old->files_count : 0;
+    for (size_t i = 0; i < files_count; i++) {
+        const struct snapshot_file *file = &old->files[i];
+        if (file->images != NULL && was_streamed(&file->images->derived) &&
+            snapshot_file_by_number(now, file->number) == NULL) {
+            table_note_dropped_images(table, file->images);
+        }
+    }
+}
+
 void table_publish(struct table *table, const struct schema *schema,
                    const struct delta_state *state, struct file_list *files,
                    struct index_view *view)
@@ -115,6 +137,7 @@ void table_publish(struct table *table, const struct schema *schema,
     lock_take(table->publish);
     published_replace(&table->current, snapshot);
     lock_drop(table->publish);
+    note_dropped_images(table, old, snapshot);
     snapshot_release(&old);
     __atomic_store_n(&table->tombstones_seen, (int64_t)tombstones_count(&table->tombstones),
                      __ATOMIC_RELAXED);

@@ -27,6 +27,8 @@ enum {
     CHECKPOINT_RESTING_MS = 1000, /* since the last commit */
     CHECKPOINT_LOG_BYTES = 16 << 20,
     CHECKPOINT_AGE_MS = 10 * 60 * 1000, /* when there was any commit since */
+    /* A checkpoint is written whole: of what it was last, so much of log must have come since. */
+    CHECKPOINT_GROWTH_SHARE = 4,
 };
 
 /* ---- life ---- */
@@ -46,7 +48,7 @@ static void table_free(struct table *table)
     published_deinit(&table->current);
     own_commits_close(&table->own);
     stored_index_deinit(&table->stored);
-    mem_free(table->dropped_runs);
+    mem_free(table->dropped);
     tombstones_deinit(&table->tombstones);
     parquet_writer_context_free(&table->writer);
     store_owner_release(&table->owner);
@@ -280,9 +282,12 @@ bool table_checkpoint_is_due(struct table *table, int64_t now_ms)
     CLEANUP(snapshot_release) const struct snapshot *snapshot = table_snapshot(table);
     int64_t commits = snapshot->version - snapshot->state->checkpoint_version;
     int64_t at_ms = __atomic_load_n(&table->checkpoint_at_ms, __ATOMIC_RELAXED);
+    int64_t last_bytes = __atomic_load_n(&table->checkpoint_bytes, __ATOMIC_RELAXED);
+    int64_t log_bytes = snapshot->state->log_bytes;
     bool rests = now_ms - snapshot->timestamp_ms >= CHECKPOINT_RESTING_MS;
-    return commits >= CHECKPOINT_COMMITS || (rests && commits >= CHECKPOINT_COMMITS_RESTING) ||
-           snapshot->state->log_bytes >= CHECKPOINT_LOG_BYTES ||
+    bool many = commits >= CHECKPOINT_COMMITS || log_bytes >= CHECKPOINT_LOG_BYTES ||
+                (rests && commits >= CHECKPOINT_COMMITS_RESTING);
+    return (many && log_bytes >= last_bytes / CHECKPOINT_GROWTH_SHARE) ||
            (commits > 1 && now_ms - at_ms >= CHECKPOINT_AGE_MS);
 }
 
@@ -309,6 +314,7 @@ enum err_code table_checkpoint(struct table *table, int64_t now_ms,
     }
     note_checkpoint(table, snapshot->version);
     __atomic_store_n(&table->checkpoint_at_ms, now_ms, __ATOMIC_RELAXED);
+    __atomic_store_n(&table->checkpoint_bytes, result_out->file_bytes, __ATOMIC_RELAXED);
     return ERR_OK;
 }
 

@@ -61,8 +61,8 @@ struct table {
     struct parquet_writer_context *writer;
     const struct index_run *busy[INDEX_SET_MAX]; /* being merged by table_index_maintain */
     size_t busy_count;
-    struct manifest_run *dropped_runs; /* published no more; table_drop_run_files is to come */
-    size_t dropped_runs_count;
+    struct derived_name *dropped; /* published no more; table_drop_files is to come */
+    size_t dropped_count;
 
     struct lock index_files_lock; /* LOCK_RANK_INDEX_FILES; guards what follows, held across I/O */
     struct stored_index stored;
@@ -80,6 +80,7 @@ struct table {
     int64_t duplicates;        /* atomic */
     int64_t checksum_version;  /* atomic; the last one that was given a checksum; -1 = none */
     int64_t checkpoint_at_ms;  /* atomic; of the last checkpoint, or of the open */
+    int64_t checkpoint_bytes;  /* atomic; of the last checkpoint since the open, else 0 */
     int64_t tombstones_seen;   /* atomic copy of the set's count, for statistics */
 
     struct lock maintenance_lock; /* LOCK_RANK_CACHE; guards what follows, never held long */
@@ -171,14 +172,15 @@ enum err_code table_write_attempts(struct table *table, table_attempt_fn *attemp
 
 void table_remember(struct table *table, int64_t version, uint64_t hash, int64_t position_from);
 
-/* Runs that go out of what is published next. The commit lock is held. */
+/* Runs and images that go out of what is published. The commit lock is held. */
 void table_note_dropped_run(struct table *table, const struct index_run *run);
+void table_note_dropped_images(struct table *table, const struct images *images);
 /*
- * Remove the files of runs that were noted, but for those that the manifest names: its next one
+ * Remove the files of what was noted, but for those that the manifest names: its next one
  * removes these. What cannot be removed is left to table_clean_index.
  * Thread: any, without the commit lock; waits for a store.
  */
-void table_drop_run_files(struct table *table);
+void table_drop_files(struct table *table);
 
 /*
  * Remove files of the index folder that the snapshot does not use and that were

@@ -783,16 +783,21 @@ static void publish_runs(struct fixture *fixture, size_t runs_count, size_t entr
     file_list_deinit(&files);
 }
 
-static size_t count_run_files(const struct fixture *fixture)
+static size_t count_files(const struct fixture *fixture, const char *prefix)
 {
     struct err err = {0};
     CLEANUP(file_names_free) struct file_names names = {0};
     cr_assert_eq(file_list(fixture->table->index_folder, &names, &err), ERR_OK, "%s", err.msg);
     size_t count = 0;
     for (size_t i = 0; i < names.count; i++) {
-        count += strncmp(names.names[i], "run-", 4) == 0;
+        count += strncmp(names.names[i], prefix, strlen(prefix)) == 0;
     }
     return count;
+}
+
+static size_t count_run_files(const struct fixture *fixture)
+{
+    return count_files(fixture, "run-");
 }
 
 /* Merged again and again between two manifests, large runs would fill the disk until the hour is
@@ -843,6 +848,28 @@ Test(table, drops_the_files_of_large_runs_that_commits_folded)
     }
     table_store_index(fixture.table);
     cr_expect_eq(count_run_files(&fixture), 1, "%zu files", count_run_files(&fixture));
+    fixture_remove(&fixture);
+}
+
+/* The same of the row images of large files, which compaction replaces again and again. */
+Test(table, drops_the_files_of_images_that_no_manifest_names)
+{
+    struct fixture fixture = fixture_make(&keyed);
+    struct err err = {0};
+    table_store_index(fixture.table);
+    for (int turn = 0; turn < 3; turn++) {
+        put_many(&fixture, 0, 100000, turn);
+        cr_assert_gt(count_files(&fixture, "images-"), 0U, "large enough to be a file at once");
+        fixture_compact(&fixture);
+        for (bool more = true; more;) {
+            cr_assert(table_index_maintain(fixture.table, &more, &err) == ERR_OK, "%s", err.msg);
+        }
+        CLEANUP(snapshot_release) const struct snapshot *snapshot = table_snapshot(fixture.table);
+        cr_expect_leq(count_files(&fixture, "images-"), snapshot->files_count, "turn %d", turn);
+    }
+    table_store_index(fixture.table);
+    fixture_reopen(&fixture, false);
+    fixture_verify(&fixture, "opened from its manifest");
     fixture_remove(&fixture);
 }
 
@@ -975,6 +1002,31 @@ Test(table, wants_a_checkpoint_after_many_commits_or_when_it_rests)
         put_many(&fixture, 0, 10, i);
     }
     cr_expect(table_checkpoint_is_due(fixture.table, clock_wall_us() / 1000), "many");
+    fixture_remove(&fixture);
+}
+
+/* Each is written whole, with every tombstone: the larger it is, the more log comes between. */
+Test(table, wants_large_checkpoints_less_often)
+{
+    struct fixture fixture = fixture_make(&keyed);
+    struct err err = {0};
+    struct delta_checkpoint_result checkpoint = {0};
+    put_many(&fixture, 0, 10, 0);
+    cr_assert(table_checkpoint(fixture.table, clock_wall_us() / 1000, &checkpoint, &err) == ERR_OK,
+              "%s", err.msg);
+    for (int i = 1; i <= 100; i++) {
+        put_many(&fixture, 0, 10, i);
+    }
+    CLEANUP(snapshot_release) const struct snapshot *snapshot = table_snapshot(fixture.table);
+    int64_t log_bytes = snapshot->state->log_bytes;
+    int64_t now_ms = clock_wall_us() / 1000;
+    cr_expect(table_checkpoint_is_due(fixture.table, now_ms));
+    fixture.table->checkpoint_bytes = 4 * log_bytes + 4;
+    cr_expect_not(table_checkpoint_is_due(fixture.table, now_ms), "a byte short");
+    fixture.table->checkpoint_bytes = 4 * log_bytes;
+    cr_expect(table_checkpoint_is_due(fixture.table, now_ms));
+    fixture.table->checkpoint_bytes = INT64_MAX;
+    cr_expect(table_checkpoint_is_due(fixture.table, now_ms + 10 * 60 * 1000), "old");
     fixture_remove(&fixture);
 }
 
