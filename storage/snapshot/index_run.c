@@ -228,24 +228,36 @@ static bool sizes_agree(const struct derived *derived)
     return derived->body.size == filter_at + (size_t)blocks * FILTER_BLOCK_BYTES;
 }
 
+/* Are the entries in order, and does the directory say where each bucket of them starts? */
 static bool order_holds(const struct index_run *run)
 {
-    for (size_t i = 1; i < run->count; i++) {
-        if (run->entries[i].hash < run->entries[i - 1].hash) {
-            return false;
-        }
-    }
     size_t buckets = (size_t)1 << run->directory_bits;
-    size_t at = 0;
-    for (size_t bucket = 0; bucket < buckets; bucket++) {
-        if (run->directory[bucket] != at) {
+    size_t bucket = 0;
+    uint64_t before = 0;
+    if (run->directory[0] != 0) {
+        return false;
+    }
+    for (size_t i = 0; i < run->count; i++) {
+        uint64_t hash = run->entries[i].hash;
+        size_t own = bucket_of(hash, run->directory_bits);
+        while (bucket < own) {
+            bucket++;
+            if (run->directory[bucket] != i) {
+                return false;
+            }
+        }
+        if (hash < before || own != bucket) {
             return false;
         }
-        while (at < run->count && bucket_of(run->entries[at].hash, run->directory_bits) == bucket) {
-            at++;
+        before = hash;
+    }
+    while (bucket < buckets) {
+        bucket++;
+        if (run->directory[bucket] != run->count) {
+            return false;
         }
     }
-    return run->directory[buckets] == run->count && at == run->count;
+    return true;
 }
 
 /* Takes `derived`. */
