@@ -321,8 +321,9 @@ static enum err_code check_broken(const struct row_texts *texts, const char *act
                          : ERR_OK;
 }
 
+/* Borrowed from the texts. */
 static enum err_code read_file(const struct parquet_value *group, bool removed,
-                               struct row_texts *texts, struct delta_actions *actions,
+                               struct row_texts *texts, struct delta_file *file_out,
                                struct err *err)
 {
     struct delta_file file = {
@@ -342,7 +343,15 @@ static enum err_code read_file(const struct parquet_value *group, bool removed,
     file.tags = map_member(group, "tags", &file.tags_count, texts);
     read_dv(group, &file.dv, texts);
     TRY(check_broken(texts, removed ? "remove" : "add", err));
-    TRY(delta_file_check(&file, removed ? "remove" : "add", err));
+    *file_out = file;
+    return delta_file_check(&file, removed ? "remove" : "add", err);
+}
+
+static enum err_code read_add(const struct parquet_value *group, struct row_texts *texts,
+                              struct delta_actions *actions, struct err *err)
+{
+    struct delta_file file = {0};
+    TRY(read_file(group, false, texts, &file, err));
     CLEANUP(buffer_deinit) struct buffer stats = {0};
     buffer_init(&stats, DELTA_STATS_BYTES_MAX);
     const struct parquet_value *parsed = parquet_value_get(group, "stats_parsed");
@@ -356,16 +365,24 @@ static enum err_code read_file(const struct parquet_value *group, bool removed,
     return ERR_OK;
 }
 
-static enum err_code read_add(const struct parquet_value *group, struct row_texts *texts,
-                              struct delta_actions *actions, struct err *err)
+static enum err_code keep_removed(void *self, const struct delta_file *file, struct err *err)
 {
-    return read_file(group, false, texts, actions, err);
+    (void)err;
+    delta_actions_add_file(self, delta_file_new(file));
+    return ERR_OK;
+}
+
+struct checkpoint_removed checkpoint_removed_to(struct delta_actions *actions)
+{
+    return (struct checkpoint_removed){.take = keep_removed, .self = actions};
 }
 
 static enum err_code read_remove(const struct parquet_value *group, struct row_texts *texts,
-                                 struct delta_actions *actions, struct err *err)
+                                 const struct checkpoint_removed *removed, struct err *err)
 {
-    return read_file(group, true, texts, actions, err);
+    struct delta_file file = {0};
+    TRY(read_file(group, true, texts, &file, err));
+    return removed->take(removed->self, &file, err);
 }
 
 static enum err_code read_protocol(const struct parquet_value *group, struct row_texts *texts,
@@ -454,9 +471,9 @@ typedef enum err_code (*read_action_fn)(const struct parquet_value *group, struc
 static const char *const column_names[] = {
     "remove", "add", "txn", "metaData", "protocol", "domainMetadata", "sidecar", NULL};
 static const read_action_fn column_readers[] = {
-    read_remove, read_add, read_txn, read_metadata, read_protocol, read_domain, read_sidecar};
+    NULL, read_add, read_txn, read_metadata, read_protocol, read_domain, read_sidecar};
 
-enum { COLUMNS_COUNT = sizeof column_readers / sizeof *column_readers };
+enum { REMOVE_COLUMN = 0, COLUMNS_COUNT = sizeof column_readers / sizeof *column_readers };
 
 /* ---- files ---- */
 
@@ -469,8 +486,8 @@ static void resolve_columns(const struct parquet_node *root, int positions_out[C
 }
 
 static enum err_code read_row(const struct parquet_value *row, const int positions[COLUMNS_COUNT],
-                              struct row_texts *texts, struct delta_actions *actions,
-                              struct err *err)
+                              struct row_texts *texts, const struct checkpoint_removed *removed,
+                              struct delta_actions *actions, struct err *err)
 {
     row_texts_begin(texts, row);
     for (size_t i = 0; i < COLUMNS_COUNT; i++) {
@@ -479,7 +496,8 @@ static enum err_code read_row(const struct parquet_value *row, const int positio
         }
         const struct parquet_value *group = &row->items[positions[i]];
         if (group->kind == PARQUET_GROUP) {
-            TRY(column_readers[i](group, texts, actions, err));
+            TRY(i == REMOVE_COLUMN ? read_remove(group, texts, removed, err)
+                                   : column_readers[i](group, texts, actions, err));
         } else if (group->kind != PARQUET_NULL) {
             return err_set(err, ERR_CORRUPT, "column '%s' is no group", column_names[i]);
         }
@@ -487,7 +505,8 @@ static enum err_code read_row(const struct parquet_value *row, const int positio
     return ERR_OK;
 }
 
-static enum err_code read_rows(struct parquet_reader *reader, bool whole,
+static enum err_code read_rows(struct parquet_reader *reader,
+                               const struct checkpoint_removed *removed,
                                struct delta_actions *actions, struct err *err)
 {
     CLEANUP(parquet_rows_end) struct parquet_rows *rows = NULL;
@@ -496,7 +515,8 @@ static enum err_code read_rows(struct parquet_reader *reader, bool whole,
         return err_set(err, ERR_TOO_LARGE, "a checkpoint of more than %d rows",
                        DELTA_CHECKPOINT_ROWS_MAX);
     }
-    TRY(parquet_rows_begin(reader, whole ? column_names : column_names + 1, &rows, err));
+    const char *const *names = column_names + (removed == NULL ? REMOVE_COLUMN + 1 : 0);
+    TRY(parquet_rows_begin(reader, names, &rows, err));
     int positions[COLUMNS_COUNT];
     resolve_columns(parquet_rows_root(rows), positions);
     for (int64_t index = 0;; index++) {
@@ -505,13 +525,14 @@ static enum err_code read_rows(struct parquet_reader *reader, bool whole,
         if (row == NULL) {
             return ERR_OK;
         }
-        if (read_row(row, positions, &texts, actions, err) != ERR_OK) {
+        if (read_row(row, positions, &texts, removed, actions, err) != ERR_OK) {
             return err_wrap(err, "row %lld", (long long)index);
         }
     }
 }
 
-static enum err_code read_parquet(struct object_store *store, const char *name, bool whole,
+static enum err_code read_parquet(struct object_store *store, const char *name,
+                                  const struct checkpoint_removed *removed,
                                   struct delta_actions *actions, struct err *err)
 {
     CLEANUP(object_close) struct object *object = NULL;
@@ -520,15 +541,16 @@ static enum err_code read_parquet(struct object_store *store, const char *name, 
     const struct parquet_source source = {
         .read_at = object_read_at, .self = object, .size = object_size(object)};
     TRY(parquet_reader_open(&source, &reader, err));
-    return read_rows(reader, whole, actions, err);
+    return read_rows(reader, removed, actions, err);
 }
 
-enum err_code checkpoint_decode(struct span file, struct delta_actions *actions, struct err *err)
+enum err_code checkpoint_decode(struct span file, const struct checkpoint_removed *removed,
+                                struct delta_actions *actions, struct err *err)
 {
     CLEANUP(parquet_reader_close) struct parquet_reader *reader = NULL;
     const struct parquet_source source = parquet_source_of(&file);
     TRY(parquet_reader_open(&source, &reader, err));
-    return read_rows(reader, true, actions, err);
+    return read_rows(reader, removed, actions, err);
 }
 
 static enum err_code read_json(struct object_store *store, const char *name,
@@ -540,18 +562,20 @@ static enum err_code read_json(struct object_store *store, const char *name,
     return delta_actions_decode(buffer_span(&bytes), actions, err);
 }
 
-static enum err_code read_object(struct object_store *store, const char *name, bool whole,
+static enum err_code read_object(struct object_store *store, const char *name,
+                                 const struct checkpoint_removed *removed,
                                  struct delta_actions *actions, struct err *err)
 {
     size_t size = strlen(name);
     bool is_json = size > 5 && strcmp(name + size - 5, ".json") == 0;
     enum err_code code = is_json ? read_json(store, name, actions, err)
-                                 : read_parquet(store, name, whole, actions, err);
+                                 : read_parquet(store, name, removed, actions, err);
     return code == ERR_OK ? ERR_OK : err_wrap(err, "'%s'", name);
 }
 
 /* Sidecars hold only file actions; one that names sidecars of its own is not followed. */
-static enum err_code read_sidecars(struct object_store *store, bool whole,
+static enum err_code read_sidecars(struct object_store *store,
+                                   const struct checkpoint_removed *removed,
                                    struct delta_actions *actions, struct err *err)
 {
     size_t count = actions->sidecars_count;
@@ -560,19 +584,20 @@ static enum err_code read_sidecars(struct object_store *store, bool whole,
         char *name = mem_alloc(strlen(actions->sidecars[i]) + sizeof SIDECAR_FOLDER + 1);
         (void)snprintf(name, strlen(actions->sidecars[i]) + sizeof SIDECAR_FOLDER + 1,
                        SIDECAR_FOLDER "/%s", actions->sidecars[i]); /* fits */
-        TRY(read_object(store, name, whole, actions, err));
+        TRY(read_object(store, name, removed, actions, err));
     }
     return ERR_OK;
 }
 
 enum err_code checkpoint_read(struct object_store *store, char *const *names, size_t names_count,
-                              bool whole, struct delta_actions *actions, struct err *err)
+                              const struct checkpoint_removed *removed,
+                              struct delta_actions *actions, struct err *err)
 {
     assert(names_count > 0);
     for (size_t i = 0; i < names_count; i++) {
-        TRY(read_object(store, names[i], whole, actions, err));
+        TRY(read_object(store, names[i], removed, actions, err));
     }
-    return read_sidecars(store, whole, actions, err);
+    return read_sidecars(store, removed, actions, err);
 }
 
 /* ---- _last_checkpoint ---- */

@@ -29,21 +29,32 @@ bool checkpoint_name_parse(const char *name, struct checkpoint_name *name_out);
 /* "_delta_log/00000000000000000010.checkpoint.parquet" */
 void checkpoint_classic_name(int64_t version, char name_out[DELTA_LOG_NAME_BYTES]);
 
+/* Gets every tombstone, each borrowed for the call. */
+struct checkpoint_removed {
+    enum err_code (*take)(void *self, const struct delta_file *file, struct err *err);
+    void *self;
+};
+
+/* One that adds them to the actions. */
+struct checkpoint_removed checkpoint_removed_to(struct delta_actions *actions);
+
 /*
  * Read all objects of one complete checkpoint, sidecars too.
  *
  *   names    one object, or all parts in order
- *   whole    false: tombstones may be left out, which costs nothing to read them
+ *   removed  NULL: tombstones are not read. Those of a checkpoint in JSON are added to the
+ *            actions whatever this says
  *   actions  appended to
  *
  * Errors:  ERR_CORRUPT, ERR_UNSUPPORTED; ERR_NOT_FOUND a part or sidecar; ERR_IO.
  */
 enum err_code checkpoint_read(struct object_store *store, char *const *names, size_t names_count,
-                              bool whole, struct delta_actions *actions, struct err *err) MUST_USE;
+                              const struct checkpoint_removed *removed,
+                              struct delta_actions *actions, struct err *err) MUST_USE;
 
-/* One Parquet checkpoint file in memory, whole; sidecars are named, not read. Errors: as above. */
-enum err_code checkpoint_decode(struct span file, struct delta_actions *actions,
-                                struct err *err) MUST_USE;
+/* One Parquet checkpoint file in memory; sidecars are named, not read. Errors: as above. */
+enum err_code checkpoint_decode(struct span file, const struct checkpoint_removed *removed,
+                                struct delta_actions *actions, struct err *err) MUST_USE;
 
 /* The version that _last_checkpoint names, or -1 (absent, torn, unreadable): only a hint. */
 int64_t checkpoint_hint(struct object_store *store);

@@ -9,7 +9,9 @@
 #include "storage/delta/checkpoint.h"
 
 #include "storage/base/clock.h"
+#include "storage/base/hash.h"
 #include "storage/delta/checkpoint_read.h"
+#include "storage/delta/removed.h"
 #include "storage/delta/replay.h"
 #include "storage/object/object.h"
 #include "storage/parquet/nested.h"
@@ -109,11 +111,27 @@ static const struct parquet_tree_field root = FIELD_OF("spark_schema", PARQUET_G
 
 /* ---- rows ---- */
 
+/* Tombstones that went by, whatever their order. */
+struct tally {
+    struct buffer text; /* of the one at hand */
+    uint64_t sum;       /* of their checksums */
+    int64_t count;
+};
+
+/* What was written, to be compared with what reads back. */
+struct made {
+    struct delta_checkpoint_result result;
+    int64_t removed_count;
+    uint64_t removed_sum;
+};
+
 /* The file being written; every row adds to the count. */
 struct checkpoint_writer {
     struct parquet_tree_writer *tree;
     int64_t rows_count;
     int64_t adds_count;
+    int64_t cutoff_ms; /* tombstones of then and before are expired */
+    struct tally removed;
 };
 
 static void put_text(struct checkpoint_writer *writer, const char *name, const char *text)
@@ -197,10 +215,40 @@ static enum err_code write_add(struct checkpoint_writer *writer, const struct de
     return end_row(writer, err);
 }
 
-static enum err_code write_remove(struct checkpoint_writer *writer, const struct delta_file *file,
-                                  struct err *err)
+static void append_field(struct buffer *text, const char *field)
 {
+    buffer_append_text(text, field != NULL ? field : "");
+    buffer_append_byte(text, '\0');
+}
+
+/* All that a checkpoint keeps of a tombstone. */
+static void tally_add(struct tally *tally, const struct delta_file *file)
+{
+    struct buffer *text = &tally->text;
+    buffer_reset(text);
+    append_field(text, file->path);
+    append_field(text, file->dv.path_or_inline);
+    const int64_t numbers[] = {file->dv.storage,  file->dv.has_offset ? file->dv.offset : -1,
+                               file->dv.size,     file->dv.cardinality,
+                               file->size,        file->deleted_ms,
+                               file->base_row_id, file->default_row_commit_version};
+    buffer_append(text, numbers, sizeof numbers);
+    for (size_t i = 0; i < (file->size >= 0 ? file->partition_values_count : 0); i++) {
+        append_field(text, file->partition_values[i].name);
+        append_field(text, file->partition_values[i].value);
+    }
+    tally->sum += hash_checksum(buffer_span(text));
+    tally->count++;
+}
+
+static enum err_code write_remove(void *self, const struct delta_file *file, struct err *err)
+{
+    struct checkpoint_writer *writer = self;
     struct parquet_tree_writer *tree = writer->tree;
+    if (file->deleted_ms <= writer->cutoff_ms) {
+        return ERR_OK;
+    }
+    tally_add(&writer->removed, file);
     parquet_tree_begin(tree, "remove");
     put_text(writer, "path", file->path);
     parquet_tree_integer(tree, "deletionTimestamp", file->deleted_ms);
@@ -279,9 +327,8 @@ static enum err_code write_domain(struct checkpoint_writer *writer,
     return end_row(writer, err);
 }
 
-/* `state` holds no expired tombstones any more. */
-static enum err_code write_rows(struct checkpoint_writer *writer, const struct delta_state *state,
-                                struct err *err)
+static enum err_code write_rows(struct checkpoint_writer *writer, struct object_store *store,
+                                const struct delta_state *state, struct err *err)
 {
     TRY(write_protocol(writer, state->protocol, err));
     TRY(write_metadata(writer, state->metadata, err));
@@ -295,29 +342,43 @@ static enum err_code write_rows(struct checkpoint_writer *writer, const struct d
     for (struct delta_cursor at = {0}; (file = delta_state_next_file(state, &at)) != NULL;) {
         TRY(write_add(writer, file, err));
     }
-    for (struct delta_cursor at = {0}; (file = delta_state_next_tombstone(state, &at)) != NULL;) {
-        TRY(write_remove(writer, file, err));
-    }
-    return ERR_OK;
+    return delta_removed_each(state, store, write_remove, writer, err);
 }
 
 /* ---- the file ---- */
 
+static void tally_init(struct tally *tally)
+{
+    *tally = (struct tally){0};
+    buffer_init(&tally->text, DELTA_COMMIT_BYTES_MAX);
+}
+
+static void tally_deinit(struct tally *tally)
+{
+    buffer_deinit(&tally->text);
+}
+
 static void writer_deinit(struct checkpoint_writer *writer)
 {
     parquet_tree_close(&writer->tree);
+    tally_deinit(&writer->removed);
 }
 
-static enum err_code encode(const struct delta_state *state, struct buffer *file,
-                            struct delta_checkpoint_result *result, struct err *err)
+static enum err_code encode(struct object_store *store, const struct delta_state *state,
+                            int64_t now_ms, struct buffer *file, struct made *made, struct err *err)
 {
-    CLEANUP(writer_deinit) struct checkpoint_writer writer = {0};
+    CLEANUP(writer_deinit)
+    struct checkpoint_writer writer = {.cutoff_ms = now_ms - delta_state_retention_ms(state)};
+    tally_init(&writer.removed);
+    buffer_reset(file);
     const struct parquet_sink sink = parquet_sink_to_buffer(file);
     TRY(parquet_tree_open(NULL, &root, &sink, &writer.tree, err));
-    TRY(write_rows(&writer, state, err));
-    TRY(parquet_tree_finish(writer.tree, &result->file_bytes, err));
-    result->actions_count = writer.rows_count;
-    result->adds_count = writer.adds_count;
+    TRY(write_rows(&writer, store, state, err));
+    TRY(parquet_tree_finish(writer.tree, &made->result.file_bytes, err));
+    made->result.actions_count = writer.rows_count;
+    made->result.adds_count = writer.adds_count;
+    made->removed_count = writer.removed.count;
+    made->removed_sum = writer.removed.sum;
     return ERR_OK;
 }
 
@@ -330,10 +391,9 @@ static bool same_text(const char *a, const char *b)
 
 static bool same_file(const struct delta_file *a, const struct delta_file *b)
 {
-    return delta_file_compare(a, b) == 0 && a->size == b->size && a->removed == b->removed &&
+    return delta_file_compare(a, b) == 0 && a->size == b->size &&
            a->dv.cardinality == b->dv.cardinality && a->dv.size == b->dv.size &&
-           a->deleted_ms == b->deleted_ms &&
-           (a->removed || (a->modified_ms == b->modified_ms && same_text(a->stats, b->stats))) &&
+           a->modified_ms == b->modified_ms && same_text(a->stats, b->stats) &&
            a->partition_values_count == b->partition_values_count;
 }
 
@@ -349,14 +409,6 @@ static enum err_code compare_files(const struct delta_state *written,
             return err_set(err, ERR_CORRUPT, "a live file reads back differently");
         }
     }
-    at = (struct delta_cursor){0};
-    read_at = (struct delta_cursor){0};
-    while ((file = delta_state_next_tombstone(written, &at)) != NULL) {
-        const struct delta_file *other = delta_state_next_tombstone(read, &read_at);
-        if (other == NULL || !same_file(file, other)) {
-            return err_set(err, ERR_CORRUPT, "a tombstone reads back differently");
-        }
-    }
     return ERR_OK;
 }
 
@@ -364,7 +416,6 @@ static enum err_code compare_states(const struct delta_state *written,
                                     const struct delta_state *read, struct err *err)
 {
     if (written->files_count != read->files_count ||
-        written->tombstones_count != read->tombstones_count ||
         delta_state_txns_count(written) != delta_state_txns_count(read) ||
         delta_state_domains_count(written) != delta_state_domains_count(read) ||
         !delta_metadata_equal(written->metadata, read->metadata)) {
@@ -380,12 +431,26 @@ static enum err_code compare_states(const struct delta_state *written,
     return compare_files(written, read, err);
 }
 
-static enum err_code validate(struct span file, const struct delta_state *written, struct err *err)
+static enum err_code take_removed(void *self, const struct delta_file *file, struct err *err)
+{
+    (void)err;
+    tally_add(self, file);
+    return ERR_OK;
+}
+
+static enum err_code validate(struct span file, const struct delta_state *written,
+                              const struct made *made, struct err *err)
 {
     CLEANUP(delta_actions_deinit) struct delta_actions actions = {0};
-    CLEANUP(replay_deinit) struct replay replay = {.whole = true};
+    CLEANUP(replay_deinit) struct replay replay = {0};
     CLEANUP(delta_state_release) struct delta_state *read = NULL;
-    TRY(checkpoint_decode(file, &actions, err));
+    CLEANUP(tally_deinit) struct tally tally;
+    tally_init(&tally);
+    const struct checkpoint_removed removed = {.take = take_removed, .self = &tally};
+    TRY(checkpoint_decode(file, &removed, &actions, err));
+    if (tally.count != made->removed_count || tally.sum != made->removed_sum) {
+        return err_set(err, ERR_CORRUPT, "a tombstone reads back differently");
+    }
     replay_add_actions(&replay, &actions);
     TRY(replay_finish(&replay, written->version, written->timestamp_ms, &read, err));
     return compare_states(written, read, err);
@@ -426,21 +491,32 @@ static enum err_code announce(struct object_store *store,
     return object_replace(store, name, buffer_span(&text), err);
 }
 
+/* Where the short way to the tombstones does not lead there, the whole log decides. */
+static enum err_code encode_somehow(struct object_store *store, const struct delta_state *state,
+                                    int64_t now_ms, struct buffer *file, struct made *made,
+                                    struct err *err)
+{
+    struct err otherwise = {0};
+    if (encode(store, state, now_ms, file, made, &otherwise) == ERR_OK) {
+        return ERR_OK;
+    }
+    CLEANUP(delta_state_release) struct delta_state *whole = NULL;
+    TRY(delta_state_load_whole(store, state->version, &whole, err));
+    return encode(store, whole, now_ms, file, made, err);
+}
+
 enum err_code delta_checkpoint_write(struct object_store *store, const struct delta_state *state,
                                      int64_t now_ms, struct delta_checkpoint_result *result_out,
                                      struct err *err)
 {
     char name[DELTA_LOG_NAME_BYTES];
-    CLEANUP(delta_state_release) struct delta_state *whole = NULL;
-    TRY(delta_state_make_whole(state, store, &whole, err));
-    CLEANUP(delta_state_release) struct delta_state *kept = delta_state_expire(whole, now_ms);
     CLEANUP(buffer_deinit) struct buffer file = {0};
-    struct delta_checkpoint_result result = {.version = state->version};
+    struct made made = {.result = {.version = state->version}};
     buffer_init(&file, DELTA_CHECKPOINT_BYTES_MAX);
     int64_t started_us = clock_monotonic_us();
-    TRY(encode(kept, &file, &result, err));
+    TRY(encode_somehow(store, state, now_ms, &file, &made, err));
     int64_t encoded_us = clock_monotonic_us();
-    if (validate(buffer_span(&file), kept, err) != ERR_OK) {
+    if (validate(buffer_span(&file), state, &made, err) != ERR_OK) {
         return err_wrap(err, "reading back the checkpoint of version %lld",
                         (long long)state->version);
     }
@@ -448,9 +524,9 @@ enum err_code delta_checkpoint_write(struct object_store *store, const struct de
     checkpoint_classic_name(state->version, name);
     remove_side_file(store, name);
     TRY(object_replace(store, name, buffer_span(&file), err));
-    TRY(announce(store, &result, err));
-    result.validate_us = validated_us - encoded_us;
-    result.write_us = clock_monotonic_us() - started_us - result.validate_us;
-    *result_out = result;
+    TRY(announce(store, &made.result, err));
+    made.result.validate_us = validated_us - encoded_us;
+    made.result.write_us = clock_monotonic_us() - started_us - made.result.validate_us;
+    *result_out = made.result;
     return ERR_OK;
 }

@@ -114,8 +114,9 @@ static enum err_code load_by_plan(struct object_store *store, const struct log_l
     CLEANUP(replay_deinit) struct replay replay = {.whole = plan->whole};
     int64_t checkpoint_version = plan->checkpoint != NULL ? plan->checkpoint->version : -1;
     if (plan->checkpoint != NULL) {
+        const struct checkpoint_removed kept = checkpoint_removed_to(&actions);
         TRY(checkpoint_read(store, plan->checkpoint->names, plan->checkpoint->names_count,
-                            plan->whole, &actions, err));
+                            plan->whole ? &kept : NULL, &actions, err));
         replay_add_actions(&replay, &actions);
     }
     TRY(read_commits(store, listing, checkpoint_version + 1, plan->target, &commits, err));
@@ -301,50 +302,6 @@ enum err_code delta_state_load_whole(struct object_store *store, int64_t version
                        : load_version(store, &request, state_out, err);
 }
 
-/*
- * As the state was loaded, or left by our own checkpoint since: all names are known, so that the
- * log, which may have a million of them, need not be listed.
- */
-static enum err_code read_again(const struct delta_state *state, struct object_store *store,
-                                struct delta_state **whole_out, struct err *err)
-{
-    CLEANUP(delta_actions_deinit) struct delta_actions actions = {0};
-    CLEANUP(replay_deinit) struct replay replay = {.whole = true};
-    char name[DELTA_LOG_NAME_BYTES];
-    char *const names[] = {name};
-    if (state->checkpoint_version >= 0) {
-        checkpoint_classic_name(state->checkpoint_version, name);
-        TRY(checkpoint_read(store, names, 1, true, &actions, err));
-        replay_add_actions(&replay, &actions);
-    }
-    CLEANUP(delta_commits_free) struct delta_commits commits = {0};
-    int64_t first = state->checkpoint_version + 1;
-    commits.items = mem_zeroed((size_t)(state->version - first) + 2, sizeof *commits.items);
-    for (int64_t version = first; version <= state->version; version++) {
-        TRY(delta_commit_read(store, version, &commits.items[commits.count], err));
-        replay_add_commit(&replay, commits.items[commits.count]);
-        commits.count++;
-    }
-    TRY(replay_finish(&replay, state->version, state->timestamp_ms, whole_out, err));
-    (*whole_out)->checkpoint_version = state->checkpoint_version;
-    (*whole_out)->log_bytes = state->log_bytes;
-    return ERR_OK;
-}
-
-enum err_code delta_state_make_whole(const struct delta_state *state, struct object_store *store,
-                                     struct delta_state **whole_out, struct err *err)
-{
-    if (state->tombstones != NULL) {
-        *whole_out = delta_state_acquire(state);
-        return ERR_OK;
-    }
-    struct err otherwise = {0}; /* a checkpoint of another kind, or cleaned up by somebody */
-    if (read_again(state, store, whole_out, &otherwise) == ERR_OK) {
-        return ERR_OK;
-    }
-    return delta_state_load_whole(store, state->version, whole_out, err);
-}
-
 /* ---- times ---- */
 
 /* The commit's own timestamp where it has one; else -1. */
@@ -504,23 +461,6 @@ int64_t delta_state_retention_ms(const struct delta_state *state)
                                       otherwise_ms);
 }
 
-static bool is_unexpired(const void *item, const void *context)
-{
-    const int64_t *cutoff_ms = context;
-    return ((const struct delta_file *)item)->deleted_ms > *cutoff_ms;
-}
-
-struct delta_state *delta_state_expire(const struct delta_state *state, int64_t now_ms)
-{
-    assert(state->tombstones != NULL);
-    int64_t cutoff_ms = now_ms - delta_state_retention_ms(state);
-    struct delta_state *copy = copy_state(state);
-    ordered_release(&copy->tombstones);
-    copy->tombstones = ordered_filter(state->tombstones, is_unexpired, &cutoff_ms);
-    copy->tombstones_count = ordered_count(copy->tombstones);
-    return copy;
-}
-
 struct delta_state *delta_state_after_checkpoint(const struct delta_state *state,
                                                  int64_t checkpoint_version)
 {
@@ -548,6 +488,12 @@ const struct delta_file *delta_state_file_by_path(const struct delta_state *stat
 bool delta_state_file_is_live(const struct delta_state *state, const struct delta_file *file)
 {
     return ordered_find(state->files, file) != NULL;
+}
+
+bool delta_state_file_is_removed(const struct delta_state *state, const struct delta_file *file)
+{
+    assert(state->tombstones != NULL);
+    return ordered_find(state->tombstones, file) != NULL;
 }
 
 const struct delta_file *delta_state_tombstone_at(const struct delta_state *state, int64_t index)

@@ -6,8 +6,7 @@
  * table.
  *
  * Only a whole state has tombstones: a table with many commits a second has millions of
- * them until they expire, and nobody but checkpoints and vacuum asks. Who needs them makes
- * his state whole out of the log, which has them in its checkpoints.
+ * them until they expire, and nobody but checkpoints and vacuum asks: see removed.h.
  *
  * Source: delta PROTOCOL.md "Action Reconciliation"; reference section 3.10, 7.4.
  */
@@ -37,8 +36,7 @@ struct delta_state {
     int64_t deleted_rows_count;       /* sum of the live vectors' cardinalities */
     int64_t rows_count;               /* live rows of the files that say how many they have */
     int64_t rows_unknown_files_count; /* files without numRecords */
-    int64_t tombstones_count;         /* of a whole state, else 0; expired ones included until
-                                         delta_state_expire */
+    int64_t tombstones_count;         /* of a whole state, else 0; expired ones included */
     /* private to state.c */
     int references; /* atomic */
     struct ordered *files;
@@ -71,15 +69,6 @@ enum err_code delta_state_load_version(struct object_store *store, int64_t versi
 /* The same with tombstones; version -1 = the newest. */
 enum err_code delta_state_load_whole(struct object_store *store, int64_t version,
                                      struct delta_state **state_out, struct err *err) MUST_USE;
-
-/*
- * The same version with its tombstones: read from the checkpoint that the state was loaded from
- * and the commits behind it, or however else the log leads there.
- *   whole_out  a reference; to `state` itself when it is whole
- * Errors:  as delta_state_load_version.
- */
-enum err_code delta_state_make_whole(const struct delta_state *state, struct object_store *store,
-                                     struct delta_state **whole_out, struct err *err) MUST_USE;
 
 /*
  * The newest version committed at or before `timestamp_ms`.
@@ -126,9 +115,6 @@ enum err_code delta_state_step(struct object_store *store, const struct delta_st
                                const struct delta_commit **commit_out,
                                struct delta_state **state_out, struct err *err) MUST_USE;
 
-/* A whole state without the tombstones that were due before now_ms less the table's retention. */
-struct delta_state *delta_state_expire(const struct delta_state *state, int64_t now_ms);
-
 /* The same state with the checkpoint mark moved: resets checkpoint_version and log_bytes. */
 struct delta_state *delta_state_after_checkpoint(const struct delta_state *state,
                                                  int64_t checkpoint_version);
@@ -146,6 +132,7 @@ const struct delta_file *delta_state_file_by_path(const struct delta_state *stat
 /* Is this very (path, vector) live? */
 bool delta_state_file_is_live(const struct delta_state *state, const struct delta_file *file);
 /* Of a whole state. */
+bool delta_state_file_is_removed(const struct delta_state *state, const struct delta_file *file);
 const struct delta_file *delta_state_tombstone_at(const struct delta_state *state, int64_t index);
 
 /* False when the appId was never seen. */

@@ -6,6 +6,7 @@
 
 #include "storage/base/mem.h"
 #include "storage/delta/deletion_vector.h"
+#include "storage/delta/removed.h"
 #include "storage/delta/table_files.h"
 #include "storage/object/object.h"
 
@@ -86,22 +87,42 @@ static enum err_code want_live_files(const struct object_store *store,
     return ERR_OK;
 }
 
+/* Who collects tombstones that are younger than the cutoff. */
+struct young {
+    const struct object_store *store;
+    struct wanted *wanted;
+    int64_t cutoff_ms;
+};
+
+static enum err_code want_young(void *self, const struct delta_file *file, struct err *err)
+{
+    const struct young *young = self;
+    return file->deleted_ms > young->cutoff_ms ? want_file(young->wanted, young->store, file, err)
+                                               : ERR_OK;
+}
+
+static enum err_code want_removed(struct object_store *store, const struct delta_state *state,
+                                  int64_t cutoff_ms, struct wanted *wanted, struct err *err)
+{
+    struct young young = {.store = store, .wanted = wanted, .cutoff_ms = cutoff_ms};
+    struct err otherwise = {0};
+    if (delta_removed_each(state, store, want_young, &young, &otherwise) == ERR_OK) {
+        return ERR_OK;
+    }
+    CLEANUP(delta_state_release) struct delta_state *whole = NULL;
+    TRY(delta_state_load_whole(store, state->version, &whole, err));
+    return delta_removed_each(whole, store, want_young, &young, err); /* some are there twice */
+}
+
 static enum err_code collect_wanted(struct object_store *store, const struct delta_state *state,
                                     const struct delta_vacuum_options *options, int64_t cutoff_ms,
                                     struct wanted *wanted, struct err *err)
 {
-    const struct delta_file *file = NULL;
     TRY(want_live_files(store, state, wanted, err));
     for (size_t i = 0; i < options->in_use_count; i++) {
         TRY(want_live_files(store, options->in_use[i], wanted, err));
     }
-    CLEANUP(delta_state_release) struct delta_state *whole = NULL;
-    TRY(delta_state_make_whole(state, store, &whole, err));
-    for (struct delta_cursor at = {0}; (file = delta_state_next_tombstone(whole, &at)) != NULL;) {
-        if (file->deleted_ms > cutoff_ms) {
-            TRY(want_file(wanted, store, file, err));
-        }
-    }
+    TRY(want_removed(store, state, cutoff_ms, wanted, err));
     if (wanted->count > 1) {
         qsort(wanted->names, wanted->count, sizeof(char *), compare_names);
     }

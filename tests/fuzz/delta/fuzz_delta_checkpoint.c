@@ -64,12 +64,13 @@ static enum err_code read_stored(struct object_store *store, char *name,
                                  struct delta_actions *actions)
 {
     struct err err = {0};
-    enum err_code code = checkpoint_read(store, &name, 1, true, actions, &err);
+    const struct checkpoint_removed removed = checkpoint_removed_to(actions);
+    enum err_code code = checkpoint_read(store, &name, 1, &removed, actions, &err);
     assert(code == ERR_OK || err.code == code);
     /* what reads with its tombstones reads without them */
     CLEANUP(delta_actions_deinit) struct delta_actions bare = {0};
     struct err bare_err = {0};
-    enum err_code bare_code = checkpoint_read(store, &name, 1, false, &bare, &bare_err);
+    enum err_code bare_code = checkpoint_read(store, &name, 1, NULL, &bare, &bare_err);
     assert(code != ERR_OK || bare_code == ERR_OK);
     assert(code != ERR_OK || count_adds(&bare) == count_adds(actions));
     return code;
@@ -86,8 +87,9 @@ static void read_checkpoint(struct span file, bool is_json)
     CLEANUP(delta_actions_deinit) struct delta_actions alone = {0};
     CLEANUP(delta_actions_deinit) struct delta_actions whole = {0};
     CLEANUP(delta_actions_deinit) struct delta_actions refused = {0};
-    enum err_code code =
-        is_json ? delta_actions_decode(file, &alone, &err) : checkpoint_decode(file, &alone, &err);
+    const struct checkpoint_removed removed = checkpoint_removed_to(&alone);
+    enum err_code code = is_json ? delta_actions_decode(file, &alone, &err)
+                                 : checkpoint_decode(file, &removed, &alone, &err);
     assert(code == ERR_OK || err.code == code);
     put(store, name, file);
     enum err_code stored = read_stored(store, name, &refused);

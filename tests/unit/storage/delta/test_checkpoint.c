@@ -6,6 +6,7 @@
 
 #include "storage/base/mem.h"
 #include "storage/delta/checkpoint_read.h"
+#include "storage/delta/removed.h"
 #include "tests/unit/storage/delta/support.h"
 
 #include <criterion/criterion.h>
@@ -90,27 +91,39 @@ Test(checkpoint, reads_back_equal_and_alone)
     object_store_close(&store);
 }
 
-Test(checkpoint, leaves_out_expired_tombstones)
-{
-    struct object_store *store = object_store_new_memory();
-    struct err err = {0};
-    struct delta_checkpoint_result result = {0};
-    CLEANUP(delta_state_release) struct delta_state *state = make_table(store);
-    const int64_t week_ms = 7LL * 86400 * 1000;
-    cr_assert_eq(delta_checkpoint_write(store, state, week_ms + 1, &result, &err), ERR_OK);
-    drop_commits(store, 3);
-    CLEANUP(delta_state_release) struct delta_state *loaded = support_load(store);
-    cr_expect_eq(state->tombstones_count, 5);
-    cr_expect_eq(loaded->tombstones_count, 4, "the one that was removed at 1 ms is gone");
-    object_store_close(&store);
-}
-
 static struct delta_state *load_bare(struct object_store *store)
 {
     struct err err = {0};
     struct delta_state *state = NULL;
     cr_assert_eq(delta_state_load(store, &state, &err), ERR_OK, "%s", err.msg);
     return state;
+}
+
+Test(checkpoint, leaves_out_expired_tombstones)
+{
+    static const struct {
+        int64_t after_ms; /* of the retention's end of one removed at 1,000 ms */
+        int64_t tombstones;
+    } cases[] = {{-1, 2}, {0, 1}, {1000, 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct object_store *store = object_store_new_memory();
+        struct err err = {0};
+        struct delta_checkpoint_result result = {0};
+        delta_state_release(&(struct delta_state *){support_create(store, false)});
+        support_put_commit(store, 1,
+                           "{\"remove\":{\"path\":\"old\",\"deletionTimestamp\":1000}}\n"
+                           "{\"remove\":{\"path\":\"never said\"}}\n"
+                           "{\"remove\":{\"path\":\"young\",\"deletionTimestamp\":2000}}\n");
+        CLEANUP(delta_state_release) struct delta_state *state = load_bare(store);
+        const int64_t week_ms = 7LL * 86400 * 1000;
+        cr_assert_eq(
+            delta_checkpoint_write(store, state, week_ms + 1000 + cases[i].after_ms, &result, &err),
+            ERR_OK, "%s", err.msg);
+        drop_commits(store, 1);
+        CLEANUP(delta_state_release) struct delta_state *loaded = support_load(store);
+        cr_expect_eq(loaded->tombstones_count, cases[i].tombstones, "case %zu", i);
+        object_store_close(&store);
+    }
 }
 
 Test(checkpoint, keeps_the_tombstones_of_the_one_before)
@@ -140,7 +153,21 @@ Test(checkpoint, keeps_the_tombstones_of_the_one_before)
     object_store_close(&store);
 }
 
-Test(checkpoint, a_state_is_made_whole_whatever_the_log_has)
+struct seen {
+    const struct delta_state *whole;
+    int64_t count;
+};
+
+static enum err_code see(void *self, const struct delta_file *file, struct err *err)
+{
+    (void)err;
+    struct seen *seen = self;
+    cr_expect(delta_state_file_is_removed(seen->whole, file), "%s", file->path);
+    seen->count++;
+    return ERR_OK;
+}
+
+Test(checkpoint, tombstones_are_found_whatever_the_log_has)
 {
     struct object_store *store = object_store_new_memory();
     struct err err = {0};
@@ -150,19 +177,47 @@ Test(checkpoint, a_state_is_made_whole_whatever_the_log_has)
     cr_assert_eq(delta_checkpoint_write(store, whole, 0, &result, &err), ERR_OK, "%s", err.msg);
     CLEANUP(delta_state_release) struct delta_state *from_checkpoint = load_bare(store);
     cr_expect_eq(from_checkpoint->checkpoint_version, 3);
-    /* the file it was loaded from has another name than ours, as of another kind of checkpoint */
-    CLEANUP(delta_state_release)
-    struct delta_state *of_other = delta_state_after_checkpoint(from_commits, 2);
-    const struct delta_state *const states[] = {whole, from_commits, from_checkpoint, of_other};
+    const struct delta_state *const states[] = {whole, from_commits, from_checkpoint};
     for (size_t i = 0; i < sizeof states / sizeof states[0]; i++) {
-        struct delta_state *made = NULL;
-        cr_assert_eq(delta_state_make_whole(states[i], store, &made, &err), ERR_OK, "%s", err.msg);
-        support_expect_equal(made, whole, "made whole");
-        delta_state_release(&made);
-        if (i == 1) {
-            drop_commits(store, 3); /* from here on there is the checkpoint only */
-        }
+        struct seen seen = {.whole = whole};
+        cr_assert_eq(delta_removed_each(states[i], store, see, &seen, &err), ERR_OK, "%s", err.msg);
+        cr_expect_eq(seen.count, whole->tombstones_count, "state %zu", i);
     }
+    /* the checkpoint has another name */
+    CLEANUP(buffer_deinit) struct buffer bytes;
+    buffer_init(&bytes, 1 << 20);
+    char name[DELTA_LOG_NAME_BYTES];
+    checkpoint_classic_name(3, name);
+    cr_assert_eq(object_get(store, name, &bytes, &err), ERR_OK);
+    cr_assert_eq(object_remove(store, name, &err), ERR_OK);
+    cr_assert_eq(object_put(store,
+                            "_delta_log/00000000000000000003.checkpoint.0000000001.0000000001"
+                            ".parquet",
+                            buffer_span(&bytes), &err),
+                 ERR_OK);
+    struct seen seen = {.whole = whole};
+    cr_assert_eq(delta_removed_each(from_checkpoint, store, see, &seen, &err), ERR_OK, "%s",
+                 err.msg);
+    cr_expect_eq(seen.count, whole->tombstones_count);
+    object_store_close(&store);
+}
+
+/* Somebody cleaned up under us: another way into the log has them, too. */
+Test(checkpoint, is_written_when_the_one_before_is_gone)
+{
+    struct object_store *store = object_store_new_memory();
+    struct err err = {0};
+    struct delta_checkpoint_result result = {0};
+    CLEANUP(delta_state_release) struct delta_state *whole = make_table(store);
+    cr_assert_eq(delta_checkpoint_write(store, whole, 0, &result, &err), ERR_OK, "%s", err.msg);
+    CLEANUP(delta_state_release) struct delta_state *bare = load_bare(store);
+    char name[DELTA_LOG_NAME_BYTES];
+    checkpoint_classic_name(3, name);
+    cr_assert_eq(object_remove(store, name, &err), ERR_OK);
+    cr_assert_eq(delta_checkpoint_write(store, bare, 0, &result, &err), ERR_OK, "%s", err.msg);
+    drop_commits(store, 3);
+    CLEANUP(delta_state_release) struct delta_state *loaded = support_load(store);
+    support_expect_equal(whole, loaded, "written again");
     object_store_close(&store);
 }
 

@@ -285,23 +285,6 @@ Test(state, nothing_new_is_the_same_state)
     object_store_close(&store);
 }
 
-Test(state, expired_tombstones_go)
-{
-    struct object_store *store = object_store_new_memory();
-    support_put_commit(store, 0, PROTOCOL METADATA);
-    support_put_commit(store, 1,
-                       "{\"remove\":{\"path\":\"old\",\"deletionTimestamp\":1000}}\n"
-                       "{\"remove\":{\"path\":\"never said\"}}\n"
-                       "{\"remove\":{\"path\":\"young\",\"deletionTimestamp\":2000}}\n");
-    CLEANUP(delta_state_release) struct delta_state *state = support_load(store);
-    CLEANUP(delta_state_release)
-    struct delta_state *expired = delta_state_expire(state, 1000 + 7LL * 86400 * 1000);
-    cr_expect_eq(state->tombstones_count, 3);
-    cr_assert_eq(expired->tombstones_count, 1);
-    cr_expect_str_eq(delta_state_tombstone_at(expired, 0)->path, "young");
-    object_store_close(&store);
-}
-
 /* Every call of a load fails once, in each way: an error, or the right state. */
 Test(state, any_failing_read_is_an_error_or_harmless)
 {
