@@ -217,3 +217,26 @@ enum err_code nested_stream_skip(struct nested_stream *stream, struct parquet_re
         } while (!stream->ended && stream->repetitions[stream->entry] != 0);
     }
 }
+
+enum err_code nested_stream_skip_absent(struct nested_stream *stream, struct parquet_reader *reader,
+                                        int64_t count, uint8_t definition, struct err *err)
+{
+    while (count > 0) {
+        TRY(nested_stream_peek(stream, reader, err));
+        size_t there = stream->ended ? 0 : stream->count - stream->entry;
+        size_t run = there < (size_t)count ? there : (size_t)count;
+        bool absent = run > 0;
+        for (size_t i = stream->entry; i < stream->entry + run; i++) {
+            absent &= stream->repetitions[i] == 0 && stream->definitions[i] < definition;
+        }
+        if (!absent) {
+            return err_set(err, ERR_CORRUPT,
+                           "column '%s': its levels do not fit those of its neighbours",
+                           stream->column.path);
+        }
+        stream->entry += run;
+        stream->row += (int64_t)run;
+        count -= (int64_t)run;
+    }
+    return ERR_OK;
+}

@@ -66,6 +66,14 @@ enum err_code nested_stream_open(struct nested_stream *stream, struct parquet_re
 enum err_code nested_stream_skip(struct nested_stream *stream, struct parquet_reader *reader,
                                  int64_t row, struct err *err) MUST_USE;
 
+/*
+ * Pass over so many entries, each a row of its own that is absent at `definition`.
+ * Errors: ERR_CORRUPT one is not; of the pages passed over.
+ */
+enum err_code nested_stream_skip_absent(struct nested_stream *stream, struct parquet_reader *reader,
+                                        int64_t count, uint8_t definition,
+                                        struct err *err) MUST_USE;
+
 /* Decode the next entries, when all were taken; sets `ended` when there are none. */
 enum err_code nested_stream_refill(struct nested_stream *stream, struct parquet_reader *reader,
                                    struct err *err) MUST_USE;

@@ -28,7 +28,8 @@ struct parquet_rows {
     struct arena row_arena;       /* values; until the next row */
     struct arena locations_arena; /* of the row group */
     struct tree_node root;
-    size_t leaves_count;         /* of the file */
+    int64_t *absent;     /* a column: rows without it that only its first leaf has passed over */
+    size_t leaves_count; /* of the file */
     struct leaf_stream **leaves; /* by ordinal; NULL = not wanted */
     size_t row_group;            /* current; rows_left 0: to be opened */
     int64_t rows_left;           /* of the current row group */
@@ -307,6 +308,53 @@ static enum err_code assemble(struct parquet_rows *rows, const struct tree_node 
     return keys_only ? pair_up(rows, value, err) : ERR_OK;
 }
 
+/* ---- columns ---- */
+
+/* The other leaves follow the first over rows without the column, many at once. */
+static enum err_code catch_up(struct parquet_rows *rows, size_t column, struct err *err)
+{
+    const struct tree_node *node = child_of(&rows->root, column);
+    int64_t count = rows->absent[column];
+    rows->absent[column] = 0;
+    for (size_t i = 1; count > 0 && i < node->leaves_count; i++) {
+        struct nested_stream *entries = &rows->leaves[node->first_leaf + i]->entries;
+        TRY(nested_stream_skip_absent(entries, rows->reader, count, node->definition, err));
+    }
+    return ERR_OK;
+}
+
+/* Rows of checkpoints have one column of seven: the leaves of the others need not be looked at. */
+static enum err_code assemble_column(struct parquet_rows *rows, size_t column,
+                                     struct parquet_value *value, struct err *err)
+{
+    const struct tree_node *node = child_of(&rows->root, column);
+    struct leaf_stream *first = rows->leaves[node->first_leaf];
+    struct peeked next;
+    TRY(peek(rows, first, &next, err));
+    if (!next.ended && next.repetition == 0 && next.definition < node->definition) {
+        *value = (struct parquet_value){.kind = PARQUET_NULL, .node = &node->node};
+        nested_stream_take(&first->entries);
+        rows->absent[column]++;
+        return ERR_OK;
+    }
+    TRY(catch_up(rows, column, err));
+    return assemble(rows, node, 0, value, err);
+}
+
+static enum err_code assemble_row(struct parquet_rows *rows, struct parquet_value *row,
+                                  struct err *err)
+{
+    row->count = rows->root.node.children_count;
+    row->items = arena_alloc(&rows->row_arena, row->count * sizeof *row->items);
+    if (row->items == NULL) {
+        return arena_full(err);
+    }
+    for (size_t i = 0; i < row->count; i++) {
+        TRY(assemble_column(rows, i, &row->items[i], err));
+    }
+    return ERR_OK;
+}
+
 /* ---- row groups ---- */
 
 static enum err_code open_row_group(struct parquet_rows *rows, struct err *err)
@@ -326,6 +374,9 @@ static enum err_code open_row_group(struct parquet_rows *rows, struct err *err)
 
 static enum err_code check_ended(struct parquet_rows *rows, struct err *err)
 {
+    for (size_t i = 0; i < rows->root.node.children_count; i++) {
+        TRY(catch_up(rows, i, err));
+    }
     for (size_t i = 0; i < rows->leaves_count; i++) {
         struct leaf_stream *leaf = rows->leaves[i];
         struct peeked next = {.ended = true};
@@ -360,7 +411,7 @@ enum err_code parquet_rows_next(struct parquet_rows *rows, const struct parquet_
         return arena_full(err);
     }
     *row = (struct parquet_value){.kind = PARQUET_GROUP, .node = &rows->root.node};
-    TRY(assemble_group(rows, &rows->root, 0, row, err));
+    TRY(assemble_row(rows, row, err));
     rows->rows_left--;
     if (rows->rows_left == 0) {
         TRY(check_ended(rows, err));
@@ -407,9 +458,11 @@ static enum err_code build_root(struct parquet_rows *rows, const char *const *na
     size_t columns = (size_t)tree->elements[0].element->children_count;
     const struct parquet_node **children =
         arena_alloc(&rows->tree_arena, (columns + 1) * sizeof(struct parquet_node *));
-    if (children == NULL) {
+    rows->absent = arena_alloc(&rows->tree_arena, (columns + 1) * sizeof *rows->absent);
+    if (children == NULL || rows->absent == NULL) {
         return err_set(err, ERR_TOO_LARGE, "file of %zu columns", columns);
     }
+    memset(rows->absent, 0, (columns + 1) * sizeof *rows->absent);
     size_t count = 0;
     for (size_t i = 1; i < tree->elements_count; i = tree->elements[i].next) {
         const struct tree_element *element = &tree->elements[i];

@@ -28,7 +28,7 @@ enum {
     CHECKPOINT_LOG_BYTES = 16 << 20,
     CHECKPOINT_AGE_MS = 10 * 60 * 1000, /* when there was any commit since */
     /* A checkpoint is written whole: of what it was last, so much of log must have come since. */
-    CHECKPOINT_GROWTH_SHARE = 4,
+    CHECKPOINT_GROWTH_SHARE = 2,
 };
 
 /* ---- life ---- */
