@@ -74,6 +74,16 @@ static enum err_code checkpoint(struct table *table, struct err *err)
     TRY(table_checkpoint(table, now_us / 1000, &result, err));
     log_task("checkpoint", table_name(table), table_version(table), 0,
              clock_monotonic_us() - started_us);
+    int64_t hours = 0;
+    TRY(table_adapt_retention(table, &result, now_us / 1000, &hours, err));
+    if (hours > 0) {
+        struct log_line line;
+        log_begin(&line, LOG_INFO, "removed files stay in the log for so many hours from now on");
+        log_text(&line, LOG_TABLE, table_name(table));
+        log_integer(&line, LOG_VERSION, table_version(table));
+        log_integer(&line, LOG_COUNT_OF, hours);
+        log_end(&line);
+    }
     return ERR_OK;
 }
 

@@ -14,8 +14,10 @@ struct object_store;
 
 struct delta_checkpoint_result {
     int64_t version;
-    int64_t actions_count; /* rows */
-    int64_t adds_count;    /* of them live files */
+    int64_t actions_count;     /* rows */
+    int64_t adds_count;        /* of them live files */
+    int64_t removed_count;     /* tombstones */
+    int64_t removed_oldest_ms; /* when the oldest of them was deleted; now_ms without one */
     int64_t file_bytes;
     int64_t write_us;    /* encoding and durable writing */
     int64_t validate_us; /* reading it back */

@@ -116,12 +116,12 @@ struct tally {
     struct buffer text; /* of the one at hand */
     uint64_t sum;       /* of their checksums */
     int64_t count;
+    int64_t oldest_ms;
 };
 
 /* What was written, to be compared with what reads back. */
 struct made {
     struct delta_checkpoint_result result;
-    int64_t removed_count;
     uint64_t removed_sum;
 };
 
@@ -239,6 +239,7 @@ static void tally_add(struct tally *tally, const struct delta_file *file)
     }
     tally->sum += hash_checksum(buffer_span(text));
     tally->count++;
+    tally->oldest_ms = file->deleted_ms < tally->oldest_ms ? file->deleted_ms : tally->oldest_ms;
 }
 
 static enum err_code write_remove(void *self, const struct delta_file *file, struct err *err)
@@ -347,9 +348,9 @@ static enum err_code write_rows(struct checkpoint_writer *writer, struct object_
 
 /* ---- the file ---- */
 
-static void tally_init(struct tally *tally)
+static void tally_init(struct tally *tally, int64_t now_ms)
 {
-    *tally = (struct tally){0};
+    *tally = (struct tally){.oldest_ms = now_ms};
     buffer_init(&tally->text, DELTA_COMMIT_BYTES_MAX);
 }
 
@@ -369,7 +370,7 @@ static enum err_code encode(struct object_store *store, const struct delta_state
 {
     CLEANUP(writer_deinit)
     struct checkpoint_writer writer = {.cutoff_ms = now_ms - delta_state_retention_ms(state)};
-    tally_init(&writer.removed);
+    tally_init(&writer.removed, now_ms);
     buffer_reset(file);
     const struct parquet_sink sink = parquet_sink_to_buffer(file);
     TRY(parquet_tree_open(NULL, &root, &sink, &writer.tree, err));
@@ -377,7 +378,8 @@ static enum err_code encode(struct object_store *store, const struct delta_state
     TRY(parquet_tree_finish(writer.tree, &made->result.file_bytes, err));
     made->result.actions_count = writer.rows_count;
     made->result.adds_count = writer.adds_count;
-    made->removed_count = writer.removed.count;
+    made->result.removed_count = writer.removed.count;
+    made->result.removed_oldest_ms = writer.removed.oldest_ms;
     made->removed_sum = writer.removed.sum;
     return ERR_OK;
 }
@@ -445,10 +447,10 @@ static enum err_code validate(struct span file, const struct delta_state *writte
     CLEANUP(replay_deinit) struct replay replay = {0};
     CLEANUP(delta_state_release) struct delta_state *read = NULL;
     CLEANUP(tally_deinit) struct tally tally;
-    tally_init(&tally);
+    tally_init(&tally, made->result.removed_oldest_ms);
     const struct checkpoint_removed removed = {.take = take_removed, .self = &tally};
     TRY(checkpoint_decode(file, &removed, &actions, err));
-    if (tally.count != made->removed_count || tally.sum != made->removed_sum) {
+    if (tally.count != made->result.removed_count || tally.sum != made->removed_sum) {
         return err_set(err, ERR_CORRUPT, "a tombstone reads back differently");
     }
     replay_add_actions(&replay, &actions);

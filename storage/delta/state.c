@@ -457,8 +457,7 @@ enum err_code delta_state_update(const struct delta_state *state, struct object_
 int64_t delta_state_retention_ms(const struct delta_state *state)
 {
     const int64_t otherwise_ms = (int64_t)DELTA_FILE_RETENTION_DAYS * 86400 * 1000;
-    return delta_metadata_interval_ms(state->metadata, "delta.deletedFileRetentionDuration",
-                                      otherwise_ms);
+    return delta_metadata_interval_ms(state->metadata, DELTA_RETENTION_PROPERTY, otherwise_ms);
 }
 
 struct delta_state *delta_state_after_checkpoint(const struct delta_state *state,

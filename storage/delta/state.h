@@ -119,7 +119,8 @@ enum err_code delta_state_step(struct object_store *store, const struct delta_st
 struct delta_state *delta_state_after_checkpoint(const struct delta_state *state,
                                                  int64_t checkpoint_version);
 
-/* delta.deletedFileRetentionDuration, default 7 days. */
+/* What it is, default 7 days. */
+#define DELTA_RETENTION_PROPERTY "delta.deletedFileRetentionDuration"
 int64_t delta_state_retention_ms(const struct delta_state *state);
 
 /* ---- reading; all O(log n), borrowed from the state ---- */

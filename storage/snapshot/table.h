@@ -316,6 +316,29 @@ enum err_code table_checkpoint(struct table *table, int64_t now_ms,
                                struct delta_checkpoint_result *result_out,
                                struct err *err) MUST_USE;
 
+/*
+ * Every checkpoint has all tombstones of files that the table's retention keeps: a week's are
+ * 50 million where 44 upserts come a second. So a table with many gets a shorter retention, one
+ * with few gets it back, unless somebody set delta.deletedFileRetentionDuration himself.
+ *   checkpoint  that was just written
+ *   hours_out   what was set by a commit of its own; 0 = it stays as it is
+ * Errors:  of a commit; ERR_CONFLICT another engine changed the columns.
+ * Thread:  any; takes the commit lock.
+ * Durable: yes.
+ */
+enum {
+    TABLE_RETENTION_HOURS = 7 * 24, /* of a table with few */
+    TABLE_RETENTION_HOURS_MIN = 1,  /* readers of a version of then still find its files */
+    TABLE_REMOVED_MANY = 200000,    /* tombstones from which on it gets shorter, */
+    TABLE_REMOVED_CALM = 100000,    /* until so many are left */
+    TABLE_REMOVED_FEW = 50000,      /* under which it gets longer */
+};
+enum err_code table_adapt_retention(struct table *table,
+                                    const struct delta_checkpoint_result *checkpoint,
+                                    int64_t now_ms, int64_t *hours_out, struct err *err) MUST_USE;
+/* The hours that follow `hours`, when so many tombstones came within `span_ms`. */
+int64_t table_retention_hours(int64_t hours, int64_t tombstones, int64_t span_ms);
+
 /* The newest version gets its checksum (storage/delta/version_checksum.h); failing does no harm. */
 void table_write_checksum(struct table *table);
 
