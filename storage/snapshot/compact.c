@@ -369,6 +369,7 @@ struct compaction {
     struct index_view *runs; /* of the output's rows, made before the lock is taken */
     struct deletion_vector_batch vectors;
     bool tight;
+    bool staged; /* the output is in the transaction: not when all of it died meanwhile */
     const _Atomic bool *stop;
     rewrite_between_fn *between; /* NULL = nothing is done between the rows */
     struct compact_result *result;
@@ -397,6 +398,8 @@ static void discard(struct compaction *compaction)
         object_remove(compaction->table->store, compaction->output.name, &ignored) != ERR_OK) {
         err_clear(&ignored); /* vacuum gets it later */
     }
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&compaction->table->commit);
+    table_note_unused(compaction->table, compaction->output.images, compaction->runs);
 }
 
 /*
@@ -568,6 +571,7 @@ static enum err_code stage(struct compaction *compaction, const struct snapshot 
         const struct delta_dv *dv =
             compaction->output.vector == NULL ? NULL : &compaction->vectors.descriptors[0];
         output_commit(&compaction->output, transaction, false, dv);
+        compaction->staged = true;
     }
     struct table *table = compaction->table;
     struct json *extension = NULL;
@@ -662,7 +666,8 @@ static enum err_code run_plan(struct table *table, const struct compact_plan *pl
     if (code == ERR_OK) {
         code = finish(&compaction, err);
     }
-    if (!result.committed && code != ERR_IO) { /* else it may be in the log and in use */
+    bool in_log = result.committed && compaction.staged;
+    if (!in_log && code != ERR_IO) { /* else it may be in the log and in use */
         discard(&compaction);
     }
     if (code != ERR_OK) {

@@ -256,6 +256,19 @@ void table_note_dropped_images(struct table *table, const struct images *images)
     images_name(images->number, note_dropped(table)->text);
 }
 
+void table_note_unused(struct table *table, const struct images *images,
+                       const struct index_view *runs)
+{
+    if (images != NULL) {
+        table_note_dropped_images(table, images);
+    }
+    for (size_t kind = 0; runs != NULL && kind < runs->kinds_count; kind++) {
+        for (size_t i = 0; i < runs->kinds[kind].count; i++) {
+            table_note_dropped_run(table, runs->kinds[kind].runs[i]);
+        }
+    }
+}
+
 /*
  * Files in use by the manifest or by what is published now; mapped files of older snapshots
  * outlive their names.

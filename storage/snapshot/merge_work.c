@@ -78,6 +78,7 @@ static void discard_outputs(const struct merge_work *work, const struct output *
         if (object_remove(work->table->store, outputs[i].name, &ignored) != ERR_OK) {
             err_clear(&ignored); /* vacuum gets it later */
         }
+        table_note_unused(work->table, outputs[i].images, NULL);
     }
 }
 
@@ -86,6 +87,7 @@ void merge_work_discard(struct merge_work *work)
     struct err ignored = {0};
     discard_outputs(work, work->outputs, work->outputs_count);
     discard_outputs(work, work->change_outputs, work->change_outputs_count);
+    table_note_unused(work->table, NULL, work->runs);
     if (work->vectors.has_file &&
         object_remove(work->table->store, work->vectors.object_name, &ignored) != ERR_OK) {
         err_clear(&ignored); /* likewise */

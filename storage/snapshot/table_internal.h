@@ -175,6 +175,9 @@ void table_remember(struct table *table, int64_t version, uint64_t hash, int64_t
 /* Runs and images that go out of what is published. The commit lock is held. */
 void table_note_dropped_run(struct table *table, const struct index_run *run);
 void table_note_dropped_images(struct table *table, const struct images *images);
+/* Those that were made for a commit that did not come; either may be NULL. */
+void table_note_unused(struct table *table, const struct images *images,
+                       const struct index_view *runs);
 /*
  * Remove the files of what was noted, but for those that the manifest names: its next one
  * removes these. What cannot be removed is left to table_clean_index.

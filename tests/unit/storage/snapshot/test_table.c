@@ -873,6 +873,45 @@ Test(table, drops_the_files_of_images_that_no_manifest_names)
     fixture_remove(&fixture);
 }
 
+static void maintain_index(struct fixture *fixture)
+{
+    struct err err = {0};
+    for (bool more = true; more;) {
+        cr_assert(table_index_maintain(fixture->table, &more, &err) == ERR_OK, "%s", err.msg);
+    }
+}
+
+/* A compaction whose input is gone before it ends was in vain: nothing of it stays. */
+Test(table, drops_the_files_of_compactions_that_were_in_vain)
+{
+    for (int all = 0; all < 2; all++) {
+        struct fixture fixture = fixture_make(&keyed);
+        struct err err = {0};
+        put_many(&fixture, 0, 160000, 0);
+        put_many(&fixture, 0, 60000, 1);
+        CLEANUP(compact_plan_deinit) struct compact_plan plan = {0};
+        struct compact_result result = {0};
+        compact_plan(fixture.table, true, &plan);
+        cr_assert_gt(plan.count, 0U);
+        put_many(&fixture, all == 1 ? 0 : 60000, all == 1 ? 160000 : 100000, 2);
+        cr_assert(compact_run(fixture.table, &plan, NULL, &result, &err) == ERR_OK, "%s", err.msg);
+        maintain_index(&fixture);
+        CLEANUP(snapshot_release) const struct snapshot *snapshot = table_snapshot(fixture.table);
+        cr_expect_leq(count_files(&fixture, "images-"), snapshot->files_count, "case %d", all);
+        CLEANUP(object_list_free) struct object_list list = {0};
+        const struct object_list_options data = {0};
+        cr_assert(object_list(table_store(fixture.table), &data, &list, &err) == ERR_OK);
+        size_t removed = 0; /* by merges: these stay until a vacuum */
+        for (size_t i = 0; i < list.count; i++) {
+            removed += strncmp(list.items[i].name, "part-", 5) == 0;
+        }
+        removed -= snapshot->files_count;
+        cr_expect_eq(removed, all == 1 ? 2U : 1U, "case %d: %zu", all, removed);
+        fixture_verify(&fixture, "after it");
+        fixture_remove(&fixture);
+    }
+}
+
 Test(table, stores_its_index_once_in_a_while)
 {
     struct fixture fixture = fixture_make(&keyed);
