@@ -306,4 +306,11 @@ void maintenance_observe(const struct maintenance_services *services)
     gauge("sluice_catalog_bytes", "", "Bytes of the catalog's dated pieces.", catalog.pieces_bytes);
     gauge("sluice_jobs_bytes", "", "Bytes of the catalog's jobs and runs.", catalog.jobs_bytes);
     observe_deliveries(services);
+    size_t allocated = 0;
+    size_t unused = 0;
+    mem_count(&allocated, &unused);
+    gauge("sluice_memory_allocated_bytes", "", "Memory in use, mapped files left out.",
+          (int64_t)allocated);
+    gauge("sluice_memory_unused_bytes", "",
+          "Memory that was in use before, given back to the system or not.", (int64_t)unused);
 }

@@ -80,10 +80,19 @@ void mem_give_back(void)
 
 void mem_give_back_surplus(size_t kept)
 {
-    struct mallinfo2 held = mallinfo2(); /* of all arenas, whatever its manual says */
-    if (held.fordblks > kept) {
+    size_t allocated = 0;
+    size_t unused = 0;
+    mem_count(&allocated, &unused);
+    if (unused > kept) {
         mem_give_back();
     }
+}
+
+void mem_count(size_t *allocated_out, size_t *unused_out)
+{
+    struct mallinfo2 held = mallinfo2(); /* of all arenas, whatever its manual says */
+    *allocated_out = held.uordblks + held.hblkhd;
+    *unused_out = held.fordblks;
 }
 
 void mem_cleanup(void *pointer_to_pointer)

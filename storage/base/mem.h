@@ -41,5 +41,8 @@ void mem_give_back(void);
  */
 void mem_give_back_surplus(size_t kept);
 
+/* Bytes that are allocated now, and those that were, given back or not. Looks at every arena. */
+void mem_count(size_t *allocated_out, size_t *unused_out);
+
 /* For CLEANUP on any pointer variable: frees what it points to and nulls it. */
 void mem_cleanup(void *pointer_to_pointer);
