@@ -226,11 +226,15 @@ Test(decode_json, tells_names_of_every_length)
                              name, name, 0);
         CLEANUP(schema_release)
         struct schema *own = decode_test_schema((const char *)text.data);
-        for (size_t place = 0; place <= length; place++) { /* the last is the name itself */
-            char other[LENGTH_MAX + 1];
-            memcpy(other, name, sizeof other);
-            if (place < length) {
-                other[place] = '_';
+        /* a byte is another, none is, one is behind it */
+        for (size_t place = 0; place <= length + 1; place++) {
+            bool is_name = place == length;
+            size_t other_length = place > length ? length + 1 : length;
+            char other[LENGTH_MAX + 2];
+            memcpy(other, name, sizeof name);
+            other[other_length] = '\0';
+            if (!is_name) {
+                other[place < length ? place : length] = '_';
             }
             CLEANUP(buffer_deinit) struct buffer body;
             buffer_init(&body, 1 << 12);
@@ -239,7 +243,7 @@ Test(decode_json, tells_names_of_every_length)
             buffer_init(&expected, 1 << 12);
             CLEANUP(buffer_deinit) struct buffer expected_cut;
             buffer_init(&expected_cut, 1 << 12);
-            if (place < length) {
+            if (!is_name) {
                 buffer_append_format(&expected, "!1 /%s unknown_field; !1 /%s key_null%c", other,
                                      name, 0);
                 buffer_append_format(&expected_cut, "!1 /%s unknown_field; !1  syntax%c", other, 0);
@@ -250,7 +254,7 @@ Test(decode_json, tells_names_of_every_length)
             decode_test_expect(other, buffer_span(&body), own, &ndjson,
                                (const char *)expected.data);
             /* the same body, cut behind the closing quote */
-            decode_test_expect("cut", span_of(body.data, length + 3), own, &ndjson,
+            decode_test_expect("cut", span_of(body.data, other_length + 3), own, &ndjson,
                                (const char *)expected_cut.data);
         }
     }
