@@ -63,15 +63,35 @@ static enum err_code follow(const struct maintenance_services *services, struct 
     return ERR_OK;
 }
 
-static enum err_code checkpoint(struct table *table, struct err *err)
+/* What of the table must not wait for a long checkpoint. */
+struct between {
+    const struct maintenance_services *services;
+    struct table *table;
+};
+
+static enum err_code maintain_files(const struct maintenance_services *services,
+                                    struct table *table, bool *more_out, struct err *err);
+
+static enum err_code maintain_between(void *arg, struct err *err)
+{
+    const struct between *between = arg;
+    bool ignored = false; /* the next call sees it */
+    return maintain_files(between->services, between->table, &ignored, err);
+}
+
+static enum err_code checkpoint(const struct maintenance_services *services, struct table *table,
+                                struct err *err)
 {
     int64_t now_us = clock_wall_us();
     if (!table_checkpoint_is_due(table, now_us / 1000)) {
         return ERR_OK;
     }
     int64_t started_us = clock_monotonic_us();
+    struct between between = {.services = services, .table = table};
+    const struct delta_checkpoint_options options = {
+        .now_ms = now_us / 1000, .between = maintain_between, .between_arg = &between};
     struct delta_checkpoint_result result = {0};
-    TRY(table_checkpoint(table, now_us / 1000, &result, err));
+    TRY(table_checkpoint(table, &options, &result, err));
     log_task("checkpoint", table_name(table), table_version(table), 0,
              clock_monotonic_us() - started_us);
     int64_t hours = 0;
@@ -113,25 +133,26 @@ static enum err_code compact(const struct maintenance_services *services, struct
 static enum err_code maintain_files(const struct maintenance_services *services,
                                     struct table *table, bool *more_out, struct err *err)
 {
-    bool more = true;
-    while (more && !*services->stop) {
-        TRY(table_index_maintain(table, &more, err));
+    if (!table_maintenance_begin(table, 0)) {
+        return ERR_OK; /* an optimize task is at it */
     }
-    return compact(services, table, more_out, err);
+    enum err_code code = ERR_OK;
+    for (bool more = true; more && code == ERR_OK && !*services->stop;) {
+        code = table_index_maintain(table, &more, err);
+    }
+    code = code == ERR_OK ? compact(services, table, more_out, err) : code;
+    table_maintenance_end(table);
+    return code;
 }
 
 static enum err_code maintain(const struct maintenance_services *services, struct table *table,
                               bool *more_out, struct err *err)
 {
     TRY(follow(services, table, err));
-    TRY(checkpoint(table, err));
+    TRY(checkpoint(services, table, err));
     table_write_checksum(table);
     table_store_index_when_due(table, clock_monotonic_us());
-    if (table_maintenance_begin(table, 0)) { /* else an optimize task is at it */
-        enum err_code code = maintain_files(services, table, more_out, err);
-        table_maintenance_end(table);
-        TRY(code);
-    }
+    TRY(maintain_files(services, table, more_out, err));
     return table_clean(table, clock_wall_us(), err);
 }
 

@@ -25,21 +25,29 @@ struct delta_checkpoint_result {
 
 enum { DELTA_CHECKPOINT_BYTES_MAX = 1 << 30 }; /* made in memory */
 
+/* Something else to be done between the tombstones of a checkpoint, which may take seconds. */
+typedef enum err_code delta_between_fn(void *arg, struct err *err);
+
+struct delta_checkpoint_options {
+    int64_t now_ms;            /* wall time, for the tombstones' retention */
+    delta_between_fn *between; /* NULL, or called now and then; its error ends the writing */
+    void *between_arg;
+};
+
 /*
  * Make the checkpoint of a committed state, read it back and compare it with
  * the state, only then give it its name and announce it in _last_checkpoint.
  * Expired tombstones are left out. A side file of Hadoop (".<name>.crc") of what
  * is replaced is removed.
  *
- *   now_ms  wall time, for the tombstones' retention
- *
  * Errors:  ERR_CORRUPT what was read back differs (nothing is written);
- *          ERR_NO_SPACE; ERR_IO.
+ *          ERR_NO_SPACE; ERR_IO; those of `between`.
  * Durable: the checkpoint. The announcement is a hint.
  * Thread:  any; blocks for the time of writing; touches only names of its version.
  */
 enum err_code delta_checkpoint_write(struct object_store *store, const struct delta_state *state,
-                                     int64_t now_ms, struct delta_checkpoint_result *result_out,
+                                     const struct delta_checkpoint_options *options,
+                                     struct delta_checkpoint_result *result_out,
                                      struct err *err) MUST_USE;
 
 /* What there is to load from. */

@@ -20,7 +20,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NAME_BYTES = 128 };
+enum { NAME_BYTES = 128, BETWEEN_TOMBSTONES = 4096 /* ten milliseconds of work */ };
 
 /* ---- the schema ---- */
 
@@ -117,6 +117,7 @@ struct tally {
     uint64_t sum;       /* of their checksums */
     int64_t count;
     int64_t oldest_ms;
+    const struct delta_checkpoint_options *options;
 };
 
 /* What was written, to be compared with what reads back. */
@@ -222,7 +223,7 @@ static void append_field(struct buffer *text, const char *field)
 }
 
 /* All that a checkpoint keeps of a tombstone. */
-static void tally_add(struct tally *tally, const struct delta_file *file)
+static enum err_code tally_add(struct tally *tally, const struct delta_file *file, struct err *err)
 {
     struct buffer *text = &tally->text;
     buffer_reset(text);
@@ -240,6 +241,8 @@ static void tally_add(struct tally *tally, const struct delta_file *file)
     tally->sum += hash_checksum(buffer_span(text));
     tally->count++;
     tally->oldest_ms = file->deleted_ms < tally->oldest_ms ? file->deleted_ms : tally->oldest_ms;
+    bool pause = tally->options->between != NULL && tally->count % BETWEEN_TOMBSTONES == 0;
+    return pause ? tally->options->between(tally->options->between_arg, err) : ERR_OK;
 }
 
 static enum err_code write_remove(void *self, const struct delta_file *file, struct err *err)
@@ -249,7 +252,7 @@ static enum err_code write_remove(void *self, const struct delta_file *file, str
     if (file->deleted_ms <= writer->cutoff_ms) {
         return ERR_OK;
     }
-    tally_add(&writer->removed, file);
+    TRY(tally_add(&writer->removed, file, err));
     parquet_tree_begin(tree, "remove");
     put_text(writer, "path", file->path);
     parquet_tree_integer(tree, "deletionTimestamp", file->deleted_ms);
@@ -348,9 +351,9 @@ static enum err_code write_rows(struct checkpoint_writer *writer, struct object_
 
 /* ---- the file ---- */
 
-static void tally_init(struct tally *tally, int64_t now_ms)
+static void tally_init(struct tally *tally, const struct delta_checkpoint_options *options)
 {
-    *tally = (struct tally){.oldest_ms = now_ms};
+    *tally = (struct tally){.oldest_ms = options->now_ms, .options = options};
     buffer_init(&tally->text, DELTA_COMMIT_BYTES_MAX);
 }
 
@@ -366,11 +369,13 @@ static void writer_deinit(struct checkpoint_writer *writer)
 }
 
 static enum err_code encode(struct object_store *store, const struct delta_state *state,
-                            int64_t now_ms, struct buffer *file, struct made *made, struct err *err)
+                            const struct delta_checkpoint_options *options, struct buffer *file,
+                            struct made *made, struct err *err)
 {
     CLEANUP(writer_deinit)
-    struct checkpoint_writer writer = {.cutoff_ms = now_ms - delta_state_retention_ms(state)};
-    tally_init(&writer.removed, now_ms);
+    struct checkpoint_writer writer = {.cutoff_ms =
+                                           options->now_ms - delta_state_retention_ms(state)};
+    tally_init(&writer.removed, options);
     buffer_reset(file);
     const struct parquet_sink sink = parquet_sink_to_buffer(file);
     TRY(parquet_tree_open(NULL, &root, &sink, &writer.tree, err));
@@ -435,19 +440,18 @@ static enum err_code compare_states(const struct delta_state *written,
 
 static enum err_code take_removed(void *self, const struct delta_file *file, struct err *err)
 {
-    (void)err;
-    tally_add(self, file);
-    return ERR_OK;
+    return tally_add(self, file, err);
 }
 
 static enum err_code validate(struct span file, const struct delta_state *written,
+                              const struct delta_checkpoint_options *options,
                               const struct made *made, struct err *err)
 {
     CLEANUP(delta_actions_deinit) struct delta_actions actions = {0};
     CLEANUP(replay_deinit) struct replay replay = {0};
     CLEANUP(delta_state_release) struct delta_state *read = NULL;
     CLEANUP(tally_deinit) struct tally tally;
-    tally_init(&tally, made->result.removed_oldest_ms);
+    tally_init(&tally, options);
     const struct checkpoint_removed removed = {.take = take_removed, .self = &tally};
     TRY(checkpoint_decode(file, &removed, &actions, err));
     if (tally.count != made->result.removed_count || tally.sum != made->removed_sum) {
@@ -495,30 +499,30 @@ static enum err_code announce(struct object_store *store,
 
 /* Where the short way to the tombstones does not lead there, the whole log decides. */
 static enum err_code encode_somehow(struct object_store *store, const struct delta_state *state,
-                                    int64_t now_ms, struct buffer *file, struct made *made,
-                                    struct err *err)
+                                    const struct delta_checkpoint_options *options,
+                                    struct buffer *file, struct made *made, struct err *err)
 {
     struct err otherwise = {0};
-    if (encode(store, state, now_ms, file, made, &otherwise) == ERR_OK) {
+    if (encode(store, state, options, file, made, &otherwise) == ERR_OK) {
         return ERR_OK;
     }
     CLEANUP(delta_state_release) struct delta_state *whole = NULL;
     TRY(delta_state_load_whole(store, state->version, &whole, err));
-    return encode(store, whole, now_ms, file, made, err);
+    return encode(store, whole, options, file, made, err);
 }
 
 enum err_code delta_checkpoint_write(struct object_store *store, const struct delta_state *state,
-                                     int64_t now_ms, struct delta_checkpoint_result *result_out,
-                                     struct err *err)
+                                     const struct delta_checkpoint_options *options,
+                                     struct delta_checkpoint_result *result_out, struct err *err)
 {
     char name[DELTA_LOG_NAME_BYTES];
     CLEANUP(buffer_deinit) struct buffer file = {0};
     struct made made = {.result = {.version = state->version}};
     buffer_init(&file, DELTA_CHECKPOINT_BYTES_MAX);
     int64_t started_us = clock_monotonic_us();
-    TRY(encode_somehow(store, state, now_ms, &file, &made, err));
+    TRY(encode_somehow(store, state, options, &file, &made, err));
     int64_t encoded_us = clock_monotonic_us();
-    if (validate(buffer_span(&file), state, &made, err) != ERR_OK) {
+    if (validate(buffer_span(&file), state, options, &made, err) != ERR_OK) {
         return err_wrap(err, "reading back the checkpoint of version %lld",
                         (long long)state->version);
     }

@@ -304,16 +304,16 @@ static void note_checkpoint(struct table *table, int64_t version)
     table_publish(table, current->schema, state, &files, view);
 }
 
-enum err_code table_checkpoint(struct table *table, int64_t now_ms,
+enum err_code table_checkpoint(struct table *table, const struct delta_checkpoint_options *options,
                                struct delta_checkpoint_result *result_out, struct err *err)
 {
     CLEANUP(snapshot_release) const struct snapshot *snapshot = table_snapshot(table);
-    if (delta_checkpoint_write(table->store, snapshot->state, now_ms, result_out, err) != ERR_OK) {
+    if (delta_checkpoint_write(table->store, snapshot->state, options, result_out, err) != ERR_OK) {
         return err_wrap(err, "table '%s': checkpoint of version %lld", table->name,
                         (long long)snapshot->version);
     }
     note_checkpoint(table, snapshot->version);
-    __atomic_store_n(&table->checkpoint_at_ms, now_ms, __ATOMIC_RELAXED);
+    __atomic_store_n(&table->checkpoint_at_ms, options->now_ms, __ATOMIC_RELAXED);
     __atomic_store_n(&table->checkpoint_bytes, result_out->file_bytes, __ATOMIC_RELAXED);
     return ERR_OK;
 }

@@ -21,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct delta_checkpoint_options;
 struct delta_checkpoint_result;
 struct object_store;
 struct snapshot;
@@ -312,7 +313,7 @@ void table_store_index_when_due(struct table *table, int64_t now_us);
 /* Is a checkpoint due (bytes and commits of log since the last one, or time)? */
 bool table_checkpoint_is_due(struct table *table, int64_t now_ms);
 /* Write a checkpoint of the newest version and note it. Beside merges. */
-enum err_code table_checkpoint(struct table *table, int64_t now_ms,
+enum err_code table_checkpoint(struct table *table, const struct delta_checkpoint_options *options,
                                struct delta_checkpoint_result *result_out,
                                struct err *err) MUST_USE;
 

@@ -80,7 +80,9 @@ Test(checkpoint, reads_back_equal_and_alone)
     struct err err = {0};
     struct delta_checkpoint_result result = {0};
     CLEANUP(delta_state_release) struct delta_state *state = make_table(store);
-    cr_assert_eq(delta_checkpoint_write(store, state, 0, &result, &err), ERR_OK, "%s", err.msg);
+    cr_assert_eq(delta_checkpoint_write(
+                     store, state, &(struct delta_checkpoint_options){.now_ms = 0}, &result, &err),
+                 ERR_OK, "%s", err.msg);
     cr_expect_eq(result.version, 3);
     cr_expect_eq(result.adds_count, 19);
     cr_expect_eq(result.actions_count, 1 + 1 + 2 + 1 + 19 + 5);
@@ -116,14 +118,59 @@ Test(checkpoint, leaves_out_expired_tombstones)
                            "{\"remove\":{\"path\":\"young\",\"deletionTimestamp\":2000}}\n");
         CLEANUP(delta_state_release) struct delta_state *state = load_bare(store);
         const int64_t week_ms = 7LL * 86400 * 1000;
-        cr_assert_eq(
-            delta_checkpoint_write(store, state, week_ms + 1000 + cases[i].after_ms, &result, &err),
-            ERR_OK, "%s", err.msg);
+        cr_assert_eq(delta_checkpoint_write(store, state,
+                                            &(struct delta_checkpoint_options){
+                                                .now_ms = week_ms + 1000 + cases[i].after_ms},
+                                            &result, &err),
+                     ERR_OK, "%s", err.msg);
         drop_commits(store, 1);
         CLEANUP(delta_state_release) struct delta_state *loaded = support_load(store);
         cr_expect_eq(loaded->tombstones_count, cases[i].tombstones, "case %zu", i);
         object_store_close(&store);
     }
+}
+
+struct calls {
+    int count;
+    enum err_code code;
+};
+
+static enum err_code count_call(void *arg, struct err *err)
+{
+    struct calls *calls = arg;
+    calls->count++;
+    return calls->code == ERR_OK ? ERR_OK : err_set(err, calls->code, "told to end");
+}
+
+Test(checkpoint, something_else_is_done_between_many_tombstones)
+{
+    struct object_store *store = object_store_new_memory();
+    struct err err = {0};
+    CLEANUP(delta_state_release) struct delta_state *zero = support_create(store, false);
+    CLEANUP(buffer_deinit) struct buffer text;
+    buffer_init(&text, 4 << 20);
+    for (int i = 0; i < 10000; i++) {
+        buffer_append_format(&text, "{\"remove\":{\"path\":\"f%d\",\"deletionTimestamp\":5}}\n", i);
+    }
+    buffer_append_byte(&text, '\0');
+    support_put_commit(store, 1, (const char *)text.data);
+    CLEANUP(delta_state_release) struct delta_state *state = load_bare(store);
+    struct delta_checkpoint_result result = {0};
+    struct calls calls = {.code = ERR_CANCELLED};
+    const struct delta_checkpoint_options options = {.between = count_call, .between_arg = &calls};
+    char name[DELTA_LOG_NAME_BYTES];
+    int64_t size = 0;
+    checkpoint_classic_name(1, name);
+    cr_expect_eq(delta_checkpoint_write(store, state, &options, &result, &err), ERR_CANCELLED);
+    cr_expect_eq(object_stat(store, name, &size, &size, &err), ERR_NOT_FOUND, "it was ended");
+    calls = (struct calls){0};
+    err_clear(&err);
+    cr_assert_eq(delta_checkpoint_write(store, state, &options, &result, &err), ERR_OK, "%s",
+                 err.msg);
+    cr_expect_eq(result.removed_count, 10000);
+    cr_expect_eq(result.removed_oldest_ms, 0);
+    cr_expect_eq(calls.count, 4, "twice while it is written, twice while it is read back");
+    object_store_close(&store);
 }
 
 Test(checkpoint, keeps_the_tombstones_of_the_one_before)
@@ -132,7 +179,9 @@ Test(checkpoint, keeps_the_tombstones_of_the_one_before)
     struct err err = {0};
     struct delta_checkpoint_result result = {0};
     CLEANUP(delta_state_release) struct delta_state *three = make_table(store);
-    cr_assert_eq(delta_checkpoint_write(store, three, 0, &result, &err), ERR_OK, "%s", err.msg);
+    cr_assert_eq(delta_checkpoint_write(
+                     store, three, &(struct delta_checkpoint_options){.now_ms = 0}, &result, &err),
+                 ERR_OK, "%s", err.msg);
     drop_commits(store, 3);
     /* one that comes back is none any more, one that goes is one */
     support_put_commit(store, 4,
@@ -144,7 +193,9 @@ Test(checkpoint, keeps_the_tombstones_of_the_one_before)
     CLEANUP(delta_state_release) struct delta_state *bare = load_bare(store);
     cr_expect_eq(bare->tombstones_count, 0);
     cr_expect_eq(bare->files_count, followed->files_count);
-    cr_assert_eq(delta_checkpoint_write(store, bare, 0, &result, &err), ERR_OK, "%s", err.msg);
+    cr_assert_eq(delta_checkpoint_write(
+                     store, bare, &(struct delta_checkpoint_options){.now_ms = 0}, &result, &err),
+                 ERR_OK, "%s", err.msg);
     cr_expect_eq(result.actions_count, 1 + 1 + 2 + 1 + 19 + 5);
     drop_commits(store, 4);
     CLEANUP(delta_state_release) struct delta_state *loaded = support_load(store);
@@ -174,7 +225,9 @@ Test(checkpoint, tombstones_are_found_whatever_the_log_has)
     struct delta_checkpoint_result result = {0};
     CLEANUP(delta_state_release) struct delta_state *whole = make_table(store);
     CLEANUP(delta_state_release) struct delta_state *from_commits = load_bare(store);
-    cr_assert_eq(delta_checkpoint_write(store, whole, 0, &result, &err), ERR_OK, "%s", err.msg);
+    cr_assert_eq(delta_checkpoint_write(
+                     store, whole, &(struct delta_checkpoint_options){.now_ms = 0}, &result, &err),
+                 ERR_OK, "%s", err.msg);
     CLEANUP(delta_state_release) struct delta_state *from_checkpoint = load_bare(store);
     cr_expect_eq(from_checkpoint->checkpoint_version, 3);
     const struct delta_state *const states[] = {whole, from_commits, from_checkpoint};
@@ -209,12 +262,16 @@ Test(checkpoint, is_written_when_the_one_before_is_gone)
     struct err err = {0};
     struct delta_checkpoint_result result = {0};
     CLEANUP(delta_state_release) struct delta_state *whole = make_table(store);
-    cr_assert_eq(delta_checkpoint_write(store, whole, 0, &result, &err), ERR_OK, "%s", err.msg);
+    cr_assert_eq(delta_checkpoint_write(
+                     store, whole, &(struct delta_checkpoint_options){.now_ms = 0}, &result, &err),
+                 ERR_OK, "%s", err.msg);
     CLEANUP(delta_state_release) struct delta_state *bare = load_bare(store);
     char name[DELTA_LOG_NAME_BYTES];
     checkpoint_classic_name(3, name);
     cr_assert_eq(object_remove(store, name, &err), ERR_OK);
-    cr_assert_eq(delta_checkpoint_write(store, bare, 0, &result, &err), ERR_OK, "%s", err.msg);
+    cr_assert_eq(delta_checkpoint_write(
+                     store, bare, &(struct delta_checkpoint_options){.now_ms = 0}, &result, &err),
+                 ERR_OK, "%s", err.msg);
     drop_commits(store, 3);
     CLEANUP(delta_state_release) struct delta_state *loaded = support_load(store);
     support_expect_equal(whole, loaded, "written again");
@@ -239,7 +296,10 @@ Test(checkpoint, a_hint_that_lies_does_not_matter)
         struct err err = {0};
         struct delta_checkpoint_result result = {0};
         CLEANUP(delta_state_release) struct delta_state *state = make_table(store);
-        cr_assert_eq(delta_checkpoint_write(store, state, 0, &result, &err), ERR_OK);
+        cr_assert_eq(delta_checkpoint_write(store, state,
+                                            &(struct delta_checkpoint_options){.now_ms = 0},
+                                            &result, &err),
+                     ERR_OK);
         if (hints[i] != NULL) {
             put_hint(store, hints[i]);
         } else {
@@ -257,7 +317,9 @@ Test(checkpoint, a_broken_one_is_passed_over)
     struct err err = {0};
     struct delta_checkpoint_result result = {0};
     CLEANUP(delta_state_release) struct delta_state *state = make_table(store);
-    cr_assert_eq(delta_checkpoint_write(store, state, 0, &result, &err), ERR_OK);
+    cr_assert_eq(delta_checkpoint_write(
+                     store, state, &(struct delta_checkpoint_options){.now_ms = 0}, &result, &err),
+                 ERR_OK);
     char name[DELTA_LOG_NAME_BYTES];
     checkpoint_classic_name(3, name);
     cr_assert_eq(object_replace(store, name, span_of_text("PAR1 nonsense PAR1"), &err), ERR_OK);
@@ -280,7 +342,9 @@ Test(checkpoint, removes_the_side_file_of_what_it_replaces)
     CLEANUP(delta_state_release) struct delta_state *state = make_table(store);
     cr_assert_eq(object_put(store, "_delta_log/._last_checkpoint.crc", span_of_text("x"), &err),
                  ERR_OK);
-    cr_assert_eq(delta_checkpoint_write(store, state, 0, &result, &err), ERR_OK);
+    cr_assert_eq(delta_checkpoint_write(
+                     store, state, &(struct delta_checkpoint_options){.now_ms = 0}, &result, &err),
+                 ERR_OK);
     cr_expect_eq(object_stat(store, "_delta_log/._last_checkpoint.crc", &size, &size, &err),
                  ERR_NOT_FOUND);
     object_store_close(&store);
@@ -294,7 +358,8 @@ Test(checkpoint, a_failing_store_announces_nothing)
         struct delta_checkpoint_result result = {0};
         CLEANUP(delta_state_release) struct delta_state *state = make_table(inner);
         struct object_store *store = object_store_new_faulty(inner, OBJECT_FAULT_BEFORE, at);
-        enum err_code code = delta_checkpoint_write(store, state, 0, &result, &err);
+        enum err_code code = delta_checkpoint_write(
+            store, state, &(struct delta_checkpoint_options){.now_ms = 0}, &result, &err);
         char name[DELTA_LOG_NAME_BYTES];
         int64_t size = 0;
         checkpoint_classic_name(3, name);
@@ -351,7 +416,9 @@ Test(checkpoint, v2_json_with_a_sidecar)
     struct err err = {0};
     struct delta_checkpoint_result result = {0};
     CLEANUP(delta_state_release) struct delta_state *state = make_table(store);
-    cr_assert_eq(delta_checkpoint_write(store, state, 0, &result, &err), ERR_OK);
+    cr_assert_eq(delta_checkpoint_write(
+                     store, state, &(struct delta_checkpoint_options){.now_ms = 0}, &result, &err),
+                 ERR_OK);
     CLEANUP(buffer_deinit) struct buffer file = {0};
     buffer_init(&file, 1 << 20);
     char name[DELTA_LOG_NAME_BYTES];
@@ -384,7 +451,9 @@ Test(checkpoint, incomplete_parts_are_ignored)
     struct err err = {0};
     struct delta_checkpoint_result result = {0};
     CLEANUP(delta_state_release) struct delta_state *state = make_table(store);
-    cr_assert_eq(delta_checkpoint_write(store, state, 0, &result, &err), ERR_OK);
+    cr_assert_eq(delta_checkpoint_write(
+                     store, state, &(struct delta_checkpoint_options){.now_ms = 0}, &result, &err),
+                 ERR_OK);
     CLEANUP(buffer_deinit) struct buffer file = {0};
     buffer_init(&file, 1 << 20);
     char name[DELTA_LOG_NAME_BYTES];

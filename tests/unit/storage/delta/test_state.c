@@ -261,8 +261,10 @@ Test(state, following_equals_loading_with_and_without_checkpoints)
         delta_commits_free(&commits);
         if (step % (CHECK_EVERY * 2) == 0) {
             struct delta_checkpoint_result result = {0};
-            cr_assert_eq(delta_checkpoint_write(store, state, 1, &result, &err), ERR_OK, "%s",
-                         err.msg);
+            cr_assert_eq(delta_checkpoint_write(store, state,
+                                                &(struct delta_checkpoint_options){.now_ms = 1},
+                                                &result, &err),
+                         ERR_OK, "%s", err.msg);
             loaded = support_load(store);
             cr_expect_eq(loaded->checkpoint_version, state->version);
             support_expect_equal(state, loaded, "from the checkpoint");
@@ -298,7 +300,9 @@ Test(state, any_failing_read_is_an_error_or_harmless)
         state = next;
         struct delta_checkpoint_result result = {0};
         cr_assert(step % 5 != 0 ||
-                  delta_checkpoint_write(inner, state, 1, &result, &err) == ERR_OK);
+                  delta_checkpoint_write(inner, state,
+                                         &(struct delta_checkpoint_options){.now_ms = 1}, &result,
+                                         &err) == ERR_OK);
     }
     static const enum object_fault_kind kinds[] = {OBJECT_FAULT_BEFORE, OBJECT_FAULT_TRUNCATE};
     for (size_t i = 0; i < 2; i++) {

@@ -170,8 +170,9 @@ Test(vacuum, the_log_is_cut_at_an_old_checkpoint)
         delta_state_release(&state);
         state = next;
         struct delta_checkpoint_result checkpoint = {0};
-        cr_assert(i % 10 != 0 || delta_checkpoint_write(store, state, (100 + i) * day_ms,
-                                                        &checkpoint, &err) == ERR_OK);
+        const struct delta_checkpoint_options then = {.now_ms = (100 + i) * day_ms};
+        cr_assert(i % 10 != 0 ||
+                  delta_checkpoint_write(store, state, &then, &checkpoint, &err) == ERR_OK);
     }
     int64_t oldest = -1;
     /* now is day 160 noon; 30 days before is day 130: version 30 is old enough, and a checkpoint */

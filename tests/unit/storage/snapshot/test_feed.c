@@ -275,7 +275,9 @@ Test(feed, says_when_the_log_is_too_short)
     history_put(&fixture, "a", 1);
     history_put(&fixture, "a", 2);
     struct delta_checkpoint_result checkpoint = {0};
-    cr_assert_eq(table_checkpoint(fixture.table, 0, &checkpoint, &err), ERR_OK, "%s", err.msg);
+    cr_assert_eq(table_checkpoint(fixture.table, &(struct delta_checkpoint_options){.now_ms = 0},
+                                  &checkpoint, &err),
+                 ERR_OK, "%s", err.msg);
     static const char *const gone[] = {"_delta_log/00000000000000000000.json",
                                        "_delta_log/00000000000000000001.json"};
     for (size_t i = 0; i < 2; i++) {

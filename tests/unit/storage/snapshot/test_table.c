@@ -696,7 +696,9 @@ Test(table, compacts_small_files_and_dense_vectors)
     cr_expect(result.rows_purged > 0);
     compact_plan_deinit(&plan);
     struct delta_checkpoint_result checkpoint = {0};
-    cr_assert(table_checkpoint(fixture.table, clock_wall_us() / 1000, &checkpoint, &err) == ERR_OK,
+    cr_assert(table_checkpoint(fixture.table,
+                               &(struct delta_checkpoint_options){.now_ms = clock_wall_us() / 1000},
+                               &checkpoint, &err) == ERR_OK,
               "%s", err.msg);
     cr_expect_not(table_checkpoint_is_due(fixture.table, clock_wall_us() / 1000));
     fixture_verify(&fixture, "compacted");
@@ -1051,7 +1053,9 @@ Test(table, wants_large_checkpoints_less_often)
     struct err err = {0};
     struct delta_checkpoint_result checkpoint = {0};
     put_many(&fixture, 0, 10, 0);
-    cr_assert(table_checkpoint(fixture.table, clock_wall_us() / 1000, &checkpoint, &err) == ERR_OK,
+    cr_assert(table_checkpoint(fixture.table,
+                               &(struct delta_checkpoint_options){.now_ms = clock_wall_us() / 1000},
+                               &checkpoint, &err) == ERR_OK,
               "%s", err.msg);
     for (int i = 1; i <= 100; i++) {
         put_many(&fixture, 0, 10, i);
