@@ -84,24 +84,6 @@ void frame_append_row(struct frame *target, const struct frame *source, int64_t 
 
 /* ---- rows of one frame ---- */
 
-/* Contents are a few bytes mostly: cheaper than a call. */
-static inline void copy_short(uint8_t *to, const uint8_t *from, size_t size)
-{
-    if (size > 2 * sizeof(uint64_t)) {
-        memcpy(to, from, size);
-    } else if (size >= sizeof(uint64_t)) {
-        uint64_t ends[2]; /* they overlap where there are fewer than 16 bytes */
-        memcpy(&ends[0], from, sizeof ends[0]);
-        memcpy(&ends[1], from + size - sizeof ends[1], sizeof ends[1]);
-        memcpy(to, &ends[0], sizeof ends[0]);
-        memcpy(to + size - sizeof ends[1], &ends[1], sizeof ends[1]);
-    } else {
-        for (size_t i = 0; i < size; i++) {
-            to[i] = from[i];
-        }
-    }
-}
-
 /* Slots of one size; `from` and `row` say where number i comes from. */
 #define COPY_SLOTS(type, from, row)                                                                \
     do {                                                                                           \
@@ -142,7 +124,7 @@ static void gather_bytes(struct column *target, const struct column *source, con
     size_t end = target->bytes_size;
     for (int64_t i = 0; i < count; i++) {
         struct span value = column_bytes(source, rows[i]);
-        copy_short(target->bytes + end, value.data, value.size);
+        column_copy_text(target->bytes + end, value.data, value.size);
         end += value.size;
         target->values.ends[target->rows_count + i] = (uint32_t)end;
     }
@@ -318,7 +300,7 @@ static void pick_bytes(struct column *target, const struct picked *picked)
         if (value.size > target->bytes_capacity - target->bytes_size) {
             column_reserve_bytes(target, value.size);
         }
-        copy_short(target->bytes + target->bytes_size, value.data, value.size);
+        column_copy_text(target->bytes + target->bytes_size, value.data, value.size);
         target->bytes_size += value.size;
         target->values.ends[first + i] = (uint32_t)target->bytes_size;
     }

@@ -294,27 +294,3 @@ struct ordered *ordered_apply(const struct ordered *set, const struct ordered_ed
     }
     return finish(&builder);
 }
-
-struct ordered *ordered_filter(const struct ordered *set,
-                               bool (*keep)(const void *item, const void *context),
-                               const void *context)
-{
-    struct builder builder = {.set = ordered_new(set->kind)};
-    for (size_t i = 0; i < set->chunks_count; i++) {
-        struct chunk *chunk = set->chunks[i];
-        uint32_t kept = 0;
-        while (kept < chunk->count && keep(chunk->items[kept], context)) {
-            kept++;
-        }
-        if (kept == chunk->count) {
-            share_chunk(&builder, chunk);
-            continue;
-        }
-        for (uint32_t j = 0; j < chunk->count; j++) {
-            if (j < kept || (j > kept && keep(chunk->items[j], context))) {
-                add_pending(&builder, chunk->items[j]);
-            }
-        }
-    }
-    return finish(&builder);
-}

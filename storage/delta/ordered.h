@@ -38,11 +38,6 @@ struct ordered_edit {
 struct ordered *ordered_apply(const struct ordered *set, const struct ordered_edit *edits,
                               size_t count);
 
-/* The set without the items for which `keep` says false; unchanged chunks are shared. */
-struct ordered *ordered_filter(const struct ordered *set,
-                               bool (*keep)(const void *item, const void *context),
-                               const void *context);
-
 int64_t ordered_count(const struct ordered *set);
 const void *ordered_at(const struct ordered *set, int64_t index);
 

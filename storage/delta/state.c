@@ -98,11 +98,11 @@ static enum err_code read_commits(struct object_store *store, const struct log_l
     return ERR_OK;
 }
 
-/* The checkpoint to start from and the version to reach. */
+/* The version to reach, and the checkpoint to start from. */
 struct load_plan {
-    const struct listed_checkpoint *checkpoint; /* NULL = from version 0 */
-    int64_t target;
+    int64_t target; /* -1 = the newest, until the log was listed */
     bool whole;
+    const struct listed_checkpoint *checkpoint; /* NULL = from version 0 */
 };
 
 static enum err_code load_by_plan(struct object_store *store, const struct log_listing *listing,
@@ -176,27 +176,19 @@ static bool may_pass_over(enum err_code code)
            code == ERR_TOO_LARGE;
 }
 
-/* What is asked of a load; target -1 = the newest. */
-struct load_request {
-    int64_t target;
-    bool whole;
-};
-
 /*
  * Try the checkpoints at or below the target, newest first, then the log from
  * its beginning. The first failure is reported when nothing else works: it is
  * about the newest checkpoint, which is what needs attention.
  */
 static enum err_code load_from_listing(struct object_store *store,
-                                       const struct log_listing *listing,
-                                       const struct load_request *request,
+                                       const struct log_listing *listing, struct load_plan plan,
                                        struct delta_state **state_out, struct err *err)
 {
-    struct load_plan plan = {.target = request->target, .whole = request->whole};
     struct err first = {0};
     for (size_t i = listing->checkpoints_count; i-- > 0;) {
         const struct listed_checkpoint *checkpoint = &listing->checkpoints[i];
-        if (checkpoint->version > request->target) {
+        if (checkpoint->version > plan.target) {
             continue;
         }
         plan.checkpoint = checkpoint;
@@ -227,38 +219,37 @@ static enum err_code load_from_listing(struct object_store *store,
 }
 
 static enum err_code load_listed(struct object_store *store, int64_t from_version,
-                                 const struct load_request *request, struct delta_state **state_out,
+                                 struct load_plan plan, struct delta_state **state_out,
                                  struct err *err)
 {
     CLEANUP(log_listing_free) struct log_listing listing = {0};
     TRY(log_listing_read(store, from_version, true, &listing, err));
     int64_t newest = newest_version(&listing);
-    int64_t wanted = request->target < 0 ? newest : request->target;
-    if (newest < 0 || wanted > newest) {
-        return refuse_version(&listing, wanted, err);
+    plan.target = plan.target < 0 ? newest : plan.target;
+    if (newest < 0 || plan.target > newest) {
+        return refuse_version(&listing, plan.target, err);
     }
-    bool covered = log_listing_find(&listing, wanted) >= 0;
+    bool covered = log_listing_find(&listing, plan.target) >= 0;
     for (size_t i = 0; i < listing.checkpoints_count; i++) {
-        covered = covered || listing.checkpoints[i].version == wanted;
+        covered = covered || listing.checkpoints[i].version == plan.target;
     }
-    if (!covered && (listing.commits_count == 0 || wanted < listing.commits[0].version)) {
-        return refuse_version(&listing, wanted, err);
+    if (!covered && (listing.commits_count == 0 || plan.target < listing.commits[0].version)) {
+        return refuse_version(&listing, plan.target, err);
     }
-    const struct load_request resolved = {.target = wanted, .whole = request->whole};
-    return load_from_listing(store, &listing, &resolved, state_out, err);
+    return load_from_listing(store, &listing, plan, state_out, err);
 }
 
 /*
  * The hint only saves listing what lies before it: when anything is wrong with
  * what it leads to, the whole log decides.
  */
-static enum err_code load_state(struct object_store *store, const struct load_request *request,
+static enum err_code load_state(struct object_store *store, struct load_plan plan,
                                 struct delta_state **state_out, struct err *err)
 {
     int64_t hint = checkpoint_hint(store);
-    if (hint > 0 && (request->target < 0 || hint <= request->target)) {
+    if (hint > 0 && (plan.target < 0 || hint <= plan.target)) {
         struct err ignored = {0};
-        enum err_code code = load_listed(store, hint, request, state_out, &ignored);
+        enum err_code code = load_listed(store, hint, plan, state_out, &ignored);
         if (code == ERR_OK) {
             return ERR_OK;
         }
@@ -267,21 +258,20 @@ static enum err_code load_state(struct object_store *store, const struct load_re
             return code;
         }
     }
-    return load_listed(store, 0, request, state_out, err);
+    return load_listed(store, 0, plan, state_out, err);
 }
 
 enum err_code delta_state_load(struct object_store *store, struct delta_state **state_out,
                                struct err *err)
 {
-    const struct load_request request = {.target = -1};
-    return load_state(store, &request, state_out, err);
+    return load_state(store, (struct load_plan){.target = -1}, state_out, err);
 }
 
-static enum err_code load_version(struct object_store *store, const struct load_request *request,
+static enum err_code load_version(struct object_store *store, struct load_plan plan,
                                   struct delta_state **state_out, struct err *err)
 {
-    if (load_state(store, request, state_out, err) != ERR_OK) {
-        return err_wrap(err, "version %lld", (long long)request->target);
+    if (load_state(store, plan, state_out, err) != ERR_OK) {
+        return err_wrap(err, "version %lld", (long long)plan.target);
     }
     return ERR_OK;
 }
@@ -290,16 +280,15 @@ enum err_code delta_state_load_version(struct object_store *store, int64_t versi
                                        struct delta_state **state_out, struct err *err)
 {
     assert(version >= 0);
-    const struct load_request request = {.target = version};
-    return load_version(store, &request, state_out, err);
+    return load_version(store, (struct load_plan){.target = version}, state_out, err);
 }
 
 enum err_code delta_state_load_whole(struct object_store *store, int64_t version,
                                      struct delta_state **state_out, struct err *err)
 {
-    const struct load_request request = {.target = version, .whole = true};
-    return version < 0 ? load_state(store, &request, state_out, err)
-                       : load_version(store, &request, state_out, err);
+    const struct load_plan plan = {.target = version, .whole = true};
+    return version < 0 ? load_state(store, plan, state_out, err)
+                       : load_version(store, plan, state_out, err);
 }
 
 /* ---- times ---- */

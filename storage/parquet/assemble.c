@@ -243,12 +243,6 @@ static enum err_code charge(struct assembly *assembly, int64_t bytes, struct err
     return ERR_OK;
 }
 
-static enum err_code disagree(const struct nested_stream *stream, struct err *err)
-{
-    return err_set(err, ERR_CORRUPT, "column '%s': its levels do not fit those of its neighbours",
-                   stream->column.path);
-}
-
 static enum err_code append_bytes(struct assembly *assembly, const struct nested_stream *stream,
                                   struct column *target, struct err *err)
 {
@@ -295,7 +289,7 @@ static enum err_code take_absent(struct assembly *assembly, const struct part *p
         TRY(nested_stream_peek(stream, assembly->reader, err));
         if (stream->ended || stream->repetitions[stream->entry] != repetition ||
             stream->definitions[stream->entry] >= definition) {
-            return disagree(stream, err);
+            return nested_stream_disagree(stream, err);
         }
         nested_stream_take(stream);
     }
@@ -371,7 +365,7 @@ static enum err_code assemble(struct assembly *assembly, const struct part *part
     const struct tree_node *node = part->node;
     TRY(nested_stream_peek(stream, assembly->reader, err));
     if (stream->ended || stream->repetitions[stream->entry] != repetition) {
-        return disagree(stream, err);
+        return nested_stream_disagree(stream, err);
     }
     uint8_t definition = stream->definitions[stream->entry];
     if (definition < node->definition) {

@@ -218,6 +218,12 @@ enum err_code nested_stream_skip(struct nested_stream *stream, struct parquet_re
     }
 }
 
+enum err_code nested_stream_disagree(const struct nested_stream *stream, struct err *err)
+{
+    return err_set(err, ERR_CORRUPT, "column '%s': its levels do not fit those of its neighbours",
+                   stream->column.path);
+}
+
 enum err_code nested_stream_skip_absent(struct nested_stream *stream, struct parquet_reader *reader,
                                         int64_t count, uint8_t definition, struct err *err)
 {
@@ -230,9 +236,7 @@ enum err_code nested_stream_skip_absent(struct nested_stream *stream, struct par
             absent &= stream->repetitions[i] == 0 && stream->definitions[i] < definition;
         }
         if (!absent) {
-            return err_set(err, ERR_CORRUPT,
-                           "column '%s': its levels do not fit those of its neighbours",
-                           stream->column.path);
+            return nested_stream_disagree(stream, err);
         }
         stream->entry += run;
         stream->row += (int64_t)run;

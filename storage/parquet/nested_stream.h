@@ -85,6 +85,9 @@ static inline enum err_code nested_stream_peek(struct nested_stream *stream,
     return stream->entry < stream->count ? ERR_OK : nested_stream_refill(stream, reader, err);
 }
 
+/* ERR_CORRUPT: what the stream says is not what its neighbours below one column say. */
+enum err_code nested_stream_disagree(const struct nested_stream *stream, struct err *err) MUST_USE;
+
 /* Take the entry that was peeked. */
 static inline void nested_stream_take(struct nested_stream *stream)
 {

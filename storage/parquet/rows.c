@@ -66,12 +66,6 @@ static enum err_code peek(struct parquet_rows *rows, struct leaf_stream *leaf,
     return ERR_OK;
 }
 
-static enum err_code disagree(const struct leaf_stream *leaf, struct err *err)
-{
-    return err_set(err, ERR_CORRUPT, "column '%s': its levels do not fit those of its neighbours",
-                   leaf->entries.column.path);
-}
-
 /* ---- values ---- */
 
 static enum err_code arena_full(struct err *err)
@@ -178,7 +172,7 @@ static enum err_code take_absent(struct parquet_rows *rows, const struct tree_no
         struct peeked next;
         TRY(peek(rows, leaf, &next, err));
         if (next.ended || next.repetition != repetition || next.definition >= definition) {
-            return disagree(leaf, err);
+            return nested_stream_disagree(&leaf->entries, err);
         }
         nested_stream_take(&leaf->entries);
     }
@@ -286,7 +280,7 @@ static enum err_code assemble(struct parquet_rows *rows, const struct tree_node 
     struct peeked next;
     TRY(peek(rows, leaf, &next, err));
     if (next.ended || next.repetition != repetition) {
-        return disagree(leaf, err);
+        return nested_stream_disagree(&leaf->entries, err);
     }
     if (next.definition < node->definition) {
         return take_absent(rows, node, node->definition, repetition, err);

@@ -77,12 +77,6 @@ static size_t make_edits(struct ordered_edit *edits, bool *model, bool growing, 
     return count;
 }
 
-static bool is_odd(const void *item, const void *context)
-{
-    (void)context;
-    return ((const struct item *)item)->key % 2 == 1;
-}
-
 Test(ordered, equals_a_sorted_array_over_random_histories)
 {
     for (int i = 0; i < KEYS; i++) {
@@ -104,14 +98,6 @@ Test(ordered, equals_a_sorted_array_over_random_histories)
         ordered_release(&set);
         set = next;
     }
-    struct ordered *filtered = ordered_filter(set, is_odd, NULL);
-    bool odd[KEYS];
-    for (int key = 0; key < KEYS; key++) {
-        odd[key] = model[key] && key % 2 == 1;
-    }
-    expect_model(filtered, odd);
-    expect_model(set, model);
-    ordered_release(&filtered);
     ordered_release(&set);
     for (int i = 0; i < KEYS; i++) {
         cr_assert_eq(items[i].references, 0, "item %d leaks", i);

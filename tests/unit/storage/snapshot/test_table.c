@@ -403,16 +403,21 @@ Test(table, commits_leave_large_runs_to_maintenance)
     fixture_remove(&fixture);
 }
 
+static void maintain_index(struct fixture *fixture)
+{
+    struct err err = {0};
+    for (bool more = true; more;) {
+        cr_assert(table_index_maintain(fixture->table, &more, &err) == ERR_OK, "%s", err.msg);
+    }
+}
+
 Test(table, maintains_runs_down_to_few)
 {
     struct fixture fixture = fixture_make(&keyed);
     for (int i = 0; i < 30; i++) {
         put_many(&fixture, 0, 200, i); /* every entry but the last 200 is dead */
     }
-    struct err err = {0};
-    for (bool more = true; more;) {
-        cr_assert(table_index_maintain(fixture.table, &more, &err) == ERR_OK, "%s", err.msg);
-    }
+    maintain_index(&fixture);
     struct table_statistics statistics;
     table_statistics_get(fixture.table, &statistics);
     cr_expect(statistics.index_runs_count <= INDEX_RUNS_CALM);
@@ -821,9 +826,7 @@ Test(table, drops_the_files_of_merged_runs_that_no_manifest_names)
     }
     snapshot_release(&snapshot);
     cr_assert_eq(count_run_files(&fixture), named + INDEX_RUNS_CALM + 1);
-    for (bool more = true; more;) {
-        cr_assert(table_index_maintain(fixture.table, &more, &err) == ERR_OK, "%s", err.msg);
-    }
+    maintain_index(&fixture);
     cr_expect_eq(count_run_files(&fixture), named, "what the manifest names stays");
     table_store_index(fixture.table);
     cr_expect_eq(count_run_files(&fixture), 1, "the merged one");
@@ -836,7 +839,6 @@ Test(table, drops_the_files_of_merged_runs_that_no_manifest_names)
 Test(table, drops_the_files_of_large_runs_that_commits_folded)
 {
     struct fixture fixture = fixture_make(&keyed);
-    struct err err = {0};
     put_many(&fixture, 0, 100, 1);
     table_store_index(fixture.table);
     publish_runs(&fixture, INDEX_RUNS_FOREGROUND_MAX + 1,
@@ -845,9 +847,7 @@ Test(table, drops_the_files_of_large_runs_that_commits_folded)
     const struct snapshot *snapshot = table_snapshot(fixture.table);
     cr_assert_leq(snapshot->index->kinds[0].count, INDEX_RUNS_FOREGROUND_MAX, "the commit folded");
     snapshot_release(&snapshot);
-    for (bool more = true; more;) {
-        cr_assert(table_index_maintain(fixture.table, &more, &err) == ERR_OK, "%s", err.msg);
-    }
+    maintain_index(&fixture);
     table_store_index(fixture.table);
     cr_expect_eq(count_run_files(&fixture), 1, "%zu files", count_run_files(&fixture));
     fixture_remove(&fixture);
@@ -857,15 +857,12 @@ Test(table, drops_the_files_of_large_runs_that_commits_folded)
 Test(table, drops_the_files_of_images_that_no_manifest_names)
 {
     struct fixture fixture = fixture_make(&keyed);
-    struct err err = {0};
     table_store_index(fixture.table);
     for (int turn = 0; turn < 3; turn++) {
         put_many(&fixture, 0, 100000, turn);
         cr_assert_gt(count_files(&fixture, "images-"), 0U, "large enough to be a file at once");
         fixture_compact(&fixture);
-        for (bool more = true; more;) {
-            cr_assert(table_index_maintain(fixture.table, &more, &err) == ERR_OK, "%s", err.msg);
-        }
+        maintain_index(&fixture);
         CLEANUP(snapshot_release) const struct snapshot *snapshot = table_snapshot(fixture.table);
         cr_expect_leq(count_files(&fixture, "images-"), snapshot->files_count, "turn %d", turn);
     }
@@ -873,14 +870,6 @@ Test(table, drops_the_files_of_images_that_no_manifest_names)
     fixture_reopen(&fixture, false);
     fixture_verify(&fixture, "opened from its manifest");
     fixture_remove(&fixture);
-}
-
-static void maintain_index(struct fixture *fixture)
-{
-    struct err err = {0};
-    for (bool more = true; more;) {
-        cr_assert(table_index_maintain(fixture->table, &more, &err) == ERR_OK, "%s", err.msg);
-    }
 }
 
 /* A compaction whose input is gone before it ends was in vain: nothing of it stays. */
@@ -1018,10 +1007,7 @@ Test(table, asks_merges_to_wait_while_too_much_of_the_index_is_dead)
     /* 296,611 where 258,192 are normal: 384 thousandths of the rows */
     cr_expect_eq(table_pause_us(fixture.table, 0),
                  384 * TABLE_PAUSE_US_A_THOUSANDTH / TABLE_PAUSE_INDEX_SHARE);
-    struct err err = {0};
-    for (bool more = true; more;) {
-        cr_assert(table_index_maintain(fixture.table, &more, &err) == ERR_OK, "%s", err.msg);
-    }
+    maintain_index(&fixture);
     cr_expect_eq(table_pause_us(fixture.table, 0), 0);
     fixture_remove(&fixture);
 }
