@@ -12,11 +12,13 @@
 /* Of one write: acceptances of others come between. */
 enum { FINISH_BATCHES = 128 };
 
+/* Two statements, because RETURNING makes a table of its own for its one row. */
+static const char sql_queued_batch[] =
+    "SELECT frame_size, accepted, letter, principal, order_position, operation, schema_version"
+    " FROM batches WHERE id = ? AND state = 1";
 static const char sql_finish[] =
-    "UPDATE batches SET state = ?1, version = ?2, applied = ?3, superseded = ?4,"
-    " rejected_at_merge = ?5, finished_at = ?6, failure = ?7 WHERE id = ?8 AND state = 1"
-    " RETURNING frame_size, accepted, letter, principal, order_position, operation,"
-    " schema_version";
+    "UPDATE batches SET state = ?, version = ?, applied = ?, superseded = ?,"
+    " rejected_at_merge = ?, finished_at = ?, failure = ? WHERE id = ?";
 static const char sql_index[] = "UPDATE batches SET state = 3 WHERE id = ? AND state = 2";
 static const char sql_next_ordinal[] =
     "SELECT coalesce(max(ordinal), -1) + 1 FROM record_errors WHERE batch = ?";
@@ -45,19 +47,12 @@ struct finished {
     int32_t schema_version;
 };
 
-static enum err_code update_queued(struct store *store, const struct batch_outcome *outcome,
-                                   struct finished *finished, struct err *err)
+static enum err_code read_queued(struct store *store, const struct id *batch,
+                                 struct finished *finished, struct err *err)
 {
     CLEANUP(query_end) struct query query = {0};
-    TRY(query_begin(store, sql_finish, &query, err));
-    query_bind_integer(&query, outcome->state);
-    query_bind_integer(&query, outcome->version);
-    query_bind_integer(&query, outcome->applied);
-    query_bind_integer(&query, outcome->superseded);
-    query_bind_integer(&query, outcome->rejected_at_merge);
-    query_bind_integer(&query, clock_wall_us());
-    query_bind_text(&query, outcome->failure);
-    query_bind_id(&query, &outcome->id);
+    TRY(query_begin(store, sql_queued_batch, &query, err));
+    query_bind_id(&query, batch);
     TRY(query_next(&query, &finished->was_queued, err));
     if (!finished->was_queued) {
         return ERR_OK;
@@ -69,6 +64,22 @@ static enum err_code update_queued(struct store *store, const struct batch_outco
     finished->schema_version = (int32_t)query_integer(&query, 6);
     TRY(query_id(&query, 2, &finished->letter, err));
     return query_id(&query, 3, &finished->principal, err);
+}
+
+static enum err_code update_queued(struct store *store, const struct batch_outcome *outcome,
+                                   struct err *err)
+{
+    CLEANUP(query_end) struct query query = {0};
+    TRY(query_begin(store, sql_finish, &query, err));
+    query_bind_integer(&query, outcome->state);
+    query_bind_integer(&query, outcome->version);
+    query_bind_integer(&query, outcome->applied);
+    query_bind_integer(&query, outcome->superseded);
+    query_bind_integer(&query, outcome->rejected_at_merge);
+    query_bind_integer(&query, clock_wall_us());
+    query_bind_text(&query, outcome->failure);
+    query_bind_id(&query, &outcome->id);
+    return query_run(&query, err);
 }
 
 static enum err_code update_committed(struct store *store, const struct id *batch, struct err *err)
@@ -128,11 +139,12 @@ static enum err_code finish_in(struct transaction *transaction, struct store *st
                                struct err *err)
 {
     struct finished finished = {0};
-    TRY(update_queued(store, outcome, &finished, err));
+    TRY(read_queued(store, &outcome->id, &finished, err));
     if (!finished.was_queued) {
         return outcome->state == BATCH_INDEXED ? update_committed(store, &outcome->id, err)
                                                : ERR_OK;
     }
+    TRY(update_queued(store, outcome, err));
     const struct lane_change change = {.queued_count = -1,
                                        .queued_bytes = -finished.frame_size,
                                        .queued_records = -finished.accepted};

@@ -14,6 +14,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
 #include <sqlite3.h>
 #include <string.h>
 
@@ -42,8 +43,11 @@ struct store {
     char *path;
     enum store_role role;
     int log_pages; /* in the write-ahead log after the last commit; writer thread only */
-    bool lazy;     /* transactions do not wait for the disk; likewise */
-    bool unsynced; /* one did not, since the last that did; likewise */
+    int64_t page_bytes;
+    int64_t bytes_asked;   /* what the file had when it was last asked, 0 = never; likewise */
+    int64_t bytes_written; /* since then at most; likewise */
+    bool lazy;             /* transactions do not wait for the disk; likewise */
+    bool unsynced;         /* one did not, since the last that did; likewise */
     size_t statements_count;
     struct prepared statements[STATEMENTS_MAX];
 };
@@ -91,6 +95,14 @@ static enum err_code fail(const struct store *store, int result, struct err *err
 
 /* ---- opening ---- */
 
+/* Of the library as a whole, before it is first used. */
+static void set_up_library(void)
+{
+    /* Nobody asks how much memory it has; counting takes a lock at every allocation. */
+    int result = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+    assert(result == SQLITE_OK);
+}
+
 static enum err_code read_pragma(struct store *store, const char *sql, int64_t *value_out,
                                  char text_out[16], struct err *err)
 {
@@ -110,6 +122,13 @@ static enum err_code read_pragma(struct store *store, const char *sql, int64_t *
     return result == SQLITE_ROW ? ERR_OK : fail(store, result, err);
 }
 
+static enum err_code read_number(struct store *store, const char *sql, int64_t *value_out,
+                                 struct err *err)
+{
+    char ignored[16];
+    return read_pragma(store, sql, value_out, ignored, err);
+}
+
 /* What was set must be what is there: a build or a file system may think otherwise. */
 static enum err_code read_back(struct store *store, struct err *err)
 {
@@ -122,7 +141,7 @@ static enum err_code read_back(struct store *store, struct err *err)
                        "%s: journal mode is '%s' instead of WAL: use a local file system",
                        store->path, text);
     }
-    TRY(read_pragma(store, "PRAGMA synchronous", &synchronous, text, err));
+    TRY(read_number(store, "PRAGMA synchronous", &synchronous, err));
     if (synchronous != 2 && !FAULT_SKIP("catalog.synchronous-normal")) {
         return err_set(err, ERR_UNSUPPORTED, "%s: synchronous is %d instead of FULL", store->path,
                        (int)synchronous);
@@ -150,6 +169,8 @@ static int note_log_pages(void *arg, sqlite3 *handle, const char *name, int page
     (void)handle;
     (void)name;
     struct store *store = arg;
+    int written = pages > store->log_pages ? pages - store->log_pages : pages;
+    store->bytes_written += written * store->page_bytes;
     store->log_pages = pages;
     store->unsynced = store->lazy; /* a commit that changes nothing waits for nothing either */
     return SQLITE_OK;
@@ -178,6 +199,9 @@ static enum err_code set_up_writer(struct store *store, struct err *err)
 enum err_code store_open(const char *path, enum store_role role, struct store **store_out,
                          struct err *err)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    int failed = pthread_once(&once, set_up_library);
+    assert(failed == 0);
     CLEANUP(store_close) struct store *store = mem_zeroed(1, sizeof *store);
     store->path = mem_copy_text(path);
     store->role = role;
@@ -196,6 +220,7 @@ enum err_code store_open(const char *path, enum store_role role, struct store **
     if (role == STORE_WRITER) {
         TRY(set_up_writer(store, err));
     }
+    TRY(read_number(store, "PRAGMA page_size", &store->page_bytes, err));
     *store_out = store;
     store = NULL;
     return ERR_OK;
@@ -257,8 +282,7 @@ enum err_code store_check(struct store *store, bool thorough, struct err *err)
 enum err_code store_check_format(struct store *store, int format, struct err *err)
 {
     int64_t found = 0;
-    char text[16] = "";
-    TRY(read_pragma(store, "PRAGMA user_version", &found, text, err));
+    TRY(read_number(store, "PRAGMA user_version", &found, err));
     if (found > format) {
         return err_set(err, ERR_UNSUPPORTED, "%s has format %d, newer than this program's %d",
                        store->path, (int)found, format);
@@ -517,14 +541,21 @@ enum err_code query_optional_text(const struct query *query, int column, struct 
 
 int64_t store_bytes(struct store *store)
 {
-    static const char sql[] =
-        "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
+    int64_t pages = 0;
     struct err ignored = {0};
-    bool row = false;
-    CLEANUP(query_end) struct query query = {0};
-    if (query_begin(store, sql, &query, &ignored) != ERR_OK ||
-        query_next(&query, &row, &ignored) != ERR_OK || !row) {
-        return 0;
+    return read_number(store, "PRAGMA page_count", &pages, &ignored) == ERR_OK
+               ? pages * store->page_bytes
+               : 0;
+}
+
+bool store_has_reached(struct store *store, int64_t bytes)
+{
+    assert(store->role == STORE_WRITER);
+    /* A page that was written made the file a page larger at most. */
+    bool may_have = store->bytes_asked == 0 || store->bytes_asked + store->bytes_written >= bytes;
+    if (may_have) {
+        store->bytes_asked = store_bytes(store);
+        store->bytes_written = 0;
     }
-    return query_integer(&query, 0);
+    return may_have && store->bytes_asked >= bytes;
 }

@@ -66,6 +66,8 @@ void store_checkpoint(struct store *store);
 
 /* Bytes of the file as of the last transaction; 0 when it cannot be said. */
 int64_t store_bytes(struct store *store);
+/* Has a writer's file as many? Costs next to nothing while it is known to be far from them. */
+bool store_has_reached(struct store *store, int64_t bytes);
 
 /* Rows the last statement changed. */
 int64_t store_changes(const struct store *store);

@@ -2,7 +2,8 @@
  * The writer thread. See writer.h.
  *
  * A group: take what waits, open transactions as closures ask for files, run each
- * closure in savepoints, COMMIT the current piece, the other pieces and jobs.db,
+ * closure in savepoints (or without them, where one that fails can be undone by running
+ * the others again), COMMIT the current piece, the other pieces and jobs.db,
  * catalog.db, then answer. The current piece goes first because it holds the floor of
  * positions: a position that another file uses is never given out twice.
  */
@@ -25,6 +26,7 @@ enum {
     PLANTED_DELAY_US = 20000, /* widens the window of a planted bug */
 };
 
+static const char sql_begin[] = "BEGIN IMMEDIATE";
 static const char sql_savepoint[] = "SAVEPOINT w";
 static const char sql_rollback_to[] = "ROLLBACK TO w";
 static const char sql_release[] = "RELEASE w";
@@ -45,6 +47,7 @@ struct write_request {
     bool alone;
     bool promises;         /* makes use of catalog_options.before_promise */
     bool lazy;             /* need not survive a power cut */
+    bool repeatable;       /* `write` may be run twice */
     struct latch answered; /* the caller goes on, the request is gone */
     catalog_done_fn *done; /* NULL = the caller waits */
     struct write_request *next;
@@ -71,7 +74,8 @@ struct transaction {
     size_t undos_count;
     size_t undos_capacity;
     bool access_changed;
-    bool durable; /* one of the requests waits for the disk */
+    bool savepoints; /* around each request, because what others did must outlive its failure */
+    bool durable;    /* one of the requests waits for the disk */
 };
 
 /* ---- the queue ---- */
@@ -144,7 +148,8 @@ enum err_code catalog_promise(struct catalog *catalog, catalog_write_fn *write, 
 enum err_code catalog_write_lazily(struct catalog *catalog, catalog_write_fn *write, void *arg,
                                    struct err *err)
 {
-    struct write_request request = {.write = write, .arg = arg, .err = err, .lazy = true};
+    struct write_request request = {
+        .write = write, .arg = arg, .err = err, .lazy = true, .repeatable = true};
     return submit(catalog, &request);
 }
 
@@ -153,7 +158,7 @@ enum err_code catalog_promise_later(struct catalog *catalog, catalog_write_fn *w
 {
     struct write_request *request = mem_zeroed(1, sizeof *request);
     *request = (struct write_request){
-        .write = write, .arg = arg, .err = err, .promises = true, .done = done};
+        .write = write, .arg = arg, .err = err, .promises = true, .repeatable = true, .done = done};
     enum err_code code = enqueue(catalog, request, err);
     if (code != ERR_OK) {
         mem_free(request);
@@ -289,17 +294,18 @@ struct catalog *transaction_catalog(struct transaction *transaction)
 static enum err_code enter(struct transaction *transaction, struct database *database,
                            struct store **store_out, struct err *err)
 {
+    struct query query;
     if (!database->in_transaction) {
         store_set_durable(database->store, transaction->durable);
-        TRY(store_run(database->store, "BEGIN IMMEDIATE", err));
+        TRY(query_begin(database->store, sql_begin, &query, err));
+        TRY(query_run(&query, err));
         database->in_transaction = true;
         /* Beyond 63 files they share the last bit: a failure then counts for all of them. */
         size_t bit = transaction->databases_count < 63 ? transaction->databases_count : 63;
         database->group_bit = (unsigned)bit;
         transaction->databases[transaction->databases_count++] = database;
     }
-    if (!database->in_savepoint) {
-        struct query query;
+    if (transaction->savepoints && !database->in_savepoint) {
         TRY(query_begin(database->store, sql_savepoint, &query, err));
         TRY(query_run(&query, err));
         database->in_savepoint = true;
@@ -480,10 +486,9 @@ static void forget_stored_positions(struct lanes *lanes)
     }
 }
 
-static void roll_back(struct transaction *transaction, struct database *database)
+static void roll_back(struct database *database)
 {
     struct err err = {0};
-    forget_stored_positions(&transaction->catalog->lanes);
     if (store_in_transaction(database->store) &&
         store_run(database->store, "ROLLBACK", &err) != ERR_OK) {
         process_stop_after_io_error(&err); /* a writer that cannot roll back cannot go on */
@@ -492,12 +497,18 @@ static void roll_back(struct transaction *transaction, struct database *database
     database->in_savepoint = false;
 }
 
-static void fail_group(struct transaction *transaction, enum err_code code, const char *message)
+static void roll_back_all(struct transaction *transaction)
 {
     for (size_t i = 0; i < transaction->databases_count; i++) {
-        roll_back(transaction, transaction->databases[i]);
+        roll_back(transaction->databases[i]);
     }
     transaction->databases_count = 0;
+}
+
+static void fail_group(struct transaction *transaction, enum err_code code, const char *message)
+{
+    roll_back_all(transaction);
+    forget_stored_positions(&transaction->catalog->lanes);
     for (size_t i = transaction->requests_count; i > 0; i--) {
         fail_request(transaction, i - 1, code, message);
     }
@@ -537,7 +548,8 @@ static void commit_database(struct transaction *transaction, struct database *da
     if (code != ERR_OK) {
         note_corruption(transaction->catalog, code);
         fail_touching(transaction, UINT64_C(1) << database->group_bit, &err);
-        roll_back(transaction, database);
+        roll_back(database);
+        forget_stored_positions(&transaction->catalog->lanes);
     }
     database->in_transaction = false;
     atomic_fetch_add(&transaction->catalog->syncs_count, transaction->durable ? 1 : 0);
@@ -595,7 +607,7 @@ static enum err_code roll_piece(struct catalog *catalog, struct err *err)
     int64_t today = piece_number_of_day(clock_wall_us());
     int64_t wanted = current != NULL && current->number >= today ? current->number : today;
     if (current != NULL && current->number == wanted) {
-        if (store_bytes(current->database.store) < catalog->options.piece_bytes_max) {
+        if (!store_has_reached(current->database.store, catalog->options.piece_bytes_max)) {
             return ERR_OK;
         }
         wanted++;
@@ -606,6 +618,74 @@ static enum err_code roll_piece(struct catalog *catalog, struct err *err)
     return ERR_OK;
 }
 
+/*
+ * Without savepoints, which cost as much as a small write: of one request, or of several that may
+ * be run again. False when one failed: nothing was done.
+ */
+static bool run_without_savepoints(struct transaction *transaction)
+{
+    size_t done = 0;
+    transaction->savepoints = false;
+    while (done < transaction->requests_count) {
+        bool whole = run_closure(transaction, done);
+        if (!whole || transaction->requests[done]->code != ERR_OK) {
+            break;
+        }
+        done++;
+    }
+    if (done == transaction->requests_count) {
+        return true;
+    }
+    roll_back_all(transaction);
+    transaction->access_changed = false;
+    for (; done > 0; done--) {
+        undo_changes(transaction, done - 1); /* the one that failed did it already */
+    }
+    return false;
+}
+
+static bool may_go_without_savepoints(const struct transaction *transaction)
+{
+    bool repeatable = true;
+    for (size_t i = 0; i < transaction->requests_count && repeatable; i++) {
+        repeatable = transaction->requests[i]->repeatable;
+    }
+    return repeatable || transaction->requests_count == 1;
+}
+
+/* The requests as they came. */
+static void begin_again(struct transaction *transaction)
+{
+    transaction->undos_count = 0;
+    for (size_t i = 0; i < transaction->requests_count; i++) {
+        struct write_request *request = transaction->requests[i];
+        request->code = ERR_OK;
+        request->touched = 0;
+        err_clear(request->err);
+    }
+}
+
+/* False when the whole group is lost. */
+static bool run_requests(struct transaction *transaction)
+{
+    if (may_go_without_savepoints(transaction)) {
+        if (run_without_savepoints(transaction)) {
+            return true;
+        }
+        if (transaction->requests_count == 1) {
+            return true; /* it failed, and nothing of it is left */
+        }
+        begin_again(transaction);
+    }
+    transaction->savepoints = true;
+    for (size_t i = 0; i < transaction->requests_count; i++) {
+        if (!run_closure(transaction, i)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void run_closures(struct transaction *transaction)
 {
     struct err err = {0};
@@ -614,11 +694,9 @@ static void run_closures(struct transaction *transaction)
         fail_group(transaction, err.code, err.msg);
         return;
     }
-    for (size_t i = 0; i < transaction->requests_count; i++) {
-        if (!run_closure(transaction, i)) {
-            fail_group(transaction, ERR_NO_SPACE, "the catalog's disk is full");
-            return;
-        }
+    if (!run_requests(transaction)) {
+        fail_group(transaction, ERR_NO_SPACE, "the catalog's disk is full");
+        return;
     }
     transaction->current = 0;
     if (store_positions(transaction, &err) != ERR_OK) {

@@ -39,7 +39,8 @@ enum err_code catalog_promise(struct catalog *catalog, catalog_write_fn *write, 
 
 /*
  * As catalog_write, for what can be found out again: it returns when the COMMIT would survive the
- * process, and is durable with the next one that waits, or with catalog_sync.
+ * process, and is durable with the next one that waits, or with catalog_sync. `write` may be run
+ * twice; the second time finds nothing of the first, in the files and in the lanes.
  */
 enum err_code catalog_write_lazily(struct catalog *catalog, catalog_write_fn *write, void *arg,
                                    struct err *err) MUST_USE;
@@ -50,7 +51,7 @@ typedef void catalog_done_fn(void *arg, enum err_code code);
 
 /*
  * As catalog_promise, and returns as soon as the write is queued; `done` is called, with `arg`,
- * when it is durable or failed, perhaps before this returns.
+ * when it is durable or failed, perhaps before this returns. `write` may be run twice, as above.
  *
  *   arg, err  belong to the catalog until `done` is called
  *

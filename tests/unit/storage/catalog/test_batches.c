@@ -547,6 +547,73 @@ Test(batches, tells_those_that_do_not_wait)
     cr_expect_eq(count, (size_t)LATER);
 }
 
+/* Holds the writer at a commit until the gate is opened. */
+static _Atomic bool gate_reached;
+static _Atomic bool gate_open;
+
+static void wait_at_gate(void *arg)
+{
+    (void)arg;
+    atomic_store(&gate_reached, true);
+    while (!atomic_load(&gate_open)) {
+        sched_yield();
+    }
+}
+
+static void note_code(void *arg, enum err_code code)
+{
+    *(enum err_code *)arg = code;
+    told_count++;
+    if (told_count == LATER + 1) {
+        latch_open(&all_told, 1);
+    }
+}
+
+/* Fails behind the row of its batch, in the middle of a group: nothing of it is left, all of the
+ * others. */
+Test(batches, one_that_fails_half_way_takes_nobody_with_it)
+{
+    fixture_close();
+    fixture.options.before_promise = wait_at_gate;
+    fixture_open();
+    struct err errs[LATER + 1] = {0};
+    enum err_code codes[LATER + 1];
+    struct batch_accept accepts[LATER + 1];
+    const struct idempotency_key key = key_of("order-1");
+    for (int i = 0; i <= LATER; i++) { /* the first one is held; the others wait in one group */
+        accepts[i] = fixture_batch(1, 1 + i);
+        accepts[i].key = i == 2 || i == LATER / 2 ? &key : NULL;
+        cr_assert_eq(
+            batch_accept_later(fixture.catalog, &accepts[i], note_code, &codes[i], &errs[i]),
+            ERR_OK);
+        while (!atomic_load(&gate_reached)) {
+            sched_yield();
+        }
+    }
+    atomic_store(&gate_open, true);
+    (void)latch_wait(&all_told);
+    struct catalog_statistics statistics;
+    catalog_statistics(fixture.catalog, &statistics);
+    cr_expect_eq(statistics.commits_count, 2); /* the first, the others */
+    for (int turn = 0; turn < 2; turn++) {
+        int64_t bytes = 0;
+        for (int i = 0; i <= LATER; i++) {
+            bool fails = i == LATER / 2;
+            struct batch batch;
+            struct err err = {0};
+            cr_expect_eq(codes[i], fails ? ERR_CONFLICT : ERR_OK, "%d", i);
+            cr_expect_eq(errs[i].code, codes[i]);
+            cr_expect_eq(batch_get(fixture.catalog, &accepts[i].id, &fixture.arena, &batch, &err),
+                         fails ? ERR_NOT_FOUND : ERR_OK);
+            bytes += fails ? 0 : accepts[i].frame.size;
+        }
+        cr_expect_eq(lane().queued_count, LATER);
+        cr_expect_eq(lane().queued_bytes, bytes);
+        cr_expect_eq(lane().queued_records, LATER);
+        fixture_reopen();
+    }
+}
+
 static _Atomic int closed_count;
 
 static void count_closed(void *arg, enum err_code code)
