@@ -14,6 +14,7 @@ enum {
     ROWS_FIRST = 64,       /* capacity of a column that was never reserved */
     BYTES_FIRST = 64 * 16, /* the same for contents */
     ROWS_STEP = 64,        /* capacity is a multiple, so that bit arrays are whole words */
+    SPARE_FIELDS_MAX = 128,
 };
 
 static const char *const operation_names[FRAME_OPERATION_COUNT] = {
@@ -238,17 +239,106 @@ void column_truncate(struct column *column, int64_t rows_count)
     column->rows_count = rows_count;
 }
 
+/* As it began, but for the memory it has, whatever state it was left in. */
+static void column_reset(struct column *column)
+{
+    for (size_t i = 0; i < column->children_count; i++) {
+        column_reset(&column->children[i]);
+    }
+    if (column->validity != NULL) {
+        memset(column->validity, 0, (size_t)column->capacity_rows / 8);
+    }
+    mem_free(column->present);
+    column->present = NULL;
+    column->rows_count = 0;
+    column->nulls_count = 0;
+    column->bytes_size = 0;
+}
+
+/* ---- spare columns ----------------------------------------------------------- */
+
+static bool column_is_small(const struct column *column)
+{
+    bool small = column->capacity_rows <= ROWS_FIRST && column->bytes_capacity <= BYTES_FIRST;
+    for (size_t i = 0; small && i < column->children_count; i++) {
+        small = column_is_small(&column->children[i]);
+    }
+    return small;
+}
+
+static bool frame_is_small(const struct frame *frame)
+{
+    size_t count = frame->schema->fields_count;
+    bool small = count <= SPARE_FIELDS_MAX;
+    for (size_t i = 0; small && i < count; i++) {
+        small = column_is_small(&frame->columns[i]);
+    }
+    return small;
+}
+
+static struct column *take_spare(struct schema *schema)
+{
+    struct column *columns = NULL;
+    for (size_t i = 0; columns == NULL && i < SCHEMA_SPARES_MAX; i++) {
+        columns = __atomic_exchange_n(&schema->spare_columns[i], NULL, __ATOMIC_ACQ_REL);
+    }
+    return columns;
+}
+
+static bool keep_spare(struct schema *schema, struct column *columns)
+{
+    for (size_t i = 0; i < SCHEMA_SPARES_MAX; i++) {
+        struct column *none = NULL;
+        if (__atomic_compare_exchange_n(&schema->spare_columns[i], &none, columns, false,
+                                        __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct column *make_columns(const struct schema *schema)
+{
+    struct column *columns = mem_zeroed(schema->fields_count, sizeof *columns);
+    for (size_t i = 0; i < schema->fields_count; i++) {
+        column_init(&columns[i], &schema->fields[i]);
+    }
+    return columns;
+}
+
+static void free_columns(const struct schema *schema, struct column *columns)
+{
+    for (size_t i = 0; columns != NULL && i < schema->fields_count; i++) {
+        column_deinit(&columns[i]);
+    }
+    mem_free(columns);
+}
+
+void frame_free_spares(struct schema *schema)
+{
+    for (size_t i = 0; i < SCHEMA_SPARES_MAX; i++) {
+        free_columns(schema, schema->spare_columns[i]);
+    }
+}
+
 /* ---- frames ------------------------------------------------------------------ */
 
 struct frame *frame_new(const struct schema *schema)
 {
     struct frame *frame = mem_zeroed(1, sizeof *frame);
     frame->schema = schema_acquire(schema);
-    frame->columns = mem_zeroed(schema->fields_count, sizeof *frame->columns);
-    for (size_t i = 0; i < schema->fields_count; i++) {
-        column_init(&frame->columns[i], &schema->fields[i]);
+    frame->columns = take_spare(frame->schema);
+    if (frame->columns == NULL) {
+        frame->columns = make_columns(schema);
     }
     return frame;
+}
+
+static void reset_columns(struct frame *frame)
+{
+    for (size_t i = 0; i < frame->schema->fields_count; i++) {
+        column_reset(&frame->columns[i]);
+    }
 }
 
 void frame_free(struct frame **frame)
@@ -257,10 +347,14 @@ void frame_free(struct frame **frame)
     if (freed == NULL) {
         return;
     }
-    for (size_t i = 0; i < freed->schema->fields_count; i++) {
-        column_deinit(&freed->columns[i]);
+    bool kept = false;
+    if (frame_is_small(freed)) {
+        reset_columns(freed);
+        kept = keep_spare(freed->schema, freed->columns);
     }
-    mem_free(freed->columns);
+    if (!kept) {
+        free_columns(freed->schema, freed->columns);
+    }
     mem_free(freed->operations);
     mem_free(freed->lines);
     schema_release(&freed->schema);
@@ -270,12 +364,7 @@ void frame_free(struct frame **frame)
 
 void frame_reset(struct frame *frame)
 {
-    for (size_t i = 0; i < frame->schema->fields_count; i++) {
-        struct column *column = &frame->columns[i];
-        column_truncate(column, 0);
-        mem_free(column->present);
-        column->present = NULL;
-    }
+    reset_columns(frame);
     mem_free(frame->operations);
     frame->operations = NULL;
     mem_free(frame->lines);

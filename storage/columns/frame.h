@@ -100,10 +100,14 @@ struct frame {
     int64_t capacity_rows;
 };
 
-/* `schema` is acquired. Every column starts empty and grows by itself. */
+/*
+ * `schema` is acquired. Every column starts empty and grows by itself. Memory of small frames stays
+ * with the schema for the next ones, because a body of one record costs little else.
+ */
 struct frame *frame_new(const struct schema *schema);
 void frame_free(struct frame **frame);
-void frame_reset(struct frame *frame); /* keep memory, drop rows */
+void frame_free_spares(struct schema *schema); /* of a schema that ends, by schema.c */
+void frame_reset(struct frame *frame);         /* keep memory, drop rows */
 
 /* A column of no frame, empty. */
 void column_init(struct column *column, const struct field *field);

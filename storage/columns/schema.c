@@ -8,6 +8,7 @@
 #include "storage/base/hash.h"
 #include "storage/base/mem.h"
 #include "storage/base/text.h"
+#include "storage/columns/frame.h"
 #include "storage/columns/pattern.h"
 #include "storage/columns/schema_build.h"
 
@@ -341,6 +342,7 @@ static void field_deinit(struct field *field)
 
 static void schema_free(struct schema *schema)
 {
+    frame_free_spares(schema);
     for (size_t i = 0; i < schema->fields_count; i++) {
         field_deinit(&schema->fields[i]);
     }

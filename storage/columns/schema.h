@@ -87,6 +87,7 @@ enum field_format {
 bool field_format_holds(enum field_format format, struct span text);
 const char *field_format_name(enum field_format format);
 
+struct column;
 struct field_pattern; /* compiled expression, match-limited; storage/columns/pattern.c */
 
 struct field {
@@ -151,7 +152,10 @@ struct schema_constraint {
     char *name;
     char *check;
 };
-enum { SCHEMA_CONSTRAINTS_MAX = 100 };
+enum {
+    SCHEMA_CONSTRAINTS_MAX = 100,
+    SCHEMA_SPARES_MAX = 2, /* frames of one record: one that decodes, one that merges */
+};
 
 enum table_merge { TABLE_DELETION_VECTORS, TABLE_COPY_ON_WRITE, TABLE_APPEND };
 
@@ -183,6 +187,8 @@ struct schema {
     /* private to schema.c: */
     int references; /* atomic */
     void *name_index;
+    /* private to frame.c: columns of small frames that were freed, for the next ones; atomic */
+    struct column *spare_columns[SCHEMA_SPARES_MAX];
 };
 
 /*

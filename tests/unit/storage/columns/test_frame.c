@@ -30,6 +30,50 @@ Test(frame, grows_past_its_first_capacity)
     }
 }
 
+Test(frame, memory_of_a_small_one_serves_the_next_which_begins_empty)
+{
+    CLEANUP(schema_release) struct schema *schema = kit_schema_of_all_types();
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        CLEANUP(frame_free) struct frame *used = kit_random_frame(schema, (int64_t)seed, seed);
+        column_append_absent(&used->columns[0]); /* of a row that is not ended */
+        const void *slots = used->columns[0].values.slots;
+        frame_free(&used);
+
+        CLEANUP(frame_free) struct frame *next = frame_new(schema);
+        cr_expect_eq(next->columns[0].values.slots, slots, "seed %lu", seed);
+        for (size_t i = 0; i < schema->fields_count; i++) {
+            cr_expect_eq(next->columns[i].rows_count, 0);
+            cr_expect_eq(next->columns[i].nulls_count, 0);
+            cr_expect_null(next->columns[i].present);
+        }
+        CLEANUP(frame_free) struct frame *same = kit_random_frame(schema, 50, seed + 1);
+        CLEANUP(frame_free) struct frame *other = kit_random_frame(schema, 50, seed + 1);
+        frame_append_row(next, same, 7);
+        frame_append_row(next, same, 8);
+        frame_check(next);
+        cr_expect_eq(next->rows_count, 2);
+        cr_expect(kit_frames_equal(same, other), "seed %lu", seed);
+    }
+}
+
+Test(frame, memory_of_a_large_one_is_given_back)
+{
+    CLEANUP(schema_release)
+    struct schema *schema = kit_schema(
+        "{'schema':{'fields':[{'name':'a','type':'long'},{'name':'b','type':'string'}]}}");
+    enum { ROWS = 65 };
+    static const uint8_t text[2000];
+    CLEANUP(frame_free) struct frame *many = frame_new(schema);
+    frame_reserve(many, ROWS);
+    frame_free(&many);
+    CLEANUP(frame_free) struct frame *wide = frame_new(schema);
+    cr_expect_eq(wide->columns[0].capacity_rows, 0);
+    column_append_bytes(&wide->columns[1], span_of(text, sizeof text));
+    frame_free(&wide);
+    CLEANUP(frame_free) struct frame *next = frame_new(schema);
+    cr_expect_eq(next->columns[1].bytes_capacity, 0);
+}
+
 Test(frame, undo_drops_exactly_the_half_built_row)
 {
     CLEANUP(schema_release) struct schema *schema = kit_schema_of_all_types();
