@@ -1,5 +1,5 @@
 /*
- * What frame.c and frame_copy.c know of columns: private to them.
+ * What frame.c, frame_copy.c and row.c know of columns: private to them.
  */
 #pragma once
 

@@ -5,6 +5,7 @@
 
 #include "storage/base/hash.h"
 #include "storage/base/text.h"
+#include "storage/columns/frame_parts.h"
 #include "storage/columns/packed.h"
 #include "storage/columns/widen.h"
 
@@ -23,11 +24,6 @@ enum {
 };
 _Static_assert(COLUMN_TYPE_COUNT <= TYPE_MASK + 1, "a type fits its bits of the tag");
 _Static_assert((int)INT64_VARINT_BYTES <= (int)FIXED_BYTES_MAX, "the bound covers integers");
-
-static bool has_bytes(enum column_type type)
-{
-    return type == COLUMN_STRING || type == COLUMN_BINARY;
-}
 
 static uint32_t checksum_of(struct span values)
 {
@@ -71,9 +67,7 @@ static uint8_t *put_content(uint8_t *out, const struct column *column, int64_t r
     case COLUMN_BINARY: {
         struct span bytes = column_bytes(column, row);
         out = put_varint(out, bytes.size);
-        if (bytes.size > 0) {
-            memcpy(out, bytes.data, bytes.size);
-        }
+        column_copy_text(out, bytes.data, bytes.size);
         return out + bytes.size;
     }
     case COLUMN_INTEGER:
@@ -182,7 +176,7 @@ static size_t value_bytes_max(const struct column *column, int64_t row)
     if (!column_is_valid(column, row)) {
         return 1; /* nothing, but of elements */
     }
-    if (has_bytes(column->type)) {
+    if (column_has_bytes(column)) {
         return TAG_BYTES_MAX + LENGTH_BYTES_MAX + column_bytes(column, row).size;
     }
     return TAG_BYTES_MAX +
@@ -197,6 +191,29 @@ static size_t image_bytes_max(const struct frame *frame, int64_t row)
         total += value_bytes_max(&frame->columns[i], row);
     }
     return total;
+}
+
+void row_prefetch_slots(const struct frame *frame, int64_t row)
+{
+    for (size_t i = 0; i < frame->schema->fields_count; i++) {
+        const struct column *column = &frame->columns[i];
+        if (column->values.slots != NULL) {
+            const uint8_t *slots = column->values.slots;
+            __builtin_prefetch(slots + (size_t)row * column_slot_bytes(column));
+        }
+    }
+}
+
+void row_prefetch_texts(const struct frame *frame, int64_t row)
+{
+    for (size_t i = 0; i < frame->schema->fields_count; i++) {
+        const struct column *column = &frame->columns[i];
+        if (column_has_bytes(column)) {
+            struct span bytes = column_bytes(column, row);
+            __builtin_prefetch(bytes.data);
+            __builtin_prefetch(bytes.data + bytes.size); /* most lie in one line or two */
+        }
+    }
 }
 
 void row_encode(const struct frame *frame, int64_t row, struct buffer *image)

@@ -17,6 +17,8 @@
 #define SORT_BYTES_MAX ((size_t)4 << 30)
 enum {
     SCRATCH_BYTES_MAX = 1 << 26,
+    PREFETCH_SLOTS = 8, /* rows ahead */
+    PREFETCH_TEXTS = 4,
     SIDE_ROWS_MIN = 8192, /* fewer are indexed while the disk has the data: a thread costs more */
 };
 
@@ -492,6 +494,17 @@ static enum err_code rewrite_files(struct merge_work *work, struct err *err)
 
 /* ---- index ---- */
 
+/* Rows come in the order of keys, from all over the frame. */
+static void prefetch_rows(const struct merge_work *work, size_t i, size_t end)
+{
+    if (i + PREFETCH_SLOTS < end) {
+        row_prefetch_slots(work->frame, work->rows[work->order[i + PREFETCH_SLOTS]]);
+    }
+    if (i + PREFETCH_TEXTS < end) {
+        row_prefetch_texts(work->frame, work->rows[work->order[i + PREFETCH_TEXTS]]);
+    }
+}
+
 static enum err_code write_images(struct merge_work *work, struct output *output, size_t start,
                                   size_t end, const char *folder, struct err *err)
 {
@@ -499,6 +512,7 @@ static enum err_code write_images(struct merge_work *work, struct output *output
     images_writer_init(&writer, folder, output->number);
     for (size_t i = start; i < end; i++) {
         uint32_t index = work->order[i];
+        prefetch_rows(work, i, end);
         const struct plan_put *put = &work->plan.puts[index];
         TRY(images_append(&writer, plan_key(&work->plan, put), put->sequence, work->frame,
                           work->rows[index], err));
