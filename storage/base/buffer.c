@@ -67,7 +67,8 @@ void buffer_append(struct buffer *buffer, const void *bytes, size_t size)
     if (size == 0) {
         return;
     }
-    uint8_t *target = buffer_reserve(buffer, size);
+    bool fits = size <= buffer->capacity - buffer->size && !buffer->overflowed;
+    uint8_t *target = fits ? buffer->data + buffer->size : buffer_reserve(buffer, size);
     if (target != NULL) {
         memcpy(target, bytes, size);
         buffer->size += size;
@@ -82,11 +83,6 @@ void buffer_append_span(struct buffer *buffer, struct span span)
 void buffer_append_text(struct buffer *buffer, const char *text)
 {
     buffer_append(buffer, text, strlen(text));
-}
-
-void buffer_append_byte(struct buffer *buffer, uint8_t byte)
-{
-    buffer_append(buffer, &byte, 1);
 }
 
 void buffer_append_format(struct buffer *buffer, const char *format, ...)

@@ -29,7 +29,14 @@ void buffer_reset(struct buffer *buffer);
 void buffer_append(struct buffer *buffer, const void *bytes, size_t size);
 void buffer_append_span(struct buffer *buffer, struct span span);
 void buffer_append_text(struct buffer *buffer, const char *text);
-void buffer_append_byte(struct buffer *buffer, uint8_t byte);
+static inline void buffer_append_byte(struct buffer *buffer, uint8_t byte)
+{
+    if (buffer->size < buffer->capacity && !buffer->overflowed) {
+        buffer->data[buffer->size++] = byte;
+    } else {
+        buffer_append(buffer, &byte, 1);
+    }
+}
 void buffer_append_format(struct buffer *buffer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

@@ -494,14 +494,22 @@ static enum err_code rewrite_files(struct merge_work *work, struct err *err)
 
 /* ---- index ---- */
 
-/* Rows come in the order of keys, from all over the frame. */
+/* Does the row at `i` of the order follow the one before it in memory? */
+static bool is_next_row(const struct merge_work *work, size_t i)
+{
+    return work->rows[work->order[i]] == work->rows[work->order[i - 1]] + 1;
+}
+
+/* Rows come in the order of keys, which may be from all over the frame. */
 static void prefetch_rows(const struct merge_work *work, size_t i, size_t end)
 {
-    if (i + PREFETCH_SLOTS < end) {
-        row_prefetch_slots(work->frame, work->rows[work->order[i + PREFETCH_SLOTS]]);
+    size_t slots = i + PREFETCH_SLOTS;
+    size_t texts = i + PREFETCH_TEXTS;
+    if (slots < end && !is_next_row(work, slots)) {
+        row_prefetch_slots(work->frame, work->rows[work->order[slots]]);
     }
-    if (i + PREFETCH_TEXTS < end) {
-        row_prefetch_texts(work->frame, work->rows[work->order[i + PREFETCH_TEXTS]]);
+    if (texts < end && !is_next_row(work, texts)) {
+        row_prefetch_texts(work->frame, work->rows[work->order[texts]]);
     }
 }
 
