@@ -1050,9 +1050,9 @@ Test(table, wants_large_checkpoints_less_often)
     int64_t log_bytes = snapshot->state->log_bytes;
     int64_t now_ms = clock_wall_us() / 1000;
     cr_expect(table_checkpoint_is_due(fixture.table, now_ms));
-    fixture.table->checkpoint_bytes = 2 * log_bytes + 2;
+    fixture.table->checkpoint_bytes = log_bytes / 2 + 1;
     cr_expect_not(table_checkpoint_is_due(fixture.table, now_ms), "a byte short");
-    fixture.table->checkpoint_bytes = 2 * log_bytes;
+    fixture.table->checkpoint_bytes = log_bytes / 2;
     cr_expect(table_checkpoint_is_due(fixture.table, now_ms));
     fixture.table->checkpoint_bytes = INT64_MAX;
     cr_expect(table_checkpoint_is_due(fixture.table, now_ms + 10 * 60 * 1000), "old");
