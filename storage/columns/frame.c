@@ -372,6 +372,29 @@ void frame_reset(struct frame *frame)
     frame->rows_count = 0;
 }
 
+void frame_prefetch_slots(const struct frame *frame, int64_t row)
+{
+    for (size_t i = 0; i < frame->schema->fields_count; i++) {
+        const struct column *column = &frame->columns[i];
+        if (column->values.slots != NULL) {
+            const uint8_t *slots = column->values.slots;
+            __builtin_prefetch(slots + (size_t)row * column_slot_bytes(column));
+        }
+    }
+}
+
+void frame_prefetch_texts(const struct frame *frame, int64_t row)
+{
+    for (size_t i = 0; i < frame->schema->fields_count; i++) {
+        const struct column *column = &frame->columns[i];
+        if (column_has_bytes(column)) {
+            struct span bytes = column_bytes(column, row);
+            __builtin_prefetch(bytes.data);
+            __builtin_prefetch(bytes.data + bytes.size); /* most lie in one line or two */
+        }
+    }
+}
+
 void frame_reserve_row_arrays(struct frame *frame, int64_t rows)
 {
     assert(rows <= FRAME_ROWS_MAX - frame->rows_count);

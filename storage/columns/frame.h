@@ -109,6 +109,13 @@ void frame_free(struct frame **frame);
 void frame_free_spares(struct schema *schema); /* of a schema that ends, by schema.c */
 void frame_reset(struct frame *frame);         /* keep memory, drop rows */
 
+/*
+ * For rows in no order: what reading all of this one takes is fetched meanwhile, slots first, some
+ * rows later (when these are there) the texts.
+ */
+void frame_prefetch_slots(const struct frame *frame, int64_t row);
+void frame_prefetch_texts(const struct frame *frame, int64_t row);
+
 /* A column of no frame, empty. */
 void column_init(struct column *column, const struct field *field);
 void column_deinit(struct column *column);

@@ -193,29 +193,6 @@ static size_t image_bytes_max(const struct frame *frame, int64_t row)
     return total;
 }
 
-void row_prefetch_slots(const struct frame *frame, int64_t row)
-{
-    for (size_t i = 0; i < frame->schema->fields_count; i++) {
-        const struct column *column = &frame->columns[i];
-        if (column->values.slots != NULL) {
-            const uint8_t *slots = column->values.slots;
-            __builtin_prefetch(slots + (size_t)row * column_slot_bytes(column));
-        }
-    }
-}
-
-void row_prefetch_texts(const struct frame *frame, int64_t row)
-{
-    for (size_t i = 0; i < frame->schema->fields_count; i++) {
-        const struct column *column = &frame->columns[i];
-        if (column_has_bytes(column)) {
-            struct span bytes = column_bytes(column, row);
-            __builtin_prefetch(bytes.data);
-            __builtin_prefetch(bytes.data + bytes.size); /* most lie in one line or two */
-        }
-    }
-}
-
 void row_encode(const struct frame *frame, int64_t row, struct buffer *image)
 {
     assert(row >= 0);

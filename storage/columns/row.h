@@ -38,13 +38,6 @@
 void row_encode(const struct frame *frame, int64_t row, struct buffer *image);
 
 /*
- * For rows in no order: what row_encode will read of this one is fetched meanwhile, slots first,
- * some rows later (when these are there) the texts.
- */
-void row_prefetch_slots(const struct frame *frame, int64_t row);
-void row_prefetch_texts(const struct frame *frame, int64_t row);
-
-/*
  * Append the row of `image` to `target` as one upsert without a line; fields are
  * matched by id, those the target does not know are dropped.
  *

@@ -506,10 +506,10 @@ static void prefetch_rows(const struct merge_work *work, size_t i, size_t end)
     size_t slots = i + PREFETCH_SLOTS;
     size_t texts = i + PREFETCH_TEXTS;
     if (slots < end && !is_next_row(work, slots)) {
-        row_prefetch_slots(work->frame, work->rows[work->order[slots]]);
+        frame_prefetch_slots(work->frame, work->rows[work->order[slots]]);
     }
     if (texts < end && !is_next_row(work, texts)) {
-        row_prefetch_texts(work->frame, work->rows[work->order[texts]]);
+        frame_prefetch_texts(work->frame, work->rows[work->order[texts]]);
     }
 }
 

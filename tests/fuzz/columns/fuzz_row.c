@@ -2,7 +2,7 @@
  * Target: row_reader (row.c) under row_decode_into and encode_json_image. The
  * input is an image without its checksum, which is put in front. Both readers
  * accept the same images; what they accept prints as JSON that parses, and its
- * image made anew prints the same.
+ * image made anew prints the same. A damaged image is refused.
  */
 #include "columns_fuzz.h"
 
@@ -55,9 +55,30 @@ static void check_print(const struct frame *frame, struct span printed)
     assert(span_equal(buffer_span(&text), printed));
 }
 
+/* What the checksum does not go with is refused, whatever it says. */
+static void check_damaged(const struct buffer *image)
+{
+    CLEANUP(frame_free) struct frame *frame = frame_new(schema);
+    struct err err = {0};
+    image->data[0] ^= 1;
+    assert(row_decode_into(buffer_span(image), frame, &err) == ERR_CORRUPT);
+    image->data[0] ^= 1;
+    assert(frame->rows_count == 0);
+}
+
+/* An image that is larger than it may be is not begun. */
+static void check_ceiling(const struct frame *frame)
+{
+    CLEANUP(buffer_deinit) struct buffer image;
+    buffer_init(&image, 1);
+    row_encode(frame, 0, &image);
+    assert(image.overflowed && image.size == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     CLEANUP(buffer_deinit) struct buffer image = sealed(span_of(data, size));
+    check_damaged(&image);
     CLEANUP(buffer_deinit) struct buffer text;
     buffer_init(&text, SIZE_MAX);
     CLEANUP(frame_free) struct frame *frame = frame_new(schema);
@@ -69,6 +90,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     assert(frame->rows_count == (decoded == ERR_OK ? 1 : 0));
     if (decoded == ERR_OK) {
         check_print(frame, buffer_span(&text));
+        check_ceiling(frame);
     } else {
         assert(text.size == 0);
     }
