@@ -44,7 +44,7 @@ struct store {
     enum store_role role;
     int log_pages; /* in the write-ahead log after the last commit; writer thread only */
     int64_t page_bytes;
-    int64_t bytes_asked;   /* what the file had when it was last asked, 0 = never; likewise */
+    int64_t bytes_asked;   /* what the file had when it was last asked; likewise */
     int64_t bytes_written; /* since then at most; likewise */
     bool lazy;             /* transactions do not wait for the disk; likewise */
     bool unsynced;         /* one did not, since the last that did; likewise */
@@ -221,6 +221,7 @@ enum err_code store_open(const char *path, enum store_role role, struct store **
         TRY(set_up_writer(store, err));
     }
     TRY(read_number(store, "PRAGMA page_size", &store->page_bytes, err));
+    store->bytes_asked = store_bytes(store);
     *store_out = store;
     store = NULL;
     return ERR_OK;
@@ -552,10 +553,10 @@ bool store_has_reached(struct store *store, int64_t bytes)
 {
     assert(store->role == STORE_WRITER);
     /* A page that was written made the file a page larger at most. */
-    bool may_have = store->bytes_asked == 0 || store->bytes_asked + store->bytes_written >= bytes;
-    if (may_have) {
-        store->bytes_asked = store_bytes(store);
-        store->bytes_written = 0;
+    if (store->bytes_asked + store->bytes_written < bytes) {
+        return false;
     }
-    return may_have && store->bytes_asked >= bytes;
+    store->bytes_asked = store_bytes(store);
+    store->bytes_written = 0;
+    return store->bytes_asked >= bytes;
 }

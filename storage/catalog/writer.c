@@ -627,8 +627,8 @@ static bool run_without_savepoints(struct transaction *transaction)
     size_t done = 0;
     transaction->savepoints = false;
     while (done < transaction->requests_count) {
-        bool whole = run_closure(transaction, done);
-        if (!whole || transaction->requests[done]->code != ERR_OK) {
+        (void)run_closure(transaction, done); /* there is no savepoint to be lost */
+        if (transaction->requests[done]->code != ERR_OK) {
             break;
         }
         done++;

@@ -276,27 +276,6 @@ static bool frame_is_small(const struct frame *frame)
     return small;
 }
 
-static struct column *take_spare(struct schema *schema)
-{
-    struct column *columns = NULL;
-    for (size_t i = 0; columns == NULL && i < SCHEMA_SPARES_MAX; i++) {
-        columns = __atomic_exchange_n(&schema->spare_columns[i], NULL, __ATOMIC_ACQ_REL);
-    }
-    return columns;
-}
-
-static bool keep_spare(struct schema *schema, struct column *columns)
-{
-    for (size_t i = 0; i < SCHEMA_SPARES_MAX; i++) {
-        struct column *none = NULL;
-        if (__atomic_compare_exchange_n(&schema->spare_columns[i], &none, columns, false,
-                                        __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static struct column *make_columns(const struct schema *schema)
 {
     struct column *columns = mem_zeroed(schema->fields_count, sizeof *columns);
@@ -314,11 +293,33 @@ static void free_columns(const struct schema *schema, struct column *columns)
     mem_free(columns);
 }
 
-void frame_free_spares(struct schema *schema)
+static void free_spares(struct schema *schema)
 {
     for (size_t i = 0; i < SCHEMA_SPARES_MAX; i++) {
         free_columns(schema, schema->spare_columns[i]);
     }
+}
+
+static struct column *take_spare(struct schema *schema)
+{
+    struct column *columns = NULL;
+    for (size_t i = 0; columns == NULL && i < SCHEMA_SPARES_MAX; i++) {
+        columns = __atomic_exchange_n(&schema->spare_columns[i], NULL, __ATOMIC_ACQ_REL);
+    }
+    return columns;
+}
+
+static bool keep_spare(struct schema *schema, struct column *columns)
+{
+    for (size_t i = 0; i < SCHEMA_SPARES_MAX; i++) {
+        struct column *none = NULL;
+        if (__atomic_compare_exchange_n(&schema->spare_columns[i], &none, columns, false,
+                                        __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+            __atomic_store_n(&schema->free_spares, free_spares, __ATOMIC_RELAXED);
+            return true;
+        }
+    }
+    return false;
 }
 
 /* ---- frames ------------------------------------------------------------------ */

@@ -106,8 +106,7 @@ struct frame {
  */
 struct frame *frame_new(const struct schema *schema);
 void frame_free(struct frame **frame);
-void frame_free_spares(struct schema *schema); /* of a schema that ends, by schema.c */
-void frame_reset(struct frame *frame);         /* keep memory, drop rows */
+void frame_reset(struct frame *frame); /* keep memory, drop rows */
 
 /*
  * For rows in no order: what reading all of this one takes is fetched meanwhile, slots first, some

@@ -8,7 +8,6 @@
 #include "storage/base/hash.h"
 #include "storage/base/mem.h"
 #include "storage/base/text.h"
-#include "storage/columns/frame.h"
 #include "storage/columns/pattern.h"
 #include "storage/columns/schema_build.h"
 
@@ -342,7 +341,9 @@ static void field_deinit(struct field *field)
 
 static void schema_free(struct schema *schema)
 {
-    frame_free_spares(schema);
+    if (schema->free_spares != NULL) {
+        schema->free_spares(schema);
+    }
     for (size_t i = 0; i < schema->fields_count; i++) {
         field_deinit(&schema->fields[i]);
     }

@@ -187,8 +187,10 @@ struct schema {
     /* private to schema.c: */
     int references; /* atomic */
     void *name_index;
-    /* private to frame.c: columns of small frames that were freed, for the next ones; atomic */
+    /* private to frame.c: columns of small frames that were freed, for the next ones, and what
+     * frees them when there are any; atomic */
     struct column *spare_columns[SCHEMA_SPARES_MAX];
+    void (*free_spares)(struct schema *schema);
 };
 
 /*

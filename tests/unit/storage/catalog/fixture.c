@@ -5,6 +5,8 @@
 #include "storage/catalog/tables.h"
 
 #include <criterion/criterion.h>
+#include <sched.h>
+#include <stdatomic.h>
 
 struct fixture fixture;
 
@@ -71,6 +73,37 @@ void fixture_tear_down(void)
     arena_deinit(&fixture.arena);
     mem_free(fixture.folder);
     temp_dir_remove(&fixture.dir);
+}
+
+static _Atomic bool promise_reached;
+static _Atomic bool promises_go;
+
+static void hold_promise(void *arg)
+{
+    (void)arg;
+    atomic_store(&promise_reached, true);
+    while (!atomic_load(&promises_go)) {
+        sched_yield();
+    }
+}
+
+void fixture_hold_promises(void)
+{
+    fixture_close();
+    fixture.options.before_promise = hold_promise;
+    fixture_open();
+}
+
+void fixture_wait_for_promise(void)
+{
+    while (!atomic_load(&promise_reached)) {
+        sched_yield();
+    }
+}
+
+void fixture_let_promises_go(void)
+{
+    atomic_store(&promises_go, true);
 }
 
 struct batch_accept fixture_batch(int64_t accepted, int64_t segment)

@@ -34,6 +34,14 @@ void fixture_open(void);
 void fixture_close(void);
 void fixture_reopen(void);
 
+/*
+ * Open anew, with a writer that stops before the commit of the first group that promises, until it
+ * is let go: what is queued meanwhile comes in one group.
+ */
+void fixture_hold_promises(void);
+void fixture_wait_for_promise(void); /* until the writer has stopped there, once */
+void fixture_let_promises_go(void);
+
 /* A batch of `accepted` records whose frame is said to lie in `segment`; no key. */
 struct batch_accept fixture_batch(int64_t accepted, int64_t segment);
 /* Accept one and return its position; stops the test on failure. */

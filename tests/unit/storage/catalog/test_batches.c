@@ -509,6 +509,14 @@ static struct told {
 static int told_count;
 static struct latch all_told;
 
+static void count_told(void)
+{
+    told_count++;
+    if (told_count == LATER + 1) {
+        latch_open(&all_told, 1);
+    }
+}
+
 static void tell(void *arg, enum err_code code)
 {
     (void)arg;
@@ -516,10 +524,7 @@ static void tell(void *arg, enum err_code code)
     struct err err = {0};
     cr_assert_eq(lane_statistics(fixture.catalog, &fixture.table, &lane, &err), ERR_OK);
     told[told_count] = (struct told){.code = code, .queued = lane.queued_count};
-    told_count++;
-    if (told_count == LATER + 1) {
-        latch_open(&all_told, 1);
-    }
+    count_told();
 }
 
 Test(batches, tells_those_that_do_not_wait)
@@ -547,35 +552,17 @@ Test(batches, tells_those_that_do_not_wait)
     cr_expect_eq(count, (size_t)LATER);
 }
 
-/* Holds the writer at a commit until the gate is opened. */
-static _Atomic bool gate_reached;
-static _Atomic bool gate_open;
-
-static void wait_at_gate(void *arg)
-{
-    (void)arg;
-    atomic_store(&gate_reached, true);
-    while (!atomic_load(&gate_open)) {
-        sched_yield();
-    }
-}
-
 static void note_code(void *arg, enum err_code code)
 {
     *(enum err_code *)arg = code;
-    told_count++;
-    if (told_count == LATER + 1) {
-        latch_open(&all_told, 1);
-    }
+    count_told();
 }
 
 /* Fails behind the row of its batch, in the middle of a group: nothing of it is left, all of the
  * others. */
 Test(batches, one_that_fails_half_way_takes_nobody_with_it)
 {
-    fixture_close();
-    fixture.options.before_promise = wait_at_gate;
-    fixture_open();
+    fixture_hold_promises();
     struct err errs[LATER + 1] = {0};
     enum err_code codes[LATER + 1];
     struct batch_accept accepts[LATER + 1];
@@ -586,11 +573,9 @@ Test(batches, one_that_fails_half_way_takes_nobody_with_it)
         cr_assert_eq(
             batch_accept_later(fixture.catalog, &accepts[i], note_code, &codes[i], &errs[i]),
             ERR_OK);
-        while (!atomic_load(&gate_reached)) {
-            sched_yield();
-        }
+        fixture_wait_for_promise();
     }
-    atomic_store(&gate_open, true);
+    fixture_let_promises_go();
     (void)latch_wait(&all_told);
     struct catalog_statistics statistics;
     catalog_statistics(fixture.catalog, &statistics);

@@ -16,7 +16,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <sqlite3.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -297,19 +296,6 @@ Test(sources, a_commit_that_fails_takes_back_the_step)
     expect_position(1, 2, "c");
 }
 
-/* Holds the writer at a commit until the gate is opened. */
-static _Atomic bool gate_reached;
-static _Atomic bool gate_open;
-
-static void wait_at_gate(void *arg)
-{
-    (void)arg;
-    atomic_store(&gate_reached, true);
-    while (!atomic_load(&gate_open)) {
-        sched_yield();
-    }
-}
-
 struct taker {
     pthread_t thread;
     int64_t step;
@@ -334,19 +320,15 @@ static void wait_for_queue(int64_t count)
 
 Test(sources, steps_of_one_group_are_taken_back_together)
 {
-    fixture_close();
-    fixture.options.before_promise = wait_at_gate;
-    fixture_open();
+    fixture_hold_promises();
     struct taker takers[4] = {{.step = 0}, {.step = 1}, {.step = 2}, {.step = 3}};
     fault_arm("catalog.commit=fail@2");
     for (int64_t i = 0; i < 4; i++) { /* the first one is held; the others wait in one group */
         cr_assert_eq(pthread_create(&takers[i].thread, NULL, run_taker, &takers[i]), 0);
-        while (!atomic_load(&gate_reached)) { /* else the second may come into its group */
-            sched_yield();
-        }
+        fixture_wait_for_promise(); /* else the second may come into its group */
         wait_for_queue(i);
     }
-    atomic_store(&gate_open, true);
+    fixture_let_promises_go();
     for (int i = 0; i < 4; i++) {
         cr_assert_eq(pthread_join(takers[i].thread, NULL), 0);
         cr_expect_eq(takers[i].code, i == 0 ? ERR_OK : ERR_NO_SPACE, "taker %d", i);
