@@ -59,12 +59,11 @@ enum handler_result handle_batch_get(struct services *services, struct exchange 
             exchange_answer_empty(exchange, 304);
             return HANDLER_DONE;
         }
-        CLEANUP(json_free) struct json *json = NULL;
-        if (receipt_to_json(services, exchange, &batch, &json) != ERR_OK) {
+        if (receipt_write(services, exchange, &batch) != ERR_OK) {
             return problem_err(exchange);
         }
         exchange_set_header(exchange, "ETag", "%s", etag);
-        exchange_answer_json(exchange, 200, &json);
+        exchange->status = 200;
         return HANDLER_DONE;
     }
     return receipt_answer(services, exchange, &batch.id, &wait);

@@ -173,8 +173,7 @@ static enum err_code answer_changes(struct services *services, struct exchange *
     const char *name = arena_text(&exchange->arena, exchange->parameters[0]);
     TRY(tables_find(services->tables, name, &table, &exchange->err));
     TRY(parse(services, exchange, table, &asked));
-    (void)snprintf(exchange->log_table, sizeof exchange->log_table, "%s",
-                   table_name(table)); /* names fit */
+    exchange_note_table(exchange, table_name(table));
     return write_page(services, exchange, table, &asked);
 }
 

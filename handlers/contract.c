@@ -3,19 +3,11 @@
 
 #include "generated/operations.h"
 #include "handlers/exchange.h"
-#include "storage/base/hash.h"
-
-#include <inttypes.h>
-#include <stdio.h>
 
 static enum handler_result serve(struct exchange *exchange, const unsigned char *bytes, size_t size,
                                  const char *type)
 {
-    char etag[24];
-    (void)snprintf(etag, sizeof etag, "\"%016" PRIx64 "\"",
-                   hash_checksum(span_of(bytes, size))); /* 18 characters always fit */
-    exchange_set_header(exchange, "ETag", "%s", etag);
-    if (exchange_is_current(exchange, etag)) {
+    if (exchange_is_current(exchange, exchange_set_etag(exchange, span_of(bytes, size)))) {
         exchange_answer_empty(exchange, 304);
         return HANDLER_DONE;
     }

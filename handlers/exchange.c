@@ -1,6 +1,7 @@
 /* Reading a request and filling an answer; nothing here knows of HTTP libraries. */
 #include "handlers/exchange.h"
 
+#include "storage/base/hash.h"
 #include "storage/base/text.h"
 
 #include <assert.h>
@@ -204,6 +205,30 @@ void exchange_set_header(struct exchange *exchange, const char *name, const char
     size_t slot = header_slot(exchange, name);
     exchange->answer_headers[slot].name = name;
     exchange->answer_headers[slot].value = value;
+}
+
+void exchange_note_table(struct exchange *exchange, const char *name)
+{
+    size_t size = strnlen(name, sizeof exchange->log_table - 1); /* names fit */
+    memcpy(exchange->log_table, name, size);
+    exchange->log_table[size] = '\0';
+}
+
+const char *exchange_set_etag(struct exchange *exchange, struct span content)
+{
+    static const char digits[] = "0123456789abcdef";
+    uint64_t checksum = hash_checksum(content);
+    char *at = exchange->etag;
+    *at++ = '"';
+    for (int shift = 60; shift >= 0; shift -= 4) {
+        *at++ = digits[checksum >> shift & 15];
+    }
+    *at++ = '"';
+    *at = '\0';
+    size_t slot = header_slot(exchange, "ETag");
+    exchange->answer_headers[slot].name = "ETag";
+    exchange->answer_headers[slot].value = exchange->etag;
+    return exchange->etag;
 }
 
 void exchange_answer_json(struct exchange *exchange, int status, struct json **value)

@@ -34,6 +34,7 @@ enum {
     EXCHANGE_QUERY_MAX = 64,
     EXCHANGE_HEADERS_MAX = 24,
     EXCHANGE_SUBJECT_BYTES = 33, /* as AUDIT_SUBJECT_BYTES */
+    EXCHANGE_ETAG_BYTES = 19,    /* 64 bits in hex and quotes */
 };
 
 /* One operation of openapi/openapi.yaml; the table is generated from it. */
@@ -41,6 +42,7 @@ struct route {
     const char *operation_id;
     const char *method;
     const char *path;       /* "/v1/tables/{table}/batches" */
+    size_t literal_bytes;   /* of the path, before its first parameter */
     const char *action;     /* x-permission action, e.g. "batch.post"; NULL = public */
     const char *resource;   /* path parameter that names the table, or NULL */
     size_t resource_index;  /* its place among the path parameters */
@@ -89,14 +91,15 @@ struct exchange {
     int status;
     struct buffer answer;
     const char *answer_type; /* content type; NULL = application/json */
+    char etag[EXCHANGE_ETAG_BYTES];
     size_t answer_headers_count;
     struct {
         const char *name; /* static */
-        char *value;      /* in the arena */
+        char *value;      /* in the arena, or `etag` */
     } answer_headers[EXCHANGE_HEADERS_MAX];
 
     /* --- what the access log and audit say; set by handlers as they learn it --- */
-    char log_table[132];
+    char log_table[132];                      /* exchange_note_table */
     char log_subject[EXCHANGE_SUBJECT_BYTES]; /* keyed hash of the person the URL names */
     struct id log_batch;                      /* empty text = none */
     int64_t log_records;
@@ -138,9 +141,14 @@ enum err_code exchange_query_boolean(struct exchange *exchange, const char *name
  */
 bool exchange_is_current(const struct exchange *exchange, const char *etag);
 
+/* The table that the access log and the audit name. */
+void exchange_note_table(struct exchange *exchange, const char *name);
+
 /* Answer side. A header set twice keeps the last value; `name` must be static. */
 void exchange_set_header(struct exchange *exchange, const char *name, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* The entity tag of an answer with that content, as a header; for exchange_is_current. */
+const char *exchange_set_etag(struct exchange *exchange, struct span content);
 /* Status and JSON body; takes and frees the value. Drops what `answer` held before. */
 void exchange_answer_json(struct exchange *exchange, int status, struct json **value);
 /* Status and no body (204, 304). */

@@ -347,8 +347,7 @@ static struct intake_origin origin_of(const struct intake *intake)
 static enum err_code announce(struct intake *intake)
 {
     struct exchange *exchange = intake->exchange;
-    (void)snprintf(exchange->log_table, sizeof exchange->log_table, "%s",
-                   table_name(intake->table)); /* names fit */
+    exchange_note_table(exchange, table_name(intake->table));
     intake->resource =
         arena_format(&exchange->arena, "%s/%s", table_name(intake->table), intake->batch.id.text);
     return access_audit_promise(intake->services, exchange, "batch.accept", intake->resource,

@@ -16,7 +16,6 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <stdio.h>
 
 /* `text` is the key as it stands in the body. */
 static enum err_code append_key(struct exchange *exchange, const struct json *key, struct span text,
@@ -176,8 +175,8 @@ static enum err_code look_up(struct services *services, struct exchange *exchang
     exchange->status = 200;
     exchange->log_version = snapshot->version;
     exchange->log_records = found;
-    exchange_set_header(exchange, "ETag", "\"%016" PRIx64 "\"",
-                        hash_checksum(buffer_span(&exchange->answer)));
+    (void)exchange_set_etag(exchange,
+                            buffer_span(&exchange->answer)); /* POST: nothing to compare */
     return ERR_OK;
 }
 
@@ -214,7 +213,7 @@ enum handler_result handle_table_lookup(struct services *services, struct exchan
     if (!visible) {
         return rows_wait_for(services, exchange, after, &waited_table, handle_table_lookup);
     }
-    (void)snprintf(exchange->log_table, sizeof exchange->log_table, "%s", name); /* names fit */
+    exchange_note_table(exchange, name);
     if (look_up(services, exchange, table, body) != ERR_OK) {
         return problem_err(exchange);
     }

@@ -20,7 +20,6 @@
 #include "storage/snapshot/table.h"
 #include "storage/snapshot/tables.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 #define ENTITY "member"
@@ -239,10 +238,10 @@ static const char *part_token(struct services *services, struct exchange *exchan
     return page_token_seal(services, exchange, &state);
 }
 
-/* Append `,"prescriptions":[…]`; a token for the rest goes to `tokens`. */
+/* Append `,"prescriptions":[…]`; a token for the rest goes to *tokens, NULL before the first. */
 static enum err_code write_part(struct services *services, struct exchange *exchange,
                                 const struct request *request, const struct part *part,
-                                struct span identifier, struct json *tokens, int64_t *rows_count)
+                                struct span identifier, struct json **tokens, int64_t *rows_count)
 {
     struct buffer *answer = &exchange->answer;
     const struct lookup_options options = {
@@ -264,8 +263,9 @@ static enum err_code write_part(struct services *services, struct exchange *exch
     buffer_append_byte(answer, ']');
     *rows_count += (int64_t)result.count;
     if (result.more && result.count > 0) {
+        *tokens = *tokens != NULL ? *tokens : json_new_object();
         json_set_text(
-            tokens, part->as,
+            *tokens, part->as,
             part_token(services, exchange, part, identifier, result.rows[result.count - 1].place));
     }
     return ERR_OK;
@@ -311,14 +311,14 @@ static enum err_code write_member(struct services *services, struct exchange *ex
     TRY(encode_json_image(found.rows[0].image, root->snapshot->schema, NULL, answer,
                           &exchange->err));
     *rows_count += 1;
-    CLEANUP(json_free) struct json *tokens = json_new_object();
+    CLEANUP(json_free) struct json *tokens = NULL;
     for (size_t i = 0; i < view->count; i++) {
         if (!view->parts[i].is_root && view->parts[i].included) {
-            TRY(write_part(services, exchange, request, &view->parts[i], identifier, tokens,
+            TRY(write_part(services, exchange, request, &view->parts[i], identifier, &tokens,
                            rows_count));
         }
     }
-    if (json_count(tokens) > 0) {
+    if (tokens != NULL) {
         buffer_append_text(answer, ",\"next_page_tokens\":");
         json_write(tokens, answer);
     }
@@ -397,10 +397,8 @@ static enum err_code answer_member(struct services *services, struct exchange *e
 /* 200 with the answer that was written, or 304 when the caller holds it. */
 static enum handler_result finish_member(struct exchange *exchange)
 {
-    const char *etag = arena_format(&exchange->arena, "\"%016" PRIx64 "\"",
-                                    hash_checksum(buffer_span(&exchange->answer)));
-    exchange_set_header(exchange, "ETag", "%s", etag);
-    if (exchange_is_current(exchange, etag)) {
+    if (exchange_is_current(exchange,
+                            exchange_set_etag(exchange, buffer_span(&exchange->answer)))) {
         exchange_answer_empty(exchange, 304);
         return HANDLER_DONE;
     }

@@ -71,7 +71,8 @@ const char *receipt_table_name(struct services *services, struct exchange *excha
     struct err ignored = {0};
     CLEANUP(table_release) struct table *open = NULL;
     if (tables_find_by_uuid(services->tables, table, &open, &ignored) == ERR_OK) {
-        return arena_text(&exchange->arena, span_of_text(table_name(open)));
+        const char *name = arena_text(&exchange->arena, span_of_text(table_name(open)));
+        return name != NULL ? name : "";
     }
     err_clear(&ignored); /* one that was dropped since: the catalog remembers its name */
     if (catalog_table_get_by_uuid(services->catalog, table, &exchange->arena, &record, &ignored) !=
@@ -81,18 +82,19 @@ const char *receipt_table_name(struct services *services, struct exchange *excha
     return record.name;
 }
 
-static struct json *records_to_json(const struct batch *batch)
+static void write_records(const struct batch *batch, struct buffer *answer)
 {
-    struct json *records = json_new_object();
-    json_set_integer(records, "received", batch->received);
-    json_set_integer(records, "accepted", batch->accepted);
-    json_set_integer(records, "rejected", batch->rejected);
+    json_write_name(answer, "records");
+    buffer_append_byte(answer, '{');
+    json_write_integer_member(answer, "received", batch->received);
+    json_write_integer_member(answer, "accepted", batch->accepted);
+    json_write_integer_member(answer, "rejected", batch->rejected);
     if (batch->state == BATCH_COMMITTED || batch->state == BATCH_INDEXED) {
-        json_set_integer(records, "applied", batch->applied);
-        json_set_integer(records, "superseded", batch->superseded);
-        json_set_integer(records, "rejected_at_merge", batch->rejected_at_merge);
+        json_write_integer_member(answer, "applied", batch->applied);
+        json_write_integer_member(answer, "superseded", batch->superseded);
+        json_write_integer_member(answer, "rejected_at_merge", batch->rejected_at_merge);
     }
-    return records;
+    buffer_append_byte(answer, '}');
 }
 
 struct json *receipt_error_to_json(const struct batch_error *error)
@@ -106,8 +108,8 @@ struct json *receipt_error_to_json(const struct batch_error *error)
 }
 
 /* The first record errors, so that most clients need no second request. */
-static enum err_code set_errors(struct services *services, struct exchange *exchange,
-                                const struct batch *batch, struct json *json)
+static enum err_code write_errors(struct services *services, struct exchange *exchange,
+                                  const struct batch *batch)
 {
     if (batch->rejected + batch->rejected_at_merge == 0) {
         return ERR_OK;
@@ -116,11 +118,16 @@ static enum err_code set_errors(struct services *services, struct exchange *exch
     size_t count = 0;
     TRY(batch_errors(services->catalog, &batch->id, -1, RECEIPT_ERRORS_MAX, &exchange->arena,
                      &errors, &count, &exchange->err));
-    struct json *list = json_new_array();
+    json_write_name(&exchange->answer, "errors");
+    buffer_append_byte(&exchange->answer, '[');
     for (size_t i = 0; i < count; i++) {
-        json_append(list, receipt_error_to_json(&errors[i]));
+        CLEANUP(json_free) struct json *error = receipt_error_to_json(&errors[i]);
+        if (i > 0) {
+            buffer_append_byte(&exchange->answer, ',');
+        }
+        json_write(error, &exchange->answer);
     }
-    json_set(json, "errors", list);
+    buffer_append_byte(&exchange->answer, ']');
     return ERR_OK;
 }
 
@@ -133,37 +140,63 @@ void receipt_set_sha256(struct json *json, const uint8_t sha256[BATCH_SHA256_BYT
     buffer_deinit(&text);
 }
 
-enum err_code receipt_to_json(struct services *services, struct exchange *exchange,
-                              const struct batch *batch, struct json **json_out)
+/* A path or query with the batch's id in it, which needs no escaping. */
+static void write_link(const char *name, const char *before, const struct batch *batch,
+                       const char *after, struct buffer *answer)
 {
-    CLEANUP(json_free) struct json *json = json_new_object();
-    json_set_text(json, "batch_id", batch->id.text);
-    json_set_text(json, "table", receipt_table_name(services, exchange, &batch->table));
-    json_set_text(json, "state", batch_state_name(batch->state));
-    if (batch->version >= 0) {
-        json_set_integer(json, "version", batch->version);
-    }
-    json_set(json, "records", records_to_json(batch));
-    TRY(set_errors(services, exchange, batch, json));
-    if (batch->failure != NULL) {
-        struct json *failure = json_new_object();
-        json_set_text(failure, "code", batch->failure);
-        json_set_text(failure, "message", "the batch is a dead letter; see links.dead_letters");
-        json_set(json, "failure", failure);
-    }
-    receipt_set_sha256(json, batch->body_sha256);
-    times_set(json, "received_at", batch->received_at_us);
-    struct json *links = json_new_object();
-    json_set_text(links, "self", arena_format(&exchange->arena, "/v1/batches/%s", batch->id.text));
-    json_set_text(links, "errors",
-                  arena_format(&exchange->arena, "/v1/batches/%s/errors", batch->id.text));
+    json_write_name(answer, name);
+    buffer_append_byte(answer, '"');
+    buffer_append_text(answer, before);
+    buffer_append_text(answer, batch->id.text);
+    buffer_append_text(answer, after);
+    buffer_append_byte(answer, '"');
+}
+
+static void write_links(const struct batch *batch, struct buffer *answer)
+{
+    json_write_name(answer, "links");
+    buffer_append_byte(answer, '{');
+    write_link("self", "/v1/batches/", batch, "", answer);
+    write_link("errors", "/v1/batches/", batch, "/errors", answer);
     if (batch->rejected + batch->rejected_at_merge > 0 || batch->state == BATCH_FAILED) {
-        json_set_text(links, "dead_letters",
-                      arena_format(&exchange->arena, "/v1/dead-letters?batch=%s", batch->id.text));
+        write_link("dead_letters", "/v1/dead-letters?batch=", batch, "", answer);
     }
-    json_set(json, "links", links);
-    *json_out = json;
-    json = NULL;
+    buffer_append_byte(answer, '}');
+}
+
+static void write_failure(const struct batch *batch, struct buffer *answer)
+{
+    json_write_name(answer, "failure");
+    buffer_append_byte(answer, '{');
+    json_write_text_member(answer, "code", batch->failure);
+    json_write_text_member(answer, "message", "the batch is a dead letter; see links.dead_letters");
+    buffer_append_byte(answer, '}');
+}
+
+enum err_code receipt_write(struct services *services, struct exchange *exchange,
+                            const struct batch *batch)
+{
+    struct buffer *answer = &exchange->answer;
+    buffer_reset(answer);
+    buffer_append_byte(answer, '{');
+    json_write_text_member(answer, "batch_id", batch->id.text);
+    json_write_text_member(answer, "table", receipt_table_name(services, exchange, &batch->table));
+    json_write_text_member(answer, "state", batch_state_name(batch->state));
+    if (batch->version >= 0) {
+        json_write_integer_member(answer, "version", batch->version);
+    }
+    write_records(batch, answer);
+    TRY(write_errors(services, exchange, batch));
+    if (batch->failure != NULL) {
+        write_failure(batch, answer);
+    }
+    json_write_name(answer, "body_sha256");
+    buffer_append_byte(answer, '"');
+    text_hex_encode(span_of(batch->body_sha256, BATCH_SHA256_BYTES), answer);
+    buffer_append_byte(answer, '"');
+    times_write_member(answer, "received_at", batch->received_at_us);
+    write_links(batch, answer);
+    buffer_append_byte(answer, '}');
     return ERR_OK;
 }
 
@@ -175,8 +208,7 @@ static enum handler_result answer_now(struct services *services, struct exchange
                               "the row has moved on since; replay with force to apply it all the "
                               "same");
     }
-    CLEANUP(json_free) struct json *json = NULL;
-    if (receipt_to_json(services, exchange, batch, &json) != ERR_OK) {
+    if (receipt_write(services, exchange, batch) != ERR_OK) {
         return problem_err(exchange);
     }
     exchange->log_batch = batch->id;
@@ -187,7 +219,7 @@ static enum handler_result answer_now(struct services *services, struct exchange
         exchange_set_header(exchange, "Preference-Applied", "wait=%" PRId64, wait->seconds);
     }
     bool waited = wait->asked && wait->seconds > 0;
-    exchange_answer_json(exchange, waited && receipt_reached(batch, wait->rung) ? 200 : 202, &json);
+    exchange->status = waited && receipt_reached(batch, wait->rung) ? 200 : 202;
     return HANDLER_DONE;
 }
 

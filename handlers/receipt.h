@@ -42,9 +42,9 @@ enum handler_result receipt_answer_fresh(struct services *services, struct excha
                                          const struct batch *batch,
                                          const struct receipt_wait *wait);
 
-/* The receipt as JSON. Errors: in exchange->err. */
-enum err_code receipt_to_json(struct services *services, struct exchange *exchange,
-                              const struct batch *batch, struct json **json_out) MUST_USE;
+/* The receipt as the answer's body, in place of what was there. Errors: in exchange->err. */
+enum err_code receipt_write(struct services *services, struct exchange *exchange,
+                            const struct batch *batch) MUST_USE;
 
 /* One record error as answers show it. */
 struct json *receipt_error_to_json(const struct batch_error *error);

@@ -405,8 +405,7 @@ static enum handler_result answer_listing(struct services *services, struct exch
     if (!visible) {
         return rows_wait_for(services, exchange, listing->after, &waited_table, again);
     }
-    (void)snprintf(exchange->log_table, sizeof exchange->log_table, "%s",
-                   table_name(table)); /* names fit */
+    exchange_note_table(exchange, table_name(table));
     if (scan_page(services, exchange, table, listing) != ERR_OK) {
         return problem_err(exchange);
     }

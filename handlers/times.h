@@ -9,3 +9,5 @@
 
 /* Set member `name` to the moment, or to null when `us` is 0 (never). */
 void times_set(struct json *object, const char *name, int64_t us);
+/* The same for an object that is written without a tree (json_write_name). */
+void times_write_member(struct buffer *answer, const char *name, int64_t us);

@@ -183,6 +183,7 @@ static void write_route(struct document *document, const struct operation *opera
     write_text_member(text, "operation_id", operation->id);
     write_text_member(text, "method", method);
     write_text_member(text, "path", operation->path);
+    buffer_append_format(text, "     .literal_bytes = %zu,\n", strcspn(operation->path, "{"));
     write_text_member(text, "action", operation->action);
     write_text_member(text, "resource", operation->resource);
     if (operation->resource != NULL) {

@@ -70,6 +70,13 @@ static bool match_route(const struct route *route, const struct segments *segmen
     return *at == '\0';
 }
 
+/* Most routes are out at their first bytes, before their segments are looked at. */
+static bool begins_like(const struct route *route, struct span path)
+{
+    return path.size >= route->literal_bytes &&
+           memcmp(path.data, route->path, route->literal_bytes) == 0;
+}
+
 static void add_allowed(struct route_match *match, const char *method)
 {
     char *allow = match->allow;
@@ -98,7 +105,7 @@ void route_find(const char *method, struct span path, struct route_match *match_
         if (matched_path != NULL && strcmp(route->path, matched_path) != 0) {
             return;
         }
-        if (!match_route(route, &segments, match_out)) {
+        if (!begins_like(route, path) || !match_route(route, &segments, match_out)) {
             continue;
         }
         matched_path = route->path;

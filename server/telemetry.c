@@ -76,18 +76,20 @@ void telemetry_begin(void)
     metric_set(in_flight, atomic_fetch_add(&in_flight_count, 1) + 1);
 }
 
+/* spec: W3C Trace Context — version "-" trace-id "-" …; a head that was broken off has none */
+static struct span trace_id_of(const char *trace_parent)
+{
+    return trace_parent[0] == '\0' ? (struct span){0} : span_of(trace_parent + 3, 32);
+}
+
 static void write_line(const struct exchange *exchange, const char *method, int64_t duration_us,
                        int64_t bytes_in, int64_t bytes_out)
 {
     const struct route *route = exchange->route;
     struct log_line line;
-    char remote[64];
-    char trace_id[33];
-    (void)snprintf(remote, sizeof remote, "%.*s", SPAN_PRINT(exchange->remote));    /* fits */
-    (void)snprintf(trace_id, sizeof trace_id, "%.32s", exchange->trace_parent + 3); /* its id */
     log_begin(&line, LOG_INFO, "request");
     log_text(&line, LOG_REQUEST_ID, exchange->request_id.text);
-    log_text(&line, LOG_TRACE_ID, trace_id);
+    log_span(&line, LOG_TRACE_ID, trace_id_of(exchange->trace_parent));
     log_text(&line, LOG_PRINCIPAL, exchange->principal != NULL ? exchange->principal->name : NULL);
     log_text(&line, LOG_OPERATION, route != NULL ? route->operation_id : NULL);
     log_text(&line, LOG_METHOD, method);
@@ -110,7 +112,7 @@ static void write_line(const struct exchange *exchange, const char *method, int6
     if (exchange->log_records > 0) {
         log_integer(&line, LOG_RECORDS, exchange->log_records);
     }
-    log_text(&line, LOG_REMOTE, remote);
+    log_span(&line, LOG_REMOTE, exchange->remote);
     log_end(&line);
 }
 

@@ -122,3 +122,13 @@ void json_write_pointer(struct buffer *pointer, const char *name);
 
 /* Append `text` as a JSON string with quotes; invalid UTF-8 becomes U+FFFD. */
 void json_write_string(struct buffer *buffer, struct span text);
+
+/*
+ * Objects that are written without a tree, where one is answered with thousands of times a
+ * second: the caller appends '{', members with these, and '}'. The comma goes before every member
+ * but the first.
+ *   name  a literal that needs no escaping
+ */
+void json_write_name(struct buffer *buffer, const char *name); /* its value is to follow */
+void json_write_text_member(struct buffer *buffer, const char *name, const char *text);
+void json_write_integer_member(struct buffer *buffer, const char *name, int64_t integer);

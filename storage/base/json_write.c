@@ -49,6 +49,28 @@ void json_write_string(struct buffer *buffer, struct span text)
     buffer_append_byte(buffer, '"');
 }
 
+void json_write_name(struct buffer *buffer, const char *name)
+{
+    if (buffer->size > 0 && buffer->data[buffer->size - 1] != '{') {
+        buffer_append_byte(buffer, ',');
+    }
+    buffer_append_byte(buffer, '"');
+    buffer_append_text(buffer, name);
+    buffer_append(buffer, "\":", 2);
+}
+
+void json_write_text_member(struct buffer *buffer, const char *name, const char *text)
+{
+    json_write_name(buffer, name);
+    json_write_string(buffer, span_of_text(text));
+}
+
+void json_write_integer_member(struct buffer *buffer, const char *name, int64_t integer)
+{
+    json_write_name(buffer, name);
+    text_append_int64(integer, buffer);
+}
+
 /* How to lay out: compact, or a line for each child. */
 struct layout {
     bool pretty;

@@ -135,12 +135,16 @@ static void append_key(struct buffer *rest, enum log_key key)
 
 void log_text(struct log_line *line, enum log_key key, const char *value)
 {
-    if (value == NULL) {
-        return;
+    if (value != NULL) {
+        log_span(line, key, span_of_text(value));
     }
+}
+
+void log_span(struct log_line *line, enum log_key key, struct span value)
+{
     struct buffer rest = rest_of(line);
     append_key(&rest, key);
-    json_write_string(&rest, span_of_text(value));
+    json_write_string(&rest, value);
     keep(line, &rest);
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "storage/base/err.h"
+#include "storage/base/span.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -55,6 +56,7 @@ void log_set_level(enum log_level level);
 
 void log_begin(struct log_line *line, enum log_level level, const char *message);
 void log_text(struct log_line *line, enum log_key key, const char *value); /* NULL: left out */
+void log_span(struct log_line *line, enum log_key key, struct span value);
 void log_integer(struct log_line *line, enum log_key key, int64_t value);
 void log_err(struct log_line *line, const struct err *err);
 /* Write the line with one write(2), or gather it. Thread: any; lines never mix. */

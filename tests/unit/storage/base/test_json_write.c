@@ -74,6 +74,25 @@ Test(json_write, pretty)
                                                   "}"));
 }
 
+Test(json_write, members_without_a_tree)
+{
+    CLEANUP(buffer_deinit) struct buffer text;
+    buffer_init(&text, 4096);
+    buffer_append_byte(&text, '{');
+    json_write_text_member(&text, "first", "a \"quoted\" {");
+    json_write_integer_member(&text, "second", -7);
+    json_write_name(&text, "inner");
+    buffer_append_byte(&text, '{');
+    json_write_integer_member(&text, "only", INT64_MAX);
+    buffer_append_byte(&text, '}');
+    json_write_text_member(&text, "last", "");
+    buffer_append_byte(&text, '}');
+    cr_expect(span_equal_text(buffer_span(&text),
+                              "{\"first\":\"a \\\"quoted\\\" {\",\"second\":-7,"
+                              "\"inner\":{\"only\":9223372036854775807},\"last\":\"\"}"),
+              "%.*s", SPAN_PRINT(buffer_span(&text)));
+}
+
 Test(json_write, null_pointer_is_null)
 {
     CLEANUP(buffer_deinit) struct buffer text;
