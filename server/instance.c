@@ -18,6 +18,7 @@
 #include "storage/catalog/catalog.h"
 #include "storage/catalog/tables.h"
 #include "storage/columns/schema.h"
+#include "storage/intake/recent_frames.h"
 #include "storage/jobs/pools.h"
 #include "storage/journal/journal.h"
 #include "storage/remote/breaker.h"
@@ -38,7 +39,11 @@
 
 static const char user_agent[] = "sluice/0.1.0"; /* how we name ourselves to other servers */
 
-enum { START_ARENA_BYTES = 256 << 20, TABLES_PAGE = 100 };
+enum {
+    START_ARENA_BYTES = 256 << 20,
+    TABLES_PAGE = 100,
+    RECENT_FRAMES_BYTES = 64 << 20,
+};
 
 struct instance {
     struct instance_options options;
@@ -58,6 +63,7 @@ struct instance {
     char *spool;
     struct workers *workers;
     struct intake_limits intake_limits;
+    struct recent_frames *recent;
     struct services services;
 };
 
@@ -468,6 +474,7 @@ static enum err_code start_services(struct instance *instance, struct err *err)
         .journal = instance->journal,
         .dead_letters = instance->dead_letters,
         .limits = &instance->intake_limits,
+        .recent = instance->recent,
     };
     services->audit = instance->audit;
     services->tables = instance->tables;
@@ -498,7 +505,7 @@ static enum err_code start_services(struct instance *instance, struct err *err)
         .source_roots = instance->source_roots,
         .export_roots = instance->export_roots,
         .spool = instance->spool,
-        .intake_limits = &instance->intake_limits,
+        .intake = &services->intake,
         .pools = &instance->pools,
         .progress = note_progress,
         .run_ended = run_ended,
@@ -543,6 +550,7 @@ enum err_code instance_open(const struct instance_options *options, struct insta
     instance->data = mem_copy_text(options->data);
     instance->lock_fd = -1;
     intake_limits_init(&instance->intake_limits);
+    instance->recent = recent_frames_new(RECENT_FRAMES_BYTES);
     lock_init(&instance->services.definitions, LOCK_RANK_DEFINITIONS);
     lock_init(&instance->services.roles, LOCK_RANK_DEFINITIONS);
     lock_init(&instance->services.job_definitions, LOCK_RANK_DEFINITIONS);
@@ -607,6 +615,7 @@ void instance_close(struct instance **instance)
     job_pools_deinit(&closed->pools);
     mem_free(closed->spool);
     file_close(&closed->lock_fd);
+    recent_frames_free(&closed->recent);
     intake_limits_deinit(&closed->intake_limits);
     lock_deinit(&closed->services.job_definitions);
     lock_deinit(&closed->services.roles);

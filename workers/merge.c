@@ -20,6 +20,7 @@
 #include "storage/columns/decode.h"
 #include "storage/columns/encode_json.h"
 #include "storage/columns/frame.h"
+#include "storage/intake/recent_frames.h"
 #include "storage/journal/journal.h"
 #include "storage/snapshot/snapshot.h"
 #include "storage/snapshot/table.h"
@@ -198,8 +199,15 @@ static bool is_deterministic(enum err_code code)
 /* The rows of the batch in step->scratch. */
 static enum err_code read_frame(struct step *step, size_t index, struct err *err)
 {
+    const struct location *location = &step->batches[index].frame;
+    struct frame *recent = recent_frames_take(step->services->recent, location, step->schema);
+    if (recent != NULL) {
+        frame_free(&step->scratch);
+        step->scratch = recent;
+        return ERR_OK;
+    }
     struct span bytes = {0};
-    TRY(segment_reader_read(&step->journal, &step->batches[index].frame, &bytes, err));
+    TRY(segment_reader_read(&step->journal, location, &bytes, err));
     return frame_decode_again(bytes, step->schema, &step->scratch, err);
 }
 

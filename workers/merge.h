@@ -12,6 +12,7 @@
 
 struct catalog;
 struct journal;
+struct recent_frames;
 struct tables;
 
 /* Batches of `table` changed state: wake those who wait. Any thread, never blocks long. */
@@ -21,6 +22,7 @@ struct merge_services {
     struct catalog *catalog;
     struct journal *journal;
     struct journal *dead_letters;
+    struct recent_frames *recent; /* NULL = every frame is read from the journal */
     struct tables *tables;
     merge_progress_fn *progress;
     void *progress_arg;

@@ -158,16 +158,12 @@ static enum err_code flush(struct removal *removal, struct err *err)
         return ERR_OK;
     }
     if (removal->step > removal->taken) {
-        const struct intake_stores stores = {.catalog = services->catalog,
-                                             .journal = services->journal,
-                                             .dead_letters = services->dead_letters,
-                                             .limits = services->intake_limits};
         TRY(task_check_time(removal->attempt, err));
-        TRY(wait_for_lane(removal, &stores, err));
+        TRY(wait_for_lane(removal, services->intake, err));
         TRY(task_audit(removal->attempt, "rows.remove", "batch.post", table_name(removal->table),
                        NULL, rows, err));
         CLEANUP(intake_batch_deinit) struct intake_batch batch;
-        intake_batch_init(&batch, &stores);
+        intake_batch_init(&batch, services->intake);
         batch.schema = schema_acquire(removal->schema);
         batch.decode.operation = FRAME_DELETE;
         batch.errors.received_count = rows + (int64_t)removal->aside_count;

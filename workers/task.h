@@ -24,8 +24,7 @@ struct audit;
 struct breakers;
 struct buffer;
 struct catalog;
-struct intake_limits;
-struct journal;
+struct intake_stores;
 struct principal;
 struct progress_board;
 struct remote;
@@ -35,17 +34,15 @@ struct tables;
 /* What tasks may use; wired once, outlives every attempt. */
 struct task_services {
     struct catalog *catalog;
-    struct journal *journal;
-    struct journal *dead_letters;
     struct tables *tables;
-    struct audit *audit;                 /* who took what out, and changed what */
-    struct remote *remote;               /* outgoing HTTP, guarded */
-    struct breakers *breakers;           /* of sources and destinations */
-    const struct roots *source_roots;    /* folders that may be read */
-    const struct roots *export_roots;    /* folders that may be written */
-    const char *spool;                   /* private folder of this process for temporary files */
-    struct intake_limits *intake_limits; /* memory of bodies being decoded, shared with the door */
-    struct progress_board *progress;     /* tables whose batches moved on */
+    struct audit *audit;                /* who took what out, and changed what */
+    struct remote *remote;              /* outgoing HTTP, guarded */
+    struct breakers *breakers;          /* of sources and destinations */
+    const struct roots *source_roots;   /* folders that may be read */
+    const struct roots *export_roots;   /* folders that may be written */
+    const char *spool;                  /* private folder of this process for temporary files */
+    const struct intake_stores *intake; /* shared with the door */
+    struct progress_board *progress;    /* tables whose batches moved on */
     void (*wake_lane)(void *arg, const struct id *table); /* a batch was accepted */
     void *wake_arg;
 };

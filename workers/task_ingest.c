@@ -105,12 +105,7 @@ static enum err_code open_ingest(struct ingest *ingest, struct err *err)
     ingest->schema = table_schema(ingest->table);
     ingest->strict = handling != NULL && strcmp(handling, "strict") == 0;
     (void)json_as_integer(json_get(attempt->body, "piece_records"), &piece_records);
-    ingest->stores = (struct intake_stores){
-        .catalog = services->catalog,
-        .journal = services->journal,
-        .dead_letters = services->dead_letters,
-        .limits = services->intake_limits,
-    };
+    ingest->stores = *services->intake;
     ingest->reader = (struct source_reader){
         .table = *table_uuid(ingest->table),
         .schema = ingest->schema,

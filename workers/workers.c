@@ -9,6 +9,7 @@
 #include "storage/base/log.h"
 #include "storage/base/mem.h"
 #include "storage/catalog/batches.h"
+#include "storage/intake/intake.h"
 #include "storage/snapshot/table.h"
 #include "storage/snapshot/tables.h"
 #include "workers/lanes.h"
@@ -175,8 +176,6 @@ static enum err_code start_jobs(struct workers *workers, struct err *err)
         .services =
             {
                 .catalog = options->catalog,
-                .journal = options->journal,
-                .dead_letters = options->dead_letters,
                 .tables = options->tables,
                 .audit = options->audit,
                 .remote = options->remote,
@@ -184,7 +183,7 @@ static enum err_code start_jobs(struct workers *workers, struct err *err)
                 .source_roots = options->source_roots,
                 .export_roots = options->export_roots,
                 .spool = options->spool,
-                .intake_limits = options->intake_limits,
+                .intake = options->intake,
                 .progress = workers->board,
                 .wake_lane = wake_merge,
                 .wake_arg = workers,
@@ -222,6 +221,7 @@ enum err_code workers_start(const struct workers_options *options, struct worker
         .catalog = options->catalog,
         .journal = options->journal,
         .dead_letters = options->dead_letters,
+        .recent = options->intake->recent,
         .tables = options->tables,
         .progress = pass_progress,
         .progress_arg = workers,

@@ -14,7 +14,7 @@
 struct audit;
 struct breakers;
 struct catalog;
-struct intake_limits;
+struct intake_stores;
 struct job_pools;
 struct journal;
 struct remote;
@@ -39,9 +39,9 @@ struct workers_options {
     struct breakers *breakers;
     const struct roots *source_roots;
     const struct roots *export_roots;
-    const char *spool;                   /* private folder for temporary files of tasks */
-    struct intake_limits *intake_limits; /* shared with the door */
-    const struct job_pools *pools;       /* of task threads; borrowed for the start */
+    const char *spool;                  /* private folder for temporary files of tasks */
+    const struct intake_stores *intake; /* shared with the door; borrowed */
+    const struct job_pools *pools;      /* of task threads; borrowed for the start */
     workers_progress_fn *progress;
     workers_run_ended_fn *run_ended;
     void *arg; /* of both */

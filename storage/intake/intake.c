@@ -7,6 +7,7 @@
 #include "storage/base/location.h"
 #include "storage/catalog/dead_letters.h"
 #include "storage/columns/decode_rows.h"
+#include "storage/intake/recent_frames.h"
 #include "storage/journal/journal.h"
 
 #include <assert.h>
@@ -295,9 +296,24 @@ static enum err_code write_frame(const struct intake_batch *batch, struct intake
     return journal_append(batch->stores->journal, buffer_span(&bytes), &written->frame, err);
 }
 
-/* The catalog refers to the records now, or nobody ever will. */
-static void settle_written(const struct intake_batch *batch, const struct intake_written *written)
+/* Before the catalog knows: the lane may be at it as soon as it does. */
+static void keep_for_merge(struct intake_batch *batch, const struct intake_written *written)
 {
+    if (location_is_set(&written->frame)) {
+        recent_frames_put(batch->stores->recent, &written->frame, clock_monotonic_us(),
+                          &batch->frame);
+    }
+}
+
+/* The catalog refers to the records now, or nobody ever will. */
+static void settle_written(const struct intake_batch *batch, const struct intake_written *written,
+                           enum err_code code)
+{
+    if (code != ERR_OK) {
+        CLEANUP(frame_free)
+        struct frame *unwanted =
+            recent_frames_take(batch->stores->recent, &written->frame, batch->schema);
+    }
     if (location_is_set(&written->frame)) {
         journal_settle(batch->stores->journal, &written->frame);
     }
@@ -349,16 +365,17 @@ enum err_code intake_batch_accept(struct intake_batch *batch, const struct intak
     if (code == ERR_OK) {
         /* The catalog syncs both logs before the commit that refers to them. */
         struct batch_accept accept = acceptance_of(batch, origin, &written);
+        keep_for_merge(batch, &written);
         code = batch_accept(batch->stores->catalog, &accept, position_out, err);
     }
-    settle_written(batch, &written);
+    settle_written(batch, &written, code);
     return code;
 }
 
 static void accepted(void *arg, enum err_code code)
 {
     struct intake_batch *batch = arg;
-    settle_written(batch, &batch->written);
+    settle_written(batch, &batch->written, code);
     batch->accepted(batch->accepted_arg, code);
 }
 
@@ -379,11 +396,12 @@ enum err_code intake_batch_accept_later(struct intake_batch *batch,
     enum err_code code = write_records(batch, arena, &batch->written, err);
     if (code == ERR_OK) {
         struct batch_accept accept = acceptance_of(batch, origin, &batch->written);
+        keep_for_merge(batch, &batch->written);
         release_records(batch);
         code = batch_accept_later(batch->stores->catalog, &accept, accepted, batch, err);
     }
     if (code != ERR_OK) {
-        settle_written(batch, &batch->written);
+        settle_written(batch, &batch->written, code);
     }
     return code;
 }
@@ -400,6 +418,6 @@ enum err_code intake_batch_replay(struct intake_batch *batch, const struct intak
         code =
             dead_letter_replay(batch->stores->catalog, letter, forced, &accept, position_out, err);
     }
-    settle_written(batch, &written);
+    settle_written(batch, &written, code);
     return code;
 }

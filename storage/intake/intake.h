@@ -29,6 +29,7 @@
 
 struct catalog;
 struct journal;
+struct recent_frames;
 struct source_step;
 
 /* What all who bring records share. Numbers are set once, between init and first use. */
@@ -55,6 +56,7 @@ struct intake_stores {
     struct journal *journal;      /* frames */
     struct journal *dead_letters; /* refused records */
     struct intake_limits *limits;
+    struct recent_frames *recent; /* NULL = merges read every frame back */
 };
 
 /*
@@ -170,6 +172,8 @@ struct intake_origin {
  *
  *   arena         for the list of errors
  *   position_out  in the lane
+ *
+ * batch->frame may be gone then: the merge that is to come has it (recent_frames.h).
  *
  * Errors:  those of batch_accept; ERR_TOO_LARGE more errors than fit the arena.
  * Durable: the batch, when ERR_OK.

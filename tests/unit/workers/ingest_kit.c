@@ -17,6 +17,7 @@
 #include "storage/columns/encode_json.h"
 #include "storage/jobs/definition.h"
 #include "storage/jobs/pools.h"
+#include "storage/intake/recent_frames.h"
 #include "storage/journal/journal.h"
 #include "storage/remote/client.h"
 #include "storage/snapshot/scan.h"
@@ -33,7 +34,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { PATIENCE_US = 60000000 };
+enum { PATIENCE_US = 60000000, RECENT_BYTES = 16 << 20 };
 
 struct ingest_kit ingest_kit;
 
@@ -214,7 +215,7 @@ static void open_workers(void)
         .source_roots = own.roots,
         .export_roots = own.roots,
         .spool = own.spool,
-        .intake_limits = &ingest_kit.limits,
+        .intake = &ingest_kit.stores,
         .pools = &pools,
         .progress = note_progress,
         .run_ended = run_ended,
@@ -242,7 +243,8 @@ static void open_limits(void)
     ingest_kit.stores = (struct intake_stores){.catalog = own.catalog,
                                                .journal = own.journal,
                                                .dead_letters = own.dead_letters,
-                                               .limits = &ingest_kit.limits};
+                                               .limits = &ingest_kit.limits,
+                                               .recent = recent_frames_new(RECENT_BYTES)};
 }
 
 void ingest_kit_open(void)
@@ -267,6 +269,7 @@ void ingest_kit_close(void)
     journal_close(&own.journal);
     mem_free(own.spool);
     own.spool = NULL;
+    recent_frames_free(&ingest_kit.stores.recent);
     intake_limits_deinit(&ingest_kit.limits);
 }
 
@@ -347,6 +350,16 @@ struct batch ingest_kit_batch(const struct id *id)
     return batch;
 }
 
+bool ingest_kit_forget_frame(const char *table_name, const struct id *id)
+{
+    CLEANUP(table_release) struct table *table = find_table(table_name);
+    CLEANUP(schema_release) struct schema *schema = table_schema(table);
+    struct batch batch = ingest_kit_batch(id);
+    CLEANUP(frame_free)
+    struct frame *frame = recent_frames_take(ingest_kit.stores.recent, &batch.frame, schema);
+    return frame != NULL;
+}
+
 size_t ingest_kit_errors(const struct id *id, struct batch_error **errors_out)
 {
     struct err err = {0};
@@ -365,6 +378,7 @@ void ingest_kit_merge(const char *name)
         .catalog = own.catalog,
         .journal = own.journal,
         .dead_letters = own.dead_letters,
+        .recent = ingest_kit.stores.recent,
         .tables = own.tables,
         .progress = note_progress,
         .commit_batches_max = 10000,

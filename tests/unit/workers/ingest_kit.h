@@ -43,6 +43,8 @@ void ingest_kit_table(const char *name, const char *definition);
 /* Accept a body as one batch; JSON lines with ' for ". Its id. */
 struct id ingest_kit_post(const char *table, enum frame_operation operation, const char *body);
 struct batch ingest_kit_batch(const struct id *id);
+/* Take away the frame that is kept for the batch's merge; false: none is. */
+bool ingest_kit_forget_frame(const char *table, const struct id *batch);
 /* Its record errors by ordinal; returns how many. Valid until the kit closes. */
 size_t ingest_kit_errors(const struct id *id, struct batch_error **errors_out);
 /* One step of the table's merger, as many batches as are queued. */

@@ -105,6 +105,19 @@ Test(merge_step, merges_thousands_of_batches_of_one_record)
                 "{\"id\":\"k2\",\"a\":null,\"b\":2498,\"c\":\"k\"}\n");
 }
 
+/* What was kept in memory and what the journal has come to the same. */
+Test(merge_step, takes_frames_from_memory_and_from_the_journal)
+{
+    struct id from_journal = post_many(0, 300);
+    struct id from_memory = post_many(200, 300);
+    cr_expect(ingest_kit_forget_frame("t", &from_journal));
+    ingest_kit_merge("t");
+    cr_expect_not(ingest_kit_forget_frame("t", &from_memory), "the merge took it");
+    cr_expect_eq(ingest_kit_rows_count("t"), 500);
+    expect_outcome(&from_journal, 300, 0, 0);
+    expect_outcome(&from_memory, 300, 0, 0);
+}
+
 /* Records that are alike: a hundredth of their memory in the journal. */
 static struct id post_alike(int rows)
 {

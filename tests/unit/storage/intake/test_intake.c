@@ -10,6 +10,7 @@
 #include "storage/catalog/catalog.h"
 #include "storage/catalog/dead_letters.h"
 #include "storage/catalog/tables.h"
+#include "storage/intake/recent_frames.h"
 #include "storage/journal/journal.h"
 #include "tests/support/temp_dir.h"
 
@@ -145,6 +146,38 @@ Test(intake, keeps_good_records_and_refused_ones)
     cr_expect(span_equal_text(
         span_of(record.data + letters[0].payload_start, (size_t)letters[0].payload_size),
         "{\"id\":\"b\",\"n\":\"x\"}"));
+}
+
+/* Bring many records to the table; is their frame kept for its merge? */
+static bool is_kept(const struct id *table, enum err_code expected)
+{
+    struct err err = {0};
+    CLEANUP(intake_batch_deinit) struct intake_batch batch;
+    CLEANUP(buffer_deinit) struct buffer body;
+    struct intake_origin from = origin();
+    int64_t position = 0;
+    from.table = *table;
+    buffer_init(&body, 1 << 20);
+    for (int i = 0; i < RECENT_FRAMES_ROWS_MIN; i++) {
+        buffer_append_format(&body, "{\"id\":\"%d\"}\n", i);
+    }
+    begin(&batch);
+    cr_assert_eq(intake_batch_decode(&batch, buffer_span(&body), CONTENT_IDENTITY, &err), ERR_OK);
+    if (house.stores.recent == NULL) {
+        house.stores.recent = recent_frames_new(frame_memory_bytes(batch.frame)); /* of one */
+    }
+    cr_expect_eq(intake_batch_accept(&batch, &from, &house.arena, &position, &err), expected, "%s",
+                 err.msg);
+    return batch.frame == NULL;
+}
+
+Test(intake, a_frame_is_kept_for_its_merge_unless_the_batch_was_refused)
+{
+    struct id nobody = id_new_random();
+    cr_expect(is_kept(&nobody, ERR_NOT_FOUND), "for as long as nobody knows");
+    cr_expect(is_kept(&house.table, ERR_OK), "what was refused is gone");
+    cr_expect_not(is_kept(&house.table, ERR_OK), "there is no room for two");
+    recent_frames_free(&house.stores.recent);
 }
 
 Test(intake, a_batch_of_refused_records_only_writes_no_frame)
