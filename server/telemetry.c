@@ -79,7 +79,8 @@ void telemetry_begin(void)
 /* spec: W3C Trace Context — version "-" trace-id "-" …; a head that was broken off has none */
 static struct span trace_id_of(const char *trace_parent)
 {
-    return trace_parent[0] == '\0' ? (struct span){0} : span_of(trace_parent + 3, 32);
+    size_t size = trace_parent[0] != '\0' ? 32 : 0;
+    return span_of(trace_parent + 3, size);
 }
 
 static void write_line(const struct exchange *exchange, const char *method, int64_t duration_us,
