@@ -105,7 +105,7 @@ static enum err_code find_parts(struct services *services, struct exchange *exch
                                 const struct request *request, struct view *view)
 {
     bool has_root = false;
-    tables_list_get(services->tables, &view->list);
+    tables_list_looked_up(services->tables, &view->list);
     for (size_t i = 0; i < view->list.count && view->count < PARTS_MAX; i++) {
         struct table *table = view->list.items[i];
         CLEANUP(schema_release) struct schema *schema = table_schema(table);

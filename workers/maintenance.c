@@ -15,6 +15,7 @@
 #include "storage/catalog/runs.h"
 #include "storage/catalog/tables.h"
 #include "storage/delta/checkpoint.h"
+#include "storage/intake/recent_frames.h"
 #include "storage/journal/journal.h"
 #include "storage/snapshot/compact.h"
 #include "storage/snapshot/table.h"
@@ -239,6 +240,7 @@ enum err_code maintenance_round(const struct maintenance_services *services, str
     TRY(trim_journals(services, err));
     TRY(retain(services, err));
     TRY(retain_runs(services, err));
+    recent_frames_expire(services->recent, clock_monotonic_us());
     mem_give_back_surplus(SURPLUS_BYTES);
     return vacuum_dropped(services, err);
 }
@@ -268,6 +270,13 @@ static void observe_table(const struct maintenance_services *services, struct ta
           statistics.index_bytes + statistics.images_bytes);
     gauge("sluice_duplicate_keys", labels, "Keys met with several live rows (foreign appends).",
           statistics.duplicates_count);
+    gauge("sluice_compactions", labels, "Compactions committed since the start.",
+          statistics.compactions_count);
+    gauge(
+        "sluice_compacted_rows", labels,
+        "Rows that compactions wrote since the start; beside sluice_records_merged_total they are "
+        "the write amplification.",
+        statistics.compacted_rows_count);
 
     struct lane_statistics lane;
     struct err ignored = {0};

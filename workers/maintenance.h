@@ -14,12 +14,14 @@
 
 struct catalog;
 struct journal;
+struct recent_frames;
 struct tables;
 
 struct maintenance_services {
     struct catalog *catalog;
     struct journal *journal;
     struct journal *dead_letters;
+    struct recent_frames *recent; /* NULL = none are kept */
     struct tables *tables;
     const _Atomic bool *stop; /* set when the process stops: ends a compaction early */
     void (*wake_merge)(void *arg, const struct id *table); /* a lane got batches back */

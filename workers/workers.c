@@ -232,6 +232,7 @@ enum err_code workers_start(const struct workers_options *options, struct worker
         .catalog = options->catalog,
         .journal = options->journal,
         .dead_letters = options->dead_letters,
+        .recent = options->intake->recent,
         .tables = options->tables,
         .stop = &workers->stopping,
         .wake_merge = wake_merge,

@@ -76,6 +76,17 @@ static struct kept *unlink_stale(struct recent_frames *recent, int64_t now_us)
     return stale;
 }
 
+void recent_frames_expire(struct recent_frames *recent, int64_t now_us)
+{
+    if (recent == NULL) {
+        return;
+    }
+    lock_take(&recent->lock);
+    struct kept *stale = unlink_stale(recent, now_us);
+    lock_drop(&recent->lock);
+    free_kept(stale);
+}
+
 void recent_frames_put(struct recent_frames *recent, const struct location *location,
                        int64_t now_us, struct frame **frame)
 {

@@ -37,6 +37,9 @@ void recent_frames_free(struct recent_frames **recent);
 void recent_frames_put(struct recent_frames *recent, const struct location *location,
                        int64_t now_us, struct frame **frame);
 
+/* Free those that nobody came for: a put does so too, but may not come. NULL = there are none. */
+void recent_frames_expire(struct recent_frames *recent, int64_t now_us);
+
 /*
  * The frame of `location`, the caller's from now on; NULL when it is not here, or is of another
  * definition than `schema`: the journal's form of it can be read under a later one.

@@ -102,31 +102,43 @@ static int64_t rows_max_of(const struct candidate *files, size_t count)
     return share < COMPACT_ROWS_MAX ? share : COMPACT_ROWS_MAX;
 }
 
-/*
- * How many of the smallest files go together, each not larger than those before it; fewer than two
- * is nothing.
- */
-static size_t choose_tier(const struct candidate *files, size_t count)
+/* How many go together from the first on, each not larger than those before it; one is nothing. */
+static size_t count_alike(const struct candidate *files, size_t count, int64_t rows_max)
 {
-    int64_t rows_max = rows_max_of(files, count);
     int64_t rows = 0;
     int64_t bytes = 0;
-    size_t chosen = 0;
-    while (chosen < count && chosen < COMPACT_INPUTS_MAX) {
-        const struct candidate *next = &files[chosen];
+    size_t alike = 0;
+    while (alike < count && alike < COMPACT_INPUTS_MAX) {
+        const struct candidate *next = &files[alike];
         bool too_large = rows + next->live_rows > rows_max ||
                          bytes + next->file->file->size > COMPACT_FILE_BYTES_MAX;
-        if (chosen >= 2 && (too_large || next->live_rows > rows)) {
+        if (too_large || (alike >= 2 && next->live_rows > rows)) {
             break;
-        }
-        if (too_large) {
-            return 0;
         }
         rows += next->live_rows;
         bytes += next->file->file->size;
-        chosen++;
+        alike++;
     }
-    return chosen >= 2 ? chosen : 0;
+    return alike >= 2 ? alike : 0;
+}
+
+/*
+ * The smallest files that are alike and not too few, else the most that are. Always the smallest
+ * would be two at a time while many others are larger, with a commit for each merge that comes;
+ * larger ones make room for more merges, and no row is written more often in the long run.
+ */
+static size_t choose_tier(const struct candidate *files, size_t count, int64_t rows_max,
+                          size_t alike_min, size_t *first_out)
+{
+    size_t best = 0;
+    for (size_t first = 0; first < count && best < alike_min; first++) {
+        size_t alike = count_alike(files + first, count - first, rows_max);
+        if (alike > best) {
+            best = alike;
+            *first_out = first;
+        }
+    }
+    return best;
 }
 
 /* Files under half of an even share of the partition are small. */
@@ -188,19 +200,37 @@ static bool are_many(const struct candidate *files, size_t count)
     return count > COMPACT_SMALL_FILES_MAX;
 }
 
-/* The partition with most files that are too many. */
+/* When files are joined, and which. */
+struct tier_rule {
+    bool (*too_many)(const struct candidate *files, size_t count);
+    size_t alike_min; /* larger ones are looked at when fewer of the smallest are alike */
+    int64_t rows_max; /* live rows of the output */
+};
+
+static const struct tier_rule usual_rule = {
+    .too_many = is_over_budget, .alike_min = COMPACT_ALIKE_MIN, .rows_max = COMPACT_ROWS_MAX};
+/* Beside a run nothing is done but what merges made: the run itself is to go on. */
+static const struct tier_rule beside_rule = {
+    .too_many = are_many, .alike_min = 2, .rows_max = COMPACT_BETWEEN_ROWS_MAX};
+
+/* Of the partition where files are too many, those that most can be made one of. */
 static void plan_tier(struct compact_plan *plan, const struct candidate *list, size_t count,
-                      bool (*too_many)(const struct candidate *files, size_t count))
+                      const struct tier_rule *rule)
 {
     size_t best = 0;
     size_t best_start = 0;
     for (size_t start = 0; start < count;) {
         size_t end = partition_end(list, count, start);
         size_t files = end - start;
-        size_t chosen = too_many(list + start, files) ? choose_tier(list + start, files) : 0;
-        if (chosen > best) {
-            best = chosen;
-            best_start = start;
+        if (rule->too_many(list + start, files)) {
+            int64_t share = rows_max_of(list + start, files);
+            int64_t rows_max = share < rule->rows_max ? share : rule->rows_max;
+            size_t first = 0;
+            size_t chosen = choose_tier(list + start, files, rows_max, rule->alike_min, &first);
+            if (chosen > best) {
+                best = chosen;
+                best_start = start + first;
+            }
         }
         start = end;
     }
@@ -291,7 +321,7 @@ static void plan_usual(struct compact_plan *plan, const struct candidate *list, 
         plan_purge(plan, list, count, COMPACT_TABLE_PERCENT);
     }
     if (plan->count == 0) {
-        plan_tier(plan, list, count, is_over_budget);
+        plan_tier(plan, list, count, &usual_rule);
     }
     if (plan->count == 0) {
         bool too_many = are_dead(list, count, COMPACT_TABLE_PERCENT);
@@ -416,9 +446,10 @@ static enum err_code join_small_files(const struct compaction *outer, struct err
     CLEANUP(compact_plan_deinit) struct compact_plan plan = {.snapshot = table_snapshot(table)};
     size_t count = 0;
     struct candidate *list = list_candidates(plan.snapshot, &count);
-    plan_tier(&plan, list, leave_out(outer->plan, list, count), are_many);
+    count = leave_out(outer->plan, list, count);
+    plan_tier(&plan, list, count, &beside_rule);
     mem_free(list);
-    if (plan.count == 0 || plan.live_rows > COMPACT_BETWEEN_ROWS_MAX) {
+    if (plan.count == 0) {
         return ERR_OK;
     }
     struct compact_result ignored;
@@ -623,6 +654,9 @@ static enum err_code commit(struct compaction *compaction, const struct snapshot
     compaction->result->file_bytes = compaction->output.file_bytes;
     table_remember(table, result.version, result.hash, -1);
     table_note_backlog(table, -(int64_t)compaction->plan->count);
+    (void)__atomic_fetch_add(&table->compactions, 1, __ATOMIC_RELAXED); /* counters */
+    (void)__atomic_fetch_add(&table->compacted_rows, compaction->output.rows_count,
+                             __ATOMIC_RELAXED);
     if (result.version == current->version + 1 &&
         publish(compaction, current, result.state, err) == ERR_OK) {
         return ERR_OK;

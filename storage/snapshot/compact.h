@@ -25,6 +25,7 @@ enum {
     COMPACT_SHARING_FILES = 8,         /* an output has at most such a part of a partition, … */
     COMPACT_SHARE_ROWS_MIN = 32 << 10, /* … unless that is less than these live rows */
     COMPACT_INPUTS_MAX = 32,           /* files of one run */
+    COMPACT_ALIKE_MIN = 4,             /* files of one size that are joined before larger ones */
     COMPACT_TABLE_PERCENT = 20,        /* of all rows dead: the worst file is purged … */
     COMPACT_URGENT_PERCENT = 22,       /* … before small files are joined */
     COMPACT_FILE_PERCENT = 50,         /* a file with a larger share of dead rows is purged */

@@ -137,6 +137,7 @@ void table_publish(struct table *table, const struct schema *schema,
     lock_take(table->publish);
     published_replace(&table->current, snapshot);
     lock_drop(table->publish);
+    __atomic_store_n(&table->has_lookups, schema->lookup_count > 0, __ATOMIC_RELEASE);
     note_dropped_images(table, old, snapshot);
     snapshot_release(&old);
     __atomic_store_n(&table->tombstones_seen, (int64_t)tombstones_count(&table->tombstones),

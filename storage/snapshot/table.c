@@ -360,6 +360,8 @@ void table_statistics_get(struct table *table, struct table_statistics *statisti
         .files_bytes = snapshot->state->files_bytes,
         .tombstones_count = __atomic_load_n(&table->tombstones_seen, __ATOMIC_RELAXED),
         .duplicates_count = __atomic_load_n(&table->duplicates, __ATOMIC_RELAXED),
+        .compactions_count = __atomic_load_n(&table->compactions, __ATOMIC_RELAXED),
+        .compacted_rows_count = __atomic_load_n(&table->compacted_rows, __ATOMIC_RELAXED),
         .log_bytes = snapshot->state->log_bytes,
     };
     for (size_t i = 0; i < snapshot->files_count; i++) {

@@ -355,7 +355,9 @@ struct table_statistics {
     int64_t index_entries_count; /* dead ones included, all kinds */
     int64_t index_bytes;
     int64_t images_bytes;
-    int64_t duplicates_count; /* keys met with several live rows since open */
-    int64_t log_bytes;        /* since the last checkpoint */
+    int64_t duplicates_count;     /* keys met with several live rows since open */
+    int64_t compactions_count;    /* committed since open */
+    int64_t compacted_rows_count; /* rows that they wrote */
+    int64_t log_bytes;            /* since the last checkpoint */
 };
 void table_statistics_get(struct table *table, struct table_statistics *statistics_out);

@@ -78,9 +78,12 @@ struct table {
     uint32_t next_file;        /* atomic */
     uint64_t next_run;         /* atomic */
     int64_t duplicates;        /* atomic */
+    int64_t compactions;       /* atomic; committed since the open */
+    int64_t compacted_rows;    /* atomic; that they wrote */
     int64_t checksum_version;  /* atomic; the last one that was given a checksum; -1 = none */
     int64_t checkpoint_at_ms;  /* atomic; of the last checkpoint, or of the open */
     int64_t checkpoint_bytes;  /* atomic; of the last checkpoint since the open, else 0 */
+    bool has_lookups;          /* atomic; the published definition has some */
     int64_t tombstones_seen;   /* atomic copy of the set's count, for statistics */
 
     struct lock maintenance_lock; /* LOCK_RANK_CACHE; guards what follows, never held long */

@@ -153,6 +153,19 @@ void tables_list_get(struct tables *tables, struct tables_list *list_out)
     *list_out = list;
 }
 
+void tables_list_looked_up(struct tables *tables, struct tables_list *list_out)
+{
+    CLEANUP(lock_scope_end) struct lock *scope = lock_scope(&tables->lock);
+    struct tables_list list = {0};
+    list.items = mem_alloc((tables->count + 1) * sizeof(struct table *));
+    for (size_t i = 0; i < tables->count; i++) {
+        if (__atomic_load_n(&tables->items[i]->has_lookups, __ATOMIC_ACQUIRE)) {
+            list.items[list.count++] = table_acquire(tables->items[i]);
+        }
+    }
+    *list_out = list;
+}
+
 void tables_list_free(struct tables_list *list)
 {
     for (size_t i = 0; i < list->count; i++) {

@@ -104,6 +104,9 @@ struct tables_list {
     size_t count;
 };
 void tables_list_get(struct tables *tables, struct tables_list *list_out);
+/* Those alone whose definition has lookups: a few of a thousand, for every member that is asked
+ * for. A definition that changes at this moment may be seen either way. */
+void tables_list_looked_up(struct tables *tables, struct tables_list *list_out);
 void tables_list_free(struct tables_list *list);
 
 /*

@@ -131,6 +131,18 @@ Test(recent_frames, those_that_nobody_came_for_give_way)
     recent_frames_free(&recent);
 }
 
+Test(recent_frames, those_that_nobody_came_for_go_without_others)
+{
+    struct recent_frames *recent = recent_frames_new(1 << 20);
+    cr_expect(put(recent, place(1, 48), 0));
+    cr_expect(put(recent, place(1, 96), 1));
+    recent_frames_expire(recent, RECENT_FRAMES_KEEP_US);
+    cr_expect_not(take(recent, place(1, 48)));
+    cr_expect(take(recent, place(1, 96)), "not a minute old");
+    recent_frames_expire(NULL, 0);
+    recent_frames_free(&recent);
+}
+
 Test(recent_frames, one_of_another_definition_is_left_to_the_journal)
 {
     struct recent_frames *recent = recent_frames_new(1 << 20);

@@ -196,6 +196,27 @@ static void put_range(struct fixture *fixture, int first, int count)
     mem_free(ids);
 }
 
+/* Two tiny files beside many that are larger, all of them small: the many make more room. */
+Test(maintain, the_most_files_that_are_alike_are_joined)
+{
+    enum { LARGE = 32000, MEDIUM = 500, TINY = 10, MEDIUM_FILES = COMPACT_SMALL_FILES_MAX - 1 };
+    struct fixture fixture = fixture_make(&keyed);
+    int next = 0;
+    put_range(&fixture, next, LARGE);
+    next += LARGE;
+    for (int i = 0; i < MEDIUM_FILES; i++) {
+        put_range(&fixture, next, MEDIUM);
+        next += MEDIUM;
+    }
+    put_range(&fixture, next, TINY);
+    put_range(&fixture, next + TINY, TINY);
+    CLEANUP(compact_plan_deinit) struct compact_plan plan = {0};
+    compact_plan(fixture.table, false, &plan);
+    cr_expect_eq(plan.count, (size_t)MEDIUM_FILES + 1, "%zu files", plan.count);
+    cr_expect_eq(plan.live_rows, (int64_t)MEDIUM_FILES * MEDIUM + TINY, "a tiny one comes along");
+    fixture_remove(&fixture);
+}
+
 /* A run over the large files alone, begun when merges had made `small` files behind them. */
 static size_t files_after_long_run(int small)
 {
@@ -219,6 +240,11 @@ static size_t files_after_long_run(int small)
     const struct snapshot *snapshot = table_snapshot(fixture.table);
     size_t files = snapshot->files_count;
     snapshot_release(&snapshot);
+    struct table_statistics statistics;
+    table_statistics_get(fixture.table, &statistics);
+    bool joined = files == 2;
+    cr_expect_eq(statistics.compactions_count, joined ? 2 : 1);
+    cr_expect_eq(statistics.compacted_rows_count, 2 * LARGE + (joined ? small * SMALL : 0));
     fixture_remove(&fixture);
     return files;
 }
