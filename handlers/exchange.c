@@ -216,15 +216,14 @@ void exchange_note_table(struct exchange *exchange, const char *name)
 
 const char *exchange_set_etag(struct exchange *exchange, struct span content)
 {
-    static const char digits[] = "0123456789abcdef";
     uint64_t checksum = hash_checksum(content);
-    char *at = exchange->etag;
-    *at++ = '"';
-    for (int shift = 60; shift >= 0; shift -= 4) {
-        *at++ = digits[checksum >> shift & 15];
-    }
-    *at++ = '"';
-    *at = '\0';
+    struct buffer text = {.data = (uint8_t *)exchange->etag,
+                          .capacity = sizeof exchange->etag,
+                          .size_max = sizeof exchange->etag};
+    buffer_append_byte(&text, '"');
+    text_hex_encode(span_of(&checksum, sizeof checksum), &text);
+    buffer_append(&text, "\"", sizeof "\""); /* its end, too */
+    assert(!text.overflowed);
     size_t slot = header_slot(exchange, "ETag");
     exchange->answer_headers[slot].name = "ETag";
     exchange->answer_headers[slot].value = exchange->etag;

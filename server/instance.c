@@ -496,8 +496,6 @@ static enum err_code start_services(struct instance *instance, struct err *err)
     services->waiting_room = waiting_room_open(services);
     const struct workers_options workers = {
         .catalog = instance->catalog,
-        .journal = instance->journal,
-        .dead_letters = instance->dead_letters,
         .tables = instance->tables,
         .audit = instance->audit,
         .remote = instance->remote,

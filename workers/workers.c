@@ -219,8 +219,8 @@ enum err_code workers_start(const struct workers_options *options, struct worker
     workers->options = *options;
     workers->merge = (struct merge_services){
         .catalog = options->catalog,
-        .journal = options->journal,
-        .dead_letters = options->dead_letters,
+        .journal = options->intake->journal,
+        .dead_letters = options->intake->dead_letters,
         .recent = options->intake->recent,
         .tables = options->tables,
         .progress = pass_progress,
@@ -230,8 +230,8 @@ enum err_code workers_start(const struct workers_options *options, struct worker
     };
     workers->maintenance = (struct maintenance_services){
         .catalog = options->catalog,
-        .journal = options->journal,
-        .dead_letters = options->dead_letters,
+        .journal = options->intake->journal,
+        .dead_letters = options->intake->dead_letters,
         .recent = options->intake->recent,
         .tables = options->tables,
         .stop = &workers->stopping,

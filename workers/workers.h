@@ -16,7 +16,6 @@ struct breakers;
 struct catalog;
 struct intake_stores;
 struct job_pools;
-struct journal;
 struct remote;
 struct roots;
 struct tables;
@@ -31,8 +30,6 @@ typedef void workers_run_ended_fn(void *arg, int64_t job_id, int64_t run_id);
 
 struct workers_options {
     struct catalog *catalog;
-    struct journal *journal;
-    struct journal *dead_letters;
     struct tables *tables;
     struct audit *audit;
     struct remote *remote;

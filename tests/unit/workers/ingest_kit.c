@@ -207,8 +207,6 @@ static void open_workers(void)
     own.spool = inside("spool");
     const struct workers_options options = {
         .catalog = own.catalog,
-        .journal = own.journal,
-        .dead_letters = own.dead_letters,
         .tables = own.tables,
         .audit = own.audit,
         .remote = own.remote,

@@ -48,6 +48,12 @@ static struct frame *make_frame(int rows)
     return frame;
 }
 
+static struct recent_frames *make_room_for_two(void)
+{
+    CLEANUP(frame_free) struct frame *frame = make_frame(ROWS);
+    return recent_frames_new(2 * frame_memory_bytes(frame));
+}
+
 static struct location place(int64_t segment, int64_t offset)
 {
     return (struct location){.segment = segment, .offset = offset, .size = 10};
@@ -106,8 +112,7 @@ Test(recent_frames, few_rows_are_not_worth_it)
 
 Test(recent_frames, those_that_are_next_stay_when_there_is_no_room)
 {
-    CLEANUP(frame_free) struct frame *frame = make_frame(ROWS);
-    struct recent_frames *recent = recent_frames_new(2 * frame_memory_bytes(frame));
+    struct recent_frames *recent = make_room_for_two();
     cr_expect(put(recent, place(1, 48), 0));
     cr_expect(put(recent, place(1, 96), 0));
     cr_expect_not(put(recent, place(1, 144), RECENT_FRAMES_KEEP_US - 1));
@@ -120,8 +125,7 @@ Test(recent_frames, those_that_are_next_stay_when_there_is_no_room)
 
 Test(recent_frames, those_that_nobody_came_for_give_way)
 {
-    CLEANUP(frame_free) struct frame *frame = make_frame(ROWS);
-    struct recent_frames *recent = recent_frames_new(2 * frame_memory_bytes(frame));
+    struct recent_frames *recent = make_room_for_two();
     cr_expect(put(recent, place(1, 48), 0));
     cr_expect(put(recent, place(1, 96), 1));
     cr_expect(put(recent, place(1, 144), RECENT_FRAMES_KEEP_US));

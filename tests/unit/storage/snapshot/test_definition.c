@@ -303,3 +303,28 @@ Test(definition, of_others_is_not_believed)
         fixture_remove(&fixture);
     }
 }
+
+/* ---- lookups ---- */
+
+static size_t count_looked_up(const struct fixture *fixture)
+{
+    struct tables_list list = {0};
+    tables_list_looked_up(fixture->tables, &list);
+    size_t count = list.count;
+    tables_list_free(&list);
+    return count;
+}
+
+Test(definition, lists_tables_with_lookups)
+{
+    struct fixture fixture = fixture_make(&keyed);
+    struct err err = {0};
+    const struct id second = id_new_random();
+    CLEANUP(schema_release) struct schema *looked_up = evolved(fixture.schema, add_lookup);
+    cr_expect_eq(count_looked_up(&fixture), 0);
+    cr_assert(tables_create(fixture.tables, "u", &second, looked_up, &err) == ERR_OK);
+    cr_expect_eq(count_looked_up(&fixture), 1);
+    cr_assert(table_change_schema(fixture.table, looked_up, &err) == ERR_OK, "%s", err.msg);
+    cr_expect_eq(count_looked_up(&fixture), 2, "from its change on");
+    fixture_remove(&fixture);
+}

@@ -1142,50 +1142,6 @@ Test(table, takes_snapshots_of_several_tables)
     fixture_remove(&fixture);
 }
 
-/* The same definition with a lookup. */
-static struct schema *with_lookup(const struct schema *schema)
-{
-    struct err err = {0};
-    CLEANUP(json_free) struct json *definition = schema_to_json(schema);
-    struct json *lookup = json_new_object();
-    json_set_text(lookup, "entity", "member");
-    json_set_text(lookup, "column", "member");
-    json_set_text(lookup, "as", "things");
-    struct json *lookups = json_new_array();
-    json_append(lookups, lookup);
-    json_set(definition, "lookup", lookups);
-    CLEANUP(schema_release) struct schema *next = NULL;
-    struct schema *evolved = NULL;
-    bool same = false;
-    cr_assert(schema_parse(definition, &next, &err) == ERR_OK, "%s", err.msg);
-    cr_assert(schema_evolve(schema, next, &evolved, &same, &err) == ERR_OK, "%s", err.msg);
-    return evolved;
-}
-
-static size_t count_looked_up(const struct fixture *fixture)
-{
-    struct tables_list list = {0};
-    tables_list_looked_up(fixture->tables, &list);
-    size_t count = list.count;
-    tables_list_free(&list);
-    return count;
-}
-
-Test(table, lists_those_with_lookups)
-{
-    struct fixture fixture = fixture_make(&keyed);
-    struct err err = {0};
-    const struct id second = id_new_random();
-    struct schema *looked_up = with_lookup(fixture.schema);
-    cr_expect_eq(count_looked_up(&fixture), 0);
-    cr_assert(tables_create(fixture.tables, "u", &second, looked_up, &err) == ERR_OK);
-    cr_expect_eq(count_looked_up(&fixture), 1);
-    cr_assert(table_change_schema(fixture.table, looked_up, &err) == ERR_OK, "%s", err.msg);
-    cr_expect_eq(count_looked_up(&fixture), 2, "from its change on");
-    schema_release(&looked_up);
-    fixture_remove(&fixture);
-}
-
 /* ---- what a commit waits for ---- */
 
 /* The data and its folder, the entry and the log's folder; one more for a file of vectors. */
